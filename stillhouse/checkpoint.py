@@ -1,0 +1,87 @@
+"""Load and save Hugging Face checkpoints: safetensors only, no remote code, clear words for a damaged file."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from stillhouse.errors import InputError
+
+PICKLES = ("pytorch_model.bin", "model.bin", "model.pt", "model.ckpt", "model.pkl")
+
+
+def load_model(source: str | Path, auto: type, **options: object) -> PreTrainedModel:
+    """Load a checkpoint, in fp32 and eval mode.
+
+    Args:
+        source: a local folder, or a hub id.
+        auto: an Auto class, such as `AutoModelForSequenceClassification`.
+        options: passed on, such as `num_labels`.
+
+    Raises:
+        InputError: no such folder, pickled weights, a damaged or truncated file, or an unknown architecture.
+    """
+    folder = _local(source)
+    try:
+        model = auto.from_pretrained(  # type: ignore[attr-defined]
+            source, use_safetensors=True, trust_remote_code=False, dtype="float32", **options
+        )
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(f"'{source}': damaged weights or config ({error}): fetch the checkpoint again") from None
+    except (OSError, ValueError, KeyError) as error:
+        where = "" if folder else " (neither a local folder nor a readable hub id)"
+        raise InputError(f"'{source}'{where}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    return model.eval()
+
+
+def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
+    """Load a checkpoint's fast tokenizer.
+
+    Raises:
+        InputError: it has none, or it cannot be read.
+    """
+    _local(source)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
+    except Exception as error:  # noqa: BLE001 - tokenizers raises bare Exception for a damaged tokenizer.json
+        raise InputError(f"'{source}': no usable tokenizer: {' '.join(str(error).split())[:300]}") from None
+    if not tokenizer.is_fast:
+        raise InputError(f"'{source}': only fast tokenizers (tokenizer.json) are supported")
+    return tokenizer
+
+
+def save_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write config.json, model.safetensors and the tokenizer into `folder`."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint, in order."""
+    return sorted(folder.glob("*.safetensors"))
+
+
+def same_vocabulary(one: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> bool:
+    """Whether two tokenizers give every text the same ids, as far as their vocabularies tell."""
+    return one.get_vocab() == other.get_vocab()
+
+
+def _local(source: str | Path) -> Path | None:
+    folder = Path(source)
+    looks_local = isinstance(source, Path) or folder.exists() or str(source).startswith((".", "/", "models/"))
+    if not looks_local:
+        return None
+    if not folder.is_dir():
+        raise InputError(f"'{source}': no such checkpoint folder: run the stage that makes it")
+    if not (folder / "config.json").is_file():
+        raise InputError(f"'{source}': config.json is missing: not a Hugging Face checkpoint")
+    if not weight_files(folder):
+        pickled = [name for name in PICKLES if (folder / name).exists()]
+        if pickled:
+            raise InputError(
+                f"'{source}': {pickled[0]} is a pickle, which can run code when loaded: "
+                "convert it to model.safetensors first"
+            )
+        raise InputError(f"'{source}': model.safetensors is missing")
+    return folder

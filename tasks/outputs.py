@@ -1,0 +1,55 @@
+"""Outputs appear whole or not at all: written to a hidden sibling, renamed at the end."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stillhouse.errors import InputError
+
+
+@contextmanager
+def fresh_dir(out: Path) -> Iterator[Path]:
+    """Give an empty folder beside `out`; on success it takes the place of `out`, on any error it is removed."""
+    temporary = _sibling(out)
+    temporary.mkdir()
+    try:
+        yield temporary
+        if out.exists():
+            shutil.rmtree(out)
+        temporary.rename(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def fresh_file(out: Path) -> Iterator[Path]:
+    """Give a path beside `out` to write to; on success it takes the place of `out`, on any error it is removed."""
+    temporary = _sibling(out)
+    try:
+        yield temporary
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sibling(out: Path) -> Path:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for stale in out.parent.glob(f".{out.name}.*.tmp"):
+        pid = stale.name.split(".")[-2]
+        if pid.isdigit() and _alive(int(pid)) and int(pid) != os.getpid():
+            raise InputError(f"'{out}' is being written by process {pid}: wait for it, or stop it first")
+        # A killed run could not clean up after itself.
+        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+    return out.with_name(f".{out.name}.{os.getpid()}.tmp")
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,88 @@
+"""params.yaml, checked: frozen pydantic blocks, no defaults in Python, errors that name the key and the value.
+
+A default in Python would be a number that DVC never tracks, so a missing key is an error like an unknown one. Blocks
+that several programs read stand here; a recipe's own block stands in `tasks/recipes/SLUG.py`.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from stillhouse.errors import InputError
+
+PARAMS = Path("params.yaml")
+
+
+class Block(BaseModel):
+    """One block of params.yaml. Unknown keys and silent conversions ("3" for 3) are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class TrainParams(Block):
+    """`train`: how every stage trains; what it trains on is in its own block."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(description="auto: bf16 where the hardware has it")
+    eval_batch_size: int = Field(gt=0, description="Sentences a batch where nothing is trained")
+    checkpoint_steps: int = Field(gt=0, description="Optimizer steps between two checkpoints (a killed stage resumes)")
+    warmup: float = Field(ge=0, lt=1, description="Share of the steps over which the learning rate rises")
+    weight_decay: float = Field(ge=0, description="AdamW's decoupled weight decay")
+    max_grad_norm: float = Field(gt=0, description="Gradients are clipped to this norm")
+
+
+class Phase(Block):
+    """One training phase of a recipe."""
+
+    epochs: float = Field(gt=0, description="Passes over the data")
+    batch_size: int = Field(gt=0, description="Sentences an optimizer step")
+    learning_rate: float = Field(gt=0, description="Peak learning rate; linear warm-up, linear decay")
+    seed: int = Field(ge=0, description="Order of the data, dropout, new weights")
+
+
+B = TypeVar("B", bound=BaseModel)
+
+
+def load(block: str, model: type[B], path: Path = PARAMS) -> B:
+    """Read one block of params.yaml.
+
+    Raises:
+        InputError: the file or the block is missing, or a key is unknown, missing or out of range.
+    """
+    tree = read_yaml(path)
+    if block not in tree:
+        raise InputError(f"{path}: block '{block}' is missing: restore it from version control")
+    try:
+        return model.model_validate(tree[block])
+    except ValidationError as error:
+        raise InputError("; ".join(_lines(path, block, error))) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML 1.2 mapping, as DVC reads it (in 1.1, `5e-5` would be text)."""
+    try:
+        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: run from the project's folder, or give --params") from None
+    except YAMLError as error:
+        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: expected a mapping of blocks, found {type(tree).__name__}")
+    return tree
+
+
+def _lines(path: Path, block: str, error: ValidationError) -> list[str]:
+    lines = []
+    for fault in error.errors():
+        key = ".".join([block, *(str(part) for part in fault["loc"])])
+        if fault["type"] == "missing":
+            lines.append(f"{path}: {key} is missing: every number stands in params.yaml")
+        elif fault["type"] == "extra_forbidden":
+            lines.append(f"{path}: {key} = {fault['input']!r} is not a known key: check its spelling")
+        else:
+            lines.append(f"{path}: {key} = {fault['input']!r}: {fault['msg']}")
+    return lines

@@ -1,0 +1,48 @@
+"""What every stage program shares: its exit codes, and one clear line for what the user can put right.
+
+exit 0   done
+exit 1   a fault of ours: the traceback is the message
+exit 2   a fault in the input: one line that names field and value; the same command would fail again
+exit 75  passing trouble (EX_TEMPFAIL: out of GPU memory, no disk space, network): the same command may pass later
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+
+from stillhouse.errors import InputError
+
+EXIT_INPUT = 2
+EXIT_TRANSIENT = 75
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a program's `main` and turn its exceptions into the exit codes above."""
+    try:
+        main()
+    except InputError as error:
+        _leave(EXIT_INPUT, str(error))
+    except (ConnectionError, TimeoutError) as error:
+        _leave(EXIT_TRANSIENT, f"network: {error}; run the same command again")
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = error.filename or os.getcwd()
+        _leave(EXIT_TRANSIENT, f"no disk space left at {where}: free some and run the same command again")
+    except RuntimeError as error:
+        if type(error).__name__ == "OutOfMemoryError":
+            _leave(EXIT_TRANSIENT, f"out of GPU memory: lower 'batch_size' or wait for the card ({_first_line(error)})")
+        # safetensors reports a full disk from Rust as text, not as an errno.
+        if "No space left on device" in str(error):
+            _leave(EXIT_TRANSIENT, "no disk space left: free some and run the same command again")
+        raise
+
+
+def _leave(code: int, message: str) -> None:
+    print(f"error: {_first_line(message)}", file=sys.stderr, flush=True)
+    raise SystemExit(code)
+
+
+def _first_line(message: object) -> str:
+    return " ".join(str(message).split())
