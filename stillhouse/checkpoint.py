@@ -35,6 +35,22 @@ def load_model(source: str | Path, auto: type, **options: object) -> PreTrainedM
     return model.eval()
 
 
+def architecture(folder: Path) -> str:
+    """The class that a local checkpoint was saved from, such as `BertForSequenceClassification`.
+
+    Raises:
+        InputError: no such checkpoint, or a damaged config.
+    """
+    _local(folder)
+    try:
+        names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures")
+    except json.JSONDecodeError as error:
+        raise InputError(f"'{folder}': damaged config.json ({error})") from None
+    if not names:
+        raise InputError(f"'{folder}': config.json names no architecture: save it with save_pretrained")
+    return names[0]
+
+
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
     """Load a checkpoint's fast tokenizer.
 

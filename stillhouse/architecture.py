@@ -1,0 +1,41 @@
+"""Where an encoder keeps its parts, for the families that the methods know."""
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from stillhouse.errors import InputError
+
+FAMILIES = ("bert", "roberta", "xlm-roberta", "electra", "camembert")
+
+
+def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
+    """The transformer layers, first to last.
+
+    Raises:
+        InputError: the model's family is not known.
+    """
+    _check_family(model)
+    return model.base_model.encoder.layer
+
+
+def word_embeddings(model: PreTrainedModel) -> nn.Embedding:
+    """The token embedding table, V×d."""
+    return model.get_input_embeddings()
+
+
+def keep_first_layers(model: PreTrainedModel, count: int) -> PreTrainedModel:
+    """Drop every layer after the first `count`, in place: what a frozen teacher need not compute.
+
+    The logits of a model cut this way mean nothing; its hidden states up to `count` are unchanged.
+    """
+    layers = encoder_layers(model)
+    assert 0 <= count <= len(layers)
+    del layers[count:]
+    model.config.num_hidden_layers = count
+    return model
+
+
+def _check_family(model: PreTrainedModel) -> None:
+    family = model.config.model_type
+    if family not in FAMILIES:
+        raise InputError(f"model family '{family}' is not one of {', '.join(FAMILIES)}: use an encoder of one of these")

@@ -1,0 +1,107 @@
+"""Batches: rows of similar length together, padded to the longest row rounded up to a multiple of 8.
+
+On short sentences this halves the tokens that are computed only to be masked away. The rounding keeps the number of
+different shapes small: every new shape makes the CPU's matrix library build its kernels again, and tensor cores want it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+
+import torch
+from torch.utils.data import Sampler
+
+Row = Mapping[str, object]
+Batch = dict[str, torch.Tensor]  # input_ids, attention_mask, token_type_ids: (B, L); labels: (B,)
+
+MULTIPLE = 8
+GROUP = 50  # batches that are sorted by length together: enough for little padding, few enough to stay shuffled
+
+
+class LengthGroupedSampler(Sampler[int]):
+    """Row indices in an order where each run of `batch_size` rows has similar lengths.
+
+    The order depends on (seed, epoch) alone, so a resumed run sees the rows that the undisturbed one saw.
+
+    Args:
+        lengths: tokens in each row.
+        batch_size: rows a batch.
+        seed: seed of the order.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self.lengths = torch.as_tensor(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator)
+        groups = order.split(self.batch_size * GROUP)
+        by_length = torch.cat([group[self.lengths[group].argsort(descending=True, stable=True)] for group in groups])
+        full = len(by_length) // self.batch_size * self.batch_size
+        batches = by_length[:full].view(-1, self.batch_size)
+        batches = batches[torch.randperm(len(batches), generator=generator)]
+        # The ragged last batch stays last: in the middle it would shift every batch after it.
+        yield from batches.flatten().tolist()
+        yield from by_length[full:].tolist()
+
+
+class RandomSampler(Sampler[int]):
+    """Row indices in an order that depends on (seed, epoch) alone, for rows without lengths."""
+
+    def __init__(self, data: Sized, seed: int) -> None:
+        self.data = data
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of this epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        yield from torch.randperm(len(self.data), generator=generator).tolist()
+
+
+def collate(rows: Sequence[Row], pad_id: int) -> Batch:
+    """Pad rows of a tokenized data set into one batch.
+
+    `label` becomes `labels`; every other column of numbers is stacked as it is (`teacher_logits`: (B, C)).
+    """
+    lengths = torch.tensor([len(row["input_ids"]) for row in rows])  # type: ignore[arg-type]
+    longest = -(-int(lengths.max()) // MULTIPLE) * MULTIPLE
+    batch = {"attention_mask": (torch.arange(longest) < lengths[:, None]).long()}  # (B, L)
+    for name in rows[0]:
+        if name == "length":
+            continue
+        values = [row[name] for row in rows]
+        if name in ("input_ids", "token_type_ids"):
+            fill = pad_id if name == "input_ids" else 0
+            batch[name] = torch.tensor([[*v, *[fill] * (longest - len(v))] for v in values])  # type: ignore[misc, arg-type]
+        else:
+            batch["labels" if name == "label" else name] = torch.as_tensor(values)
+    return batch
+
+
+def collator(pad_id: int) -> Callable[[Sequence[Row]], Batch]:
+    """`collate` with the padding token of a tokenizer."""
+
+    def padded(rows: Sequence[Row]) -> Batch:
+        return collate(rows, pad_id)
+
+    return padded
+
+
+def model_inputs(batch: Batch) -> Batch:
+    """The part of a batch that an encoder's forward takes."""
+    return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}

@@ -1,0 +1,40 @@
+"""Losses that several methods share.
+
+Shapes: B sentences, L tokens, d width, C classes. `mask` is (B, L), 1 on real tokens. Every function gives a scalar in
+fp32, whatever autocast made of its inputs.
+"""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """CE(softmax(z_T/T), softmax(z_S/T)), summed over classes, mean over sentences, without the factor T².
+
+    Args:
+        student: z_S (B, C).
+        teacher: z_T (B, C).
+        temperature: T.
+    """
+    target = F.softmax(teacher.float() / temperature, dim=-1)
+    return -(target * F.log_softmax(student.float() / temperature, dim=-1)).sum(-1).mean()
+
+
+def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy for class indices, squared error for scores (logits (B, 1), labels (B,) of floats)."""
+    if labels.is_floating_point():
+        return F.mse_loss(logits.float().squeeze(-1), labels.float())
+    return F.cross_entropy(logits.float(), labels)
+
+
+def masked_mse(one: Tensor, other: Tensor, mask: Tensor) -> Tensor:
+    """Squared error of two (B, L, d) tensors, mean over real tokens and dimensions: padding does not count."""
+    error = (one.float() - other.float()).square().mean(-1)  # (B, L)
+    return (error * mask).sum() / mask.sum()
+
+
+def masked_score_mse(one: Tensor, other: Tensor, mask: Tensor) -> Tensor:
+    """Squared error of two (B, h, L, L) score tensors, mean over heads and over pairs of real tokens."""
+    pairs = mask[:, :, None] * mask[:, None, :]  # (B, L, L)
+    error = (one.float() - other.float()).square().mean(1)  # (B, L, L)
+    return (error * pairs).sum() / pairs.sum()

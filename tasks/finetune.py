@@ -1,0 +1,142 @@
+"""The teacher: `python -m tasks.finetune --data data/task --out models/teacher --route models/teacher-route`.
+
+Fine-tunes `teacher.model` on the task, keeps checkpoints of its route, scores it, and refuses a teacher below the floor:
+a student of a bad teacher costs GPU hours and shows nothing.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+from stillhouse.batches import Batch, model_inputs
+from stillhouse.checkpoint import load_model, load_tokenizer, save_model, weight_files
+from stillhouse.errors import InputError
+from stillhouse.labels import align_labels, model_labels, set_labels
+from stillhouse.losses import task_loss
+from tasks import program
+from tasks.dataset import TaskData, load_task, tokenize
+from tasks.models import TeacherParams, teacher_source
+from tasks.outputs import fresh_dir
+from tasks.params import PARAMS, EvaluateParams, TrainParams, load
+from tasks.scoring import validation_score
+from tasks.tracking import stage_run
+from tasks.training import Plan, run_phase
+from tasks.workspace import clear, workspace
+
+
+def main() -> None:
+    args = arguments()
+    params = load("teacher", TeacherParams, args.params)
+    train = load("train", TrainParams, args.params)
+    metric = load("evaluate", EvaluateParams, args.params).metric
+    blocks = {"teacher": params, "train": train, "evaluate": {"metric": metric}}
+    with stage_run("finetune", blocks, [args.data]) as run:
+        work = workspace("teacher", [args.data], [params, train, metric])
+        task = load_task(args.data)
+        source = teacher_source(params.model)
+        tokenizer = load_tokenizer(source)
+        model = load_teacher(source, task, params)
+        route = Route(model, tokenizer, params.route if params.phase else 0, work / "route")
+        plan = Plan(model, model, classify, params.phase, callbacks=[route])
+        result = run_phase(plan, tokenize(task.train, tokenizer, params.max_length), tokenizer, train, work, run)
+        score = validation_score(
+            model, tokenizer, task, metric=metric, max_length=params.max_length, batch_size=train.eval_batch_size
+        )
+        print(f"teacher: validation {metric} {score:.4f} (floor {params.floor})", flush=True)
+        run.log_metrics({metric: score} | ({"train_loss": result.loss} if result else {}))
+        if score < params.floor:
+            raise InputError(
+                f"the teacher's {metric} is {score:.4f}, below teacher.floor = {params.floor}: "
+                "train it longer, or lower the floor if that is as good as it gets"
+            )
+        with fresh_dir(args.route) as out:
+            route.move_to(out)
+        with fresh_dir(args.out) as out:
+            save_model(model, tokenizer, out)
+        clear(work)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tasks.finetune", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="the task")
+    parser.add_argument("--out", type=Path, required=True, help="where the teacher goes")
+    parser.add_argument("--route", type=Path, required=True, help="where its checkpoints go")
+    parser.add_argument("--params", type=Path, default=PARAMS)
+    return parser.parse_args()
+
+
+def load_teacher(source: str | Path, task: TaskData, params: TeacherParams) -> PreTrainedModel:
+    """The teacher's checkpoint with a head for this task: its own if it has one, else a new one.
+
+    Raises:
+        InputError: its head is for other labels, or it has none and is not to be fine-tuned.
+    """
+    torch.manual_seed(params.phase.seed if params.phase else 0)  # of a new head
+    if has_head(source):
+        model = load_model(source, AutoModelForSequenceClassification)
+        if task.regression != (model.config.num_labels == 1):
+            raise InputError(f"'{source}' has {model.config.num_labels} outputs: not a model of this kind of task")
+        return model if task.regression else align_labels(model, task.labels)
+    if params.phase is None:
+        raise InputError(f"teacher.phase = null, but '{source}' has no classifier: give a phase, or a fine-tuned model")
+    problem = "regression" if task.regression else "single_label_classification"
+    model = load_model(
+        source, AutoModelForSequenceClassification, num_labels=len(task.labels) or 1, problem_type=problem
+    )
+    if not task.regression:
+        set_labels(model, task.labels)
+    return model
+
+
+def has_head(source: str | Path) -> bool:
+    """Whether a checkpoint comes with a trained classifier. A hub id has one if its config names real labels."""
+    if isinstance(source, str):
+        return model_labels(load_model(source, AutoModelForSequenceClassification)) is not None
+    for file in weight_files(source):
+        with safe_open(file, framework="pt") as weights:
+            if any(name.startswith("classifier.") for name in weights.keys()):  # noqa: SIM118 - not a dict
+                return True
+    return False
+
+
+def classify(model: nn.Module, batch: Batch) -> Tensor:
+    """The step of fine-tuning."""
+    return task_loss(model(**model_inputs(batch)).logits, batch["labels"])
+
+
+class Route(TrainerCallback):
+    """Saves the model at evenly spaced steps of its training, the last one included.
+
+    Args:
+        model: what is trained.
+        tokenizer: saved beside it.
+        count: how many checkpoints; 0 for none.
+        folder: where they gather, kept when the stage is killed.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, count: int, folder: Path) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.count = count
+        self.folder = folder
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        stops = {round((i + 1) * state.max_steps / self.count): i + 1 for i in range(self.count)}
+        if state.global_step in stops and state.is_world_process_zero:
+            with fresh_dir(self.folder / f"{stops[state.global_step]:02d}") as out:
+                save_model(self.model, self.tokenizer, out)
+
+    def move_to(self, out: Path) -> None:
+        """Move the checkpoints, named 01, 02, … in order, to `out`."""
+        for stop in sorted(self.folder.glob("[0-9]*")):
+            shutil.move(stop, out / stop.name)
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,55 @@
+"""The teacher's logits over a training set: computed once, kept by content, shared by every student."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from stillhouse.checkpoint import weight_files
+from stillhouse.predict import predict
+from tasks.outputs import fresh_file
+from tasks.workspace import cache_dir, content_digest
+
+
+def with_teacher_logits(
+    data: Any, teacher: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase, batch_size: int
+) -> Any:
+    """Add a column `teacher_logits`, C floats a row.
+
+    Args:
+        data: tokenized rows.
+        teacher: loaded from `folder`.
+        folder: whose weights name the cache entry, with the token ids of `data`.
+    """
+    logits = _cached(data, teacher, folder, tokenizer, batch_size)
+    return data.add_column("teacher_logits", list(logits))
+
+
+def _cached(
+    data: Any, teacher: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase, batch_size: int
+) -> np.ndarray:
+    digest = hashlib.blake2b(digest_size=16)
+    for file in weight_files(folder):
+        digest.update(content_digest(file).encode())
+    for rows in data.select_columns(["input_ids"]).iter(1000):
+        digest.update(repr(rows["input_ids"]).encode())
+    cached = cache_dir() / "logits" / f"{digest.hexdigest()}.safetensors"
+    if cached.exists():
+        try:
+            return load_file(cached)["logits"]
+        except SafetensorError:
+            # A full disk or a crash of the machine can leave a damaged file; it is only a cache.
+            print(f"{cached} is damaged: computing the teacher's logits again", flush=True)
+    print(f"computing the teacher's logits for {len(data)} rows", flush=True)
+    logits = predict(
+        teacher, data, tokenizer, batch_size=batch_size, device="cuda" if torch.cuda.is_available() else "cpu"
+    )
+    teacher.to("cpu")
+    with fresh_file(cached) as temporary:
+        save_file({"logits": logits}, temporary)
+    return logits

@@ -1,0 +1,41 @@
+"""prune-recover: prune the teacher by magnitude, a little more at a time, and recover with its logits in between."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+from transformers import PreTrainedModel
+
+from stillhouse.batches import Batch, model_inputs
+from stillhouse.losses import task_loss
+from stillhouse.methods import hinton, magnitude
+from tasks.params import Block, Phase
+from tasks.training import Plan
+
+
+class Params(Block):
+    """`prune-recover` in params.yaml."""
+
+    max_length: int = Field(gt=2, description="Tokens; longer texts are cut")
+    scope: Literal["local", "global"] = Field(description="That share of each matrix, or of all weights together")
+    shares: list[float] = Field(description="Rising shares of weights pruned, each in [0, 1)")
+    distill: bool = Field(description="Recover with the teacher's logits; false: with the labels alone")
+    alpha: float = Field(ge=0, le=1, description="α of the distillation loss")
+    temperature: float = Field(gt=0, description="T of the distillation loss")
+    recover: Phase
+
+
+def prune(params: Params, teacher: PreTrainedModel, report: Callable[[float, str], None]) -> Plan:
+    """The whole schedule in one run of the loop; the teacher's weights are what is pruned."""
+    callback = magnitude.GradualPruning(teacher, params.shares, params.scope, report)
+
+    def step(model: nn.Module, batch: Batch) -> dict:
+        logits = model(**model_inputs(batch)).logits
+        if not params.distill:
+            return {"hard": task_loss(logits, batch["labels"])}
+        return hinton.distillation_loss(
+            logits, batch["teacher_logits"], batch["labels"], params.alpha, params.temperature
+        )
+
+    return Plan(teacher, teacher, step, params.recover, teacher_logits=params.distill, callbacks=[callback])

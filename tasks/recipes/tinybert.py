@@ -1,0 +1,76 @@
+"""tinybert: general distillation on the corpus, then the intermediate and the prediction phase on the task."""
+
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+from transformers import PreTrainedModel
+
+from stillhouse.batches import Batch, model_inputs
+from stillhouse.methods import tinybert as method
+from stillhouse.teacher import FrozenTeacher
+from tasks.params import Block, Phase
+from tasks.training import Plan, StudentParams, make_student
+
+
+class Weights(Block):
+    """Weights of the transformer losses; 0 leaves one out."""
+
+    attention: float = Field(ge=0, description="Attention scores")
+    hidden: float = Field(ge=0, description="Hidden states")
+    embeddings: float = Field(ge=0, description="Embeddings")
+
+
+class Params(Block):
+    """`tinybert` in params.yaml. A phase of null is left out, as in the paper's ablations."""
+
+    max_length: int = Field(gt=2, description="Tokens; longer texts are cut")
+    student: StudentParams
+    layer_map: Literal["uniform", "top", "bottom"] | list[int] = Field(description="g(m): the teacher's layers")
+    weights: Weights
+    temperature: float = Field(gt=0, description="t of the prediction loss")
+    general: Phase | None
+    intermediate: Phase | None
+    prediction: Phase | None
+    augmented: bool = Field(description="Train the task phases on data/augmented; false: on data/task")
+
+
+def general(params: Params, teacher: PreTrainedModel, student: PreTrainedModel | None) -> Plan:
+    """The student of the un-fine-tuned teacher, on the corpus."""
+    assert student is None
+    ours = make_student(teacher, params.student, params.general.seed if params.general else 0)
+    return _transformer_plan(params, teacher, ours, params.general)
+
+
+def intermediate(params: Params, teacher: PreTrainedModel, student: PreTrainedModel | None) -> Plan:
+    """The same losses with the fine-tuned teacher, on the task."""
+    assert student is not None
+    return _transformer_plan(params, teacher, student, params.intermediate)
+
+
+def prediction(params: Params, teacher: PreTrainedModel, student: PreTrainedModel | None) -> Plan:
+    """The teacher's logits, on the task."""
+    assert student is not None
+
+    def step(model: nn.Module, batch: Batch) -> dict:
+        logits = model(**model_inputs(batch)).logits
+        return {"prediction": method.prediction_loss(logits, batch["teacher_logits"], params.temperature)}
+
+    return Plan(student, student, step, params.prediction, teacher_logits=True)
+
+
+def _transformer_plan(params: Params, teacher: PreTrainedModel, student: PreTrainedModel, phase: Phase | None) -> Plan:
+    weights = params.weights.model_dump()
+    mapping = method.layer_map(params.layer_map, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
+    if phase is None or not any(weights.values()):
+        return Plan(student, student, _no_step, None)
+    scores = bool(weights["attention"])
+    frozen = FrozenTeacher(teacher, max(mapping), [n - 1 for n in mapping] if scores else [])
+    model = method.TransformerDistillation(
+        student, teacher.config.hidden_size, range(len(mapping)) if scores else [], phase.seed
+    )
+    return Plan(student, model, method.transformer_step(frozen, mapping, weights), phase)
+
+
+def _no_step(model: nn.Module, batch: Batch) -> dict:
+    raise AssertionError("a phase that is left out takes no step")

@@ -1,0 +1,77 @@
+"""The second pass: from a source's rows to Parquet, in batches, with the features that `datasets` reads."""
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Features, List, Value
+
+from tasks.sources.split import Row
+from tasks.sources.survey import Survey, label_index, label_text, score
+
+BATCH = 10_000  # rows in memory at a time
+
+
+def write_split(found: Survey, columns: tuple[str, ...], labels: tuple[str, ...], chosen: np.ndarray, to: Path) -> int:
+    """Write the chosen rows of a split, in the order of the source.
+
+    Args:
+        found: the split, surveyed.
+        columns: of every row.
+        labels: names in order; () for scores (and for questions, which have no label).
+        chosen: (rows,) bool, from `choose`.
+        to: the Parquet file.
+
+    Returns:
+        How many rows it wrote.
+    """
+
+    def encoded() -> Iterator[Row]:
+        places = {value: label_index(value, labels) for value in found.first}
+        for take, (_, row) in zip(chosen, found.split.rows(), strict=True):
+            if not take:
+                continue
+            if "label" not in columns:
+                yield row
+            elif labels:
+                yield {**row, "label": places[label_text(row["label"])]}
+            else:
+                yield {**row, "label": score(row["label"])}
+
+    return write_rows(encoded(), features(columns, labels), to)
+
+
+def write_rows(rows: Iterator[Row], schema: Features, to: Path) -> int:
+    """Write rows as Parquet, a row group a batch; give their count."""
+    count = 0
+    arrow = schema.arrow_schema
+    with pq.ParquetWriter(to, arrow, compression="zstd") as writer:
+        while batch := list(islice(rows, BATCH)):
+            writer.write_table(pa.Table.from_pylist(batch, schema=arrow))
+            count += len(batch)
+    return count
+
+
+def features(columns: tuple[str, ...], labels: tuple[str, ...]) -> Features:
+    """The features of the columns: a label is a class where there are names, else a score."""
+    kinds = {
+        "label": ClassLabel(names=list(labels)) if labels else Value("float32"),
+        "answers": {"text": List(Value("string")), "answer_start": List(Value("int32"))},
+    }
+    return Features({name: kinds.get(name, Value("string")) for name in columns})
+
+
+def choose(rows: int, limit: int | None, seed: int) -> np.ndarray:
+    """Which rows to keep: `limit` of them at random, or all.
+
+    Returns:
+        (rows,) bool
+    """
+    chosen = np.ones(rows, dtype=bool)
+    if limit is not None and limit < rows:
+        chosen[:] = False
+        chosen[np.random.default_rng(seed).choice(rows, size=limit, replace=False)] = True
+    return chosen

@@ -1,0 +1,121 @@
+"""What the training stages share: the plan that a recipe hands over, and running it through the one loop."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+from stillhouse.batches import collator
+from stillhouse.checkpoint import same_vocabulary
+from stillhouse.errors import InputError
+from stillhouse.student import build_student, spread_layers
+from stillhouse.train import FitResult, Step, fit
+from tasks.params import Block, Phase, TrainParams
+from tasks.tracking import StageRun
+
+
+class StudentParams(Block):
+    """`student` of a recipe: its shape and where its weights come from."""
+
+    layers: int = Field(gt=0, description="Transformer layers")
+    hidden_size: int | None = Field(gt=0, description="Width; null for the teacher's")
+    heads: int | None = Field(gt=0, description="Attention heads; null for the teacher's")
+    intermediate_size: int | None = Field(gt=0, description="Feed-forward width; null for the teacher's")
+    init: Literal["teacher", "random"] = Field(description="Start from layers of the teacher, or from random weights")
+    source_layers: list[int] | None = Field(description="Which, counted from 1; null for evenly spaced")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One phase of a recipe, ready to run.
+
+    Args:
+        student: what is saved at the end.
+        model: what is trained: the student, or the student with what its loss needs around it.
+        step: the loss of a batch.
+        phase: its numbers; None leaves the student as it is (an ablation).
+        teacher_logits: whether the step reads the teacher's logits from the batch.
+        callbacks: what the method does between steps.
+    """
+
+    student: PreTrainedModel
+    model: nn.Module
+    step: Step
+    phase: Phase | None
+    teacher_logits: bool = False
+    callbacks: Sequence[TrainerCallback] = ()
+
+
+def make_student(teacher: PreTrainedModel, params: StudentParams, seed: int) -> PreTrainedModel:
+    """The recipe's student at its start, of the teacher's class.
+
+    Raises:
+        InputError: a shape that does not fit the teacher.
+    """
+    source = None
+    if params.init == "teacher":
+        source = params.source_layers or spread_layers(params.layers, teacher.config.num_hidden_layers)
+    elif params.source_layers is not None:
+        raise InputError("student.source_layers needs student.init = 'teacher': set it to null")
+    return build_student(
+        teacher,
+        layers=params.layers,
+        hidden_size=params.hidden_size,
+        heads=params.heads,
+        intermediate_size=params.intermediate_size,
+        source_layers=source,
+        seed=seed,
+    )
+
+
+def run_phase(
+    plan: Plan, data: Any, tokenizer: PreTrainedTokenizerBase, train: TrainParams, work: Path, run: StageRun
+) -> FitResult | None:
+    """Train one phase; the student is changed in place.
+
+    Args:
+        data: tokenized rows.
+        work: the stage's workspace, which keeps the checkpoints.
+    """
+    if plan.phase is None:
+        print("this phase is switched off: the student is passed on as it is", flush=True)
+        return None
+    assert tokenizer.pad_token_id is not None
+    result = fit(
+        plan.model,
+        plan.step,
+        data,
+        collator(tokenizer.pad_token_id),
+        epochs=plan.phase.epochs,
+        batch_size=plan.phase.batch_size,
+        learning_rate=plan.phase.learning_rate,
+        seed=plan.phase.seed,
+        checkpoints=work / "checkpoints",
+        checkpoint_steps=train.checkpoint_steps,
+        precision=train.precision,
+        warmup=train.warmup,
+        weight_decay=train.weight_decay,
+        max_grad_norm=train.max_grad_norm,
+        callbacks=plan.callbacks,
+        log=lambda step, metrics: run.log_metrics(metrics, step=step),
+    )
+    plan.student.to("cpu").eval()
+    return result
+
+
+def check_vocabulary(
+    ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase, ours_at: Path, theirs_at: Path
+) -> None:
+    """Student and teacher must read the same token ids.
+
+    Raises:
+        InputError: they do not.
+    """
+    if not same_vocabulary(ours, theirs):
+        raise InputError(
+            f"'{ours_at}' and '{theirs_at}' have different tokenizers: start the student from this teacher"
+        )
