@@ -5,6 +5,7 @@ carries journals to MLflow while they grow: importing MLflow and opening its sto
 beside the stage, once for all stages of a recipe. If the server is away, at the start, in the middle or at the end,
 the journal stays and the next run sends it. A journal whose process died without a word ends as KILLED.
 
+STILLHOUSE_TRACKING   on (default) | off
 STILLHOUSE_RECIPE, STILLHOUSE_PARENT_RUN_ID   set by flows
 MLFLOW_TRACKING_URI   else SQLite and artifacts in mlruns/
 """
@@ -29,7 +30,7 @@ from tasks.provenance import data_tags, git_tags
 STORE = Path("mlruns")
 OUTBOX = STORE / "outbox"
 AWAY = OUTBOX / ".away"  # touched by the sender whenever MLflow cannot be reached
-PATIENCE = 15.0  # seconds that a finished stage waits until its run is sent
+PATIENCE = 20.0  # seconds that a finished stage waits until its run is sent
 
 
 @contextmanager
