@@ -1,0 +1,45 @@
+# `make run` and `make test` set up what they need; everything else assumes that one of them has run.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RECIPE ?= tinybert
+# Stages call `python`: DVC must find the environment's own first.
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: run test test-slow style quality deps help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make run        set up, compress with the TinyBERT recipe (RECIPE=hinton for another), show what came out"
+	@echo "make test       set up, run the tests"
+	@echo "make test-slow  the tests that run whole recipes, real servers and injected faults"
+	@echo "make style      format"
+	@echo "make quality    lint, format and type checks"
+	@echo "make deps       write each stage's modules into dvc.yaml"
+
+run: $(VENV)/ready
+	python -m flows.compress $(RECIPE)
+
+test: $(VENV)/ready
+	python -m pytest -m "not slow"
+
+test-slow: $(VENV)/ready
+	python -m pytest -m slow
+
+style: $(VENV)/ready
+	ruff check --fix .
+	ruff format .
+
+quality: $(VENV)/ready
+	ruff check .
+	ruff format --check .
+	mypy
+
+deps: $(VENV)/ready
+	python -m flows.deps
+
+# Rebuilt when what is to be installed changes.
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[pipeline,dev]"
+	touch $@
