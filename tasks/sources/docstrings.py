@@ -1,7 +1,7 @@
 """The built-in source: sentences from the docstrings of installed libraries, which are read, never imported.
 
-A sentence's own hash says whether it is held out (for validation) or not (for training and the corpus). So the two never
-share one, whatever the libraries, the counts and the seed of either are.
+A sentence's own hash says whether it is held out (for validation) or not (for training and the corpus). So the two
+never share one, whatever the libraries, the counts and the seed of either are.
 """
 
 import ast
@@ -17,7 +17,6 @@ from stillhouse.errors import InputError
 from tasks.sources.prose import name_pattern, sentences
 
 HELD_OUT = 5  # one sentence in so many is for validation
-SURPLUS = 2  # files are read until a library has this many times the sentences asked for
 _OTHERS = {"tests", "test", "testing", "_vendor", "externals", "vendored", "_libs"}
 
 
@@ -32,8 +31,8 @@ class Pool:
     files: int
 
 
-def read_pools(libraries: list[str], need_open: int, need_held_out: int, words: tuple[int, int]) -> list[Pool]:
-    """Collect at least `SURPLUS` times the needed sentences of each library, or all that it has.
+def read_pools(libraries: list[str], need_open: float, need_held_out: float, words: tuple[int, int]) -> list[Pool]:
+    """Read files of each library until it has the needed sentences, or there are no more.
 
     Args:
         libraries: import names.
@@ -47,7 +46,7 @@ def read_pools(libraries: list[str], need_open: int, need_held_out: int, words: 
     names = name_pattern(libraries)
     folders = [find_library(library) for library in libraries]
     return [
-        _read_pool(library, folder, SURPLUS * need_open, SURPLUS * need_held_out, words, names)
+        _read_pool(library, folder, need_open, need_held_out, words, names)
         for library, folder in zip(libraries, folders, strict=True)
     ]
 
@@ -97,7 +96,7 @@ def find_library(library: str) -> Path:
 
 
 def _read_pool(
-    library: str, folder: Path, need_open: int, need_held_out: int, words: tuple[int, int], names: re.Pattern[str]
+    library: str, folder: Path, need_open: float, need_held_out: float, words: tuple[int, int], names: re.Pattern[str]
 ) -> Pool:
     files = _source_files(folder)
     found: dict[bool, dict[str, None]] = {False: {}, True: {}}

@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,6 @@ from stillhouse.errors import InputError
 from tasks.sources.split import Row, Rows, Split
 
 BATCH = 10_000  # rows of a Parquet file in memory at a time
-CHUNK = 1 << 20  # characters of a JSON list read at a time
 
 
 def read_table(file: Path, header: tuple[str, ...] | None = None) -> Split:
@@ -29,8 +29,8 @@ def read_table(file: Path, header: tuple[str, ...] | None = None) -> Split:
         InputError: no such file, or an unknown suffix. Reading raises it for a damaged line.
     """
     readers: dict[str, Callable[[Path], Rows]] = {
-        ".tsv": lambda path: lambda: _delimited(path, "\t", csv.QUOTE_NONE, header),
-        ".csv": lambda path: lambda: _delimited(path, ",", csv.QUOTE_MINIMAL, header),
+        ".tsv": lambda path: lambda: _delimited(path, "\t", header, quoted=False),
+        ".csv": lambda path: lambda: _delimited(path, ",", header, quoted=True),
         ".jsonl": lambda path: lambda: _json_lines(path),
         ".json": lambda path: lambda: _json(path),
         ".parquet": lambda path: lambda: _parquet(path),
@@ -56,10 +56,12 @@ def existing(file: Path) -> Path:
     raise InputError(f"'{file}' is missing: the folder has {', '.join(beside[:10]) or 'no files'}")
 
 
-def _delimited(file: Path, delimiter: str, quoting: int, header: tuple[str, ...] | None) -> Iterator[tuple[int, Row]]:
+def _delimited(file: Path, delimiter: str, header: tuple[str, ...] | None, quoted: bool) -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(sys.maxsize)
     with file.open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=quoting != csv.QUOTE_NONE)
+        reader = csv.reader(
+            stream, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=quoted
+        )
         names = header
         try:
             for fields in reader:
@@ -95,38 +97,31 @@ def _json_lines(file: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _json(file: Path) -> Iterator[tuple[int, Row]]:
-    """A list of objects, or (as many call .json what is) one object a line."""
-    with file.open(encoding="utf-8-sig") as stream:
-        try:
-            start = stream.read(CHUNK).lstrip()[:1]
-        except UnicodeDecodeError as error:
-            raise _not_utf8(file, error) from None
-    yield from _json_list(file) if start == "[" else _json_lines(file)
+    """A list of objects, read whole; or (as many call .json what is) one object a line, read so."""
+    if _opening(file) != "[":
+        yield from _json_lines(file)
+        return
+    for number, row in enumerate(read_json(file), start=1):
+        yield number, _mapping(file, "row", number, row)
 
 
-def _json_list(file: Path) -> Iterator[tuple[int, Row]]:
-    decoder = json.JSONDecoder()
-    with file.open(encoding="utf-8-sig") as stream:
-        window = stream.read(CHUNK).lstrip().removeprefix("[").lstrip()
-        line, number, ended = 1, 0, False
-        while True:
-            if window.startswith("]"):
-                return
-            try:
-                row, end = decoder.raw_decode(window)
-            except json.JSONDecodeError as error:
-                # Either the object goes on beyond the window, or it is broken: the end of the file tells.
-                more = "" if ended else stream.read(max(CHUNK, len(window)))
-                if more:
-                    window += more
-                    continue
-                raise InputError(f"{file}, after row {number}: not valid JSON: {error.msg}") from None
-            number += 1
-            yield number, _mapping(file, "row", number, row)
-            window = window[end:].lstrip()
-            if len(window) < 2:
-                window += stream.read(CHUNK)
-            window = window.lstrip().removeprefix(",").lstrip()
+def read_json(file: Path) -> Any:
+    """A whole JSON file.
+
+    Raises:
+        InputError: no such file, or it is not JSON; the message has the line.
+    """
+    try:
+        return json.loads(existing(file).read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file}, line {error.lineno}: not valid JSON: {error.msg}") from None
+    except UnicodeDecodeError as error:
+        raise _not_utf8(file, error) from None
+
+
+def _opening(file: Path) -> str:
+    with file.open(encoding="utf-8-sig", errors="replace") as stream:
+        return next((line.strip()[0] for line in stream if line.strip()), "")
 
 
 def _parquet(file: Path) -> Iterator[tuple[int, Row]]:

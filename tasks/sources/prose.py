@@ -33,11 +33,10 @@ _FIELD = re.compile(r"^:(param|type|return|rtype|raises|arg|keyword|var|ivar)[^:
 _PARAMETER = re.compile(r"^[*`\w.,\s]{1,60}?(\s:\s|\s?\([^)]*\)\s?:|:$|:\s(?=[a-z{`]))")
 _OPENING = re.compile(r"[A-Z\"'(]")
 _CODE = re.compile(r"[{}<>|\\$=@^~#]|::|\w\(|\.\.\.|https?:|www\.|\w/\w+/|\w_\w*_\w|\[[^\]]*[:,]|[^\x00-\x7f]")
+_DANGLING = re.compile(r"\b(in|by|of|from|see|and|or|the|a|e\.g|i\.e)[.:]$")  # a citation or formula stood there
 _WORD = re.compile(r"^[(\"'`]*[A-Za-z][A-Za-z'’-]*[)\"'`,.;:!?]*$")
 _BREAK = re.compile(r"(?<=[.!?])[\"')]*\s+(?=[A-Z\"'(])")
-_ABBREVIATION = re.compile(
-    r"(\b(e\.g|i\.e|etc|vs|cf|fig|eq|eqs|sec|ref|resp|al|approx|no|vol|dr|mr|st)|\b[A-Z])\.$", re.I
-)
+_ABBREVIATION = re.compile(r"\b((?i:e\.g|i\.e|vs|cf|figs?|eqs?|sec|refs?|resp|al|approx|vol|dr|mr|mrs|st)|[A-Z])\.$")
 
 
 def sentences(docstring: str, names: re.Pattern[str]) -> Iterator[str]:
@@ -135,7 +134,12 @@ def is_natural(sentence: str) -> bool:
     words = sentence.split()
     if not words or not _OPENING.match(sentence) or not sentence.endswith((".", "!", "?", '."', ".)")):
         return False
-    if _CODE.search(sentence) or sentence.count("(") != sentence.count(")") or sentence.count('"') % 2:
+    if (
+        _CODE.search(sentence)
+        or _DANGLING.search(sentence)
+        or sentence.count("(") != sentence.count(")")
+        or sentence.count('"') % 2
+    ):
         return False
     return sum(bool(_WORD.match(word)) for word in words) >= 0.75 * len(words)
 

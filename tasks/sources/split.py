@@ -1,4 +1,4 @@
-"""A split of a task as its source gives it: rows one at a time, as often as asked, so that none is ever whole in memory.
+"""A split of a task as its source gives it: rows one at a time, as often as asked, never all of them in memory.
 
 A row is a plain mapping: `text`, `text_pair` for pairs and a raw `label`; or `id`, `question`, `context`, `answers`.
 """

@@ -35,13 +35,13 @@ def survey(source: Source, labels: tuple[str, ...] | None) -> tuple[Survey, Surv
             "name the same ones, in any order, or set it to null"
         )
     names = stated if labels is None else labels
-    surveys = tuple(_survey(split, source.columns, scores=names == ()) for split in (source.train, source.validation))
-    train, validation = surveys
+    train = _survey(source.train, source.columns, scores=names == ())
+    validation = _survey(source.validation, source.columns, scores=names == ())
     if "label" not in source.columns or names == ():
         return train, validation, ()
     if names is None:
         names = _names(train, validation)
-    for each in surveys:
+    for each in (train, validation):
         _check_known(each, names)
     if len(names) < 2:
         raise InputError(f"{train.split.where}: every row has the label '{names[0]}': two or more are needed")
@@ -56,7 +56,7 @@ def label_text(value: object) -> str:
 
 
 def label_index(value: object, names: tuple[str, ...]) -> int | None:
-    """The index of a raw label, given as one of the names or, where no name is a number, as the index; None: neither."""
+    """The index of a raw label: one of the names or, where no name is a number, the index itself; None: neither."""
     text = label_text(value)
     if text in names:
         return names.index(text)
@@ -114,7 +114,7 @@ def _check_known(found: Survey, names: tuple[str, ...]) -> None:
     for text, number in found.first.items():
         if label_index(text, names) is None:
             raise InputError(
-                f"{found.split.where}, {found.split.unit} {number}: unknown label '{text}': the labels are {list(names)}"
+                f"{found.split.where}, {found.split.unit} {number}: unknown label '{text}': known are {list(names)}"
             )
 
 

@@ -1,0 +1,57 @@
+"""SQuAD 1.1 and 2.0: articles of paragraphs of questions, to one row a question."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stillhouse.errors import InputError
+from tasks.sources.files import existing, read_json
+from tasks.sources.split import Row, Split
+
+
+def read_squad(file: Path) -> Split:
+    """The questions of a file. One that has no answer in its context has empty lists.
+
+    Text is not stripped here: answers are places in it.
+
+    Raises:
+        InputError: no such file. Reading raises it for a file that is not SQuAD's or an answer not at its place.
+    """
+
+    existing(file)
+
+    def rows() -> Iterator[tuple[int, Row]]:
+        try:
+            yield from enumerate(_questions(file), start=1)
+        except (KeyError, TypeError, AttributeError) as fault:
+            raise InputError(f"{file}: not in SQuAD's layout of articles, paragraphs and questions ({fault})") from None
+
+    return Split(str(file), "question", rows)
+
+
+def _questions(file: Path) -> Iterator[Row]:
+    number = 0
+    for article in read_json(file)["data"]:
+        for paragraph in article["paragraphs"]:
+            for question in paragraph["qas"]:
+                number += 1
+                yield _row(file, number, paragraph["context"], question)
+
+
+def _row(file: Path, number: int, context: str, question: dict[str, Any]) -> Row:
+    answers = [] if question.get("is_impossible", False) else question["answers"]
+    for answer in answers:
+        start, text = answer["answer_start"], answer["text"]
+        if context[start : start + len(text)] != text:
+            raise InputError(f"{file}, question {number}: answer '{text}' is not at {start} in its context")
+    if not question["question"].strip():
+        raise InputError(f"{file}, question {number}: 'question' has no text")
+    return {
+        "id": str(question["id"]),
+        "question": question["question"].strip(),
+        "context": context,
+        "answers": {
+            "text": [answer["text"] for answer in answers],
+            "answer_start": [answer["answer_start"] for answer in answers],
+        },
+    }
