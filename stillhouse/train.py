@@ -93,6 +93,7 @@ def fit(
         seed=seed,
         bf16=kind == "bf16",
         fp16=kind == "fp16",
+        use_cpu=not torch.cuda.is_available(),
         save_strategy="steps",
         save_steps=checkpoint_steps,
         save_total_limit=2,

@@ -1,0 +1,88 @@
+"""Tiny models, tokenizers and tasks that the tests share: real files, seconds to train."""
+
+from pathlib import Path
+
+import torch
+from datasets import ClassLabel, Dataset, Features, Value
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+
+WORDS = (
+    "the a film plot actor scene story is was feels looks very quite rather good great fine bad dull poor "
+    "and but with of in it this that"
+).split()
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def tokenizer() -> BertTokenizerFast:
+    """A WordPiece tokenizer over WORDS."""
+    vocabulary = {word: i for i, word in enumerate([*SPECIAL, *WORDS])}
+    core = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    core.normalizer = normalizers.BertNormalizer(lowercase=True)
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
+    )
+    return BertTokenizerFast(tokenizer_object=core)
+
+
+def bert(layers: int = 2, width: int = 32, heads: int = 4, labels: tuple[str, ...] = ("bad", "good"), seed: int = 0):
+    """A BERT classifier with random weights large enough that its outputs differ from row to row."""
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=len(SPECIAL) + len(WORDS),
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=2 * width,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+        num_labels=max(len(labels), 1),
+    )
+    if labels:
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {name: i for i, name in enumerate(labels)}
+    return BertForSequenceClassification(config).eval()
+
+
+def sentences(count: int, seed: int = 0) -> tuple[list[str], list[int]]:
+    """Sentences whose label (good 1, bad 0) stands in one of their words."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def pick(words: list[str]) -> str:
+        return words[int(torch.randint(len(words), (), generator=generator))]
+
+    texts, labels = [], []
+    for _ in range(count):
+        label = int(torch.randint(2, (), generator=generator))
+        verdict = pick(["good", "great", "fine"] if label else ["bad", "dull", "poor"])
+        filler = [pick(WORDS[:10]) for _ in range(int(torch.randint(1, 8, (), generator=generator)))]
+        texts.append(" ".join([*filler, "is", verdict]))
+        labels.append(label)
+    return texts, labels
+
+
+def write_task(folder: Path, train: int = 96, validation: int = 32, *, pair: bool = False, regression: bool = False) -> Path:
+    """data/task as `tasks.prepare` would write it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count, seed in (("train", train, 1), ("validation", validation, 2)):
+        texts, labels = sentences(count, seed)
+        columns: dict = {"text": texts}
+        features: dict = {"text": Value("string")}
+        if pair:
+            columns["text_pair"] = texts[::-1]
+            features["text_pair"] = Value("string")
+        columns["label"] = [float(label) for label in labels] if regression else labels
+        features["label"] = Value("float32") if regression else ClassLabel(names=["bad", "good"])
+        Dataset.from_dict(columns, Features(features)).to_parquet(folder / f"{split}.parquet")
+    return folder
+
+
+def save(model, folder: Path) -> Path:
+    """A checkpoint folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
