@@ -14,10 +14,14 @@ from stillhouse.capture import ScoreCapture
 
 @dataclass(frozen=True)
 class TeacherStates:
-    """Hidden states, embeddings first: hidden[n] (B, L, d) is layer n's output. scores[n]: (B, h, L, L) of layer n + 1."""
+    """hidden[n] (B, L, d) is layer n's output, the embeddings first; scores[n] (B, h, L, L) are those of layer n + 1.
+
+    logits (B, C) are there only if no layer was cut and the teacher has a head.
+    """
 
     hidden: tuple[Tensor, ...]
     scores: dict[int, Tensor]
+    logits: Tensor | None
 
 
 class FrozenTeacher:
@@ -30,6 +34,7 @@ class FrozenTeacher:
     """
 
     def __init__(self, model: PreTrainedModel, depth: int, score_layers: Iterable[int]) -> None:
+        self.whole = depth == model.config.num_hidden_layers
         self.model = keep_first_layers(model, depth).eval().requires_grad_(False)
         self.capture = ScoreCapture(self.model, score_layers)
         self.device: torch.device | None = None
@@ -40,7 +45,7 @@ class FrozenTeacher:
         if device != self.device:
             self.model.to(device)
             self.device = device
-        hidden = self.model.base_model(**inputs, output_hidden_states=True).hidden_states
+        outputs = self.model(**inputs, output_hidden_states=True)
         scores = dict(self.capture.scores)
         self.capture.release()
-        return TeacherStates(hidden, scores)
+        return TeacherStates(outputs.hidden_states, scores, outputs.get("logits") if self.whole else None)

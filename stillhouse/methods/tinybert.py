@@ -19,6 +19,7 @@ Shapes: B sentences, L tokens, h heads, d width.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +96,16 @@ def match_heads(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     return student.mean(1, keepdim=True), teacher.mean(1, keepdim=True)
 
 
+@dataclass(frozen=True)
+class StudentStates:
+    """embeddings (B, L, d_T), hidden[m] (B, L, d_T) of layer m + 1, scores[m] (B, h, L, L), logits (B, C) with a head."""
+
+    embeddings: Tensor
+    hidden: list[Tensor]
+    scores: dict[int, Tensor]
+    logits: Tensor | None
+
+
 class TransformerDistillation(nn.Module):
     """A student with its projections to the teacher's width; the projections are trained, and left behind at the end.
 
@@ -117,12 +128,15 @@ class TransformerDistillation(nn.Module):
             nn.init.eye_(self.hidden.weight)
             nn.init.eye_(self.embeddings.weight)
 
-    def forward(self, inputs: Batch) -> tuple[Tensor, list[Tensor], dict[int, Tensor]]:
-        """Projected embeddings (B, L, d_T), projected states of each layer, and the kept scores."""
-        states = self.student.base_model(**inputs, output_hidden_states=True).hidden_states
+    def forward(self, inputs: Batch) -> StudentStates:
+        """States in the teacher's width."""
+        outputs = self.student(**inputs, output_hidden_states=True)
         scores = dict(self.capture.scores)
         self.capture.release()
-        return self.embeddings(states[0]), [self.hidden(h) for h in states[1:]], scores
+        embeddings, *hidden = outputs.hidden_states
+        return StudentStates(
+            self.embeddings(embeddings), [self.hidden(h) for h in hidden], scores, outputs.get("logits")
+        )
 
 
 def transformer_step(teacher: FrozenTeacher, mapping: Sequence[int], weights: Mapping[str, float]):
@@ -138,15 +152,15 @@ def transformer_step(teacher: FrozenTeacher, mapping: Sequence[int], weights: Ma
         inputs = model_inputs(batch)
         mask = batch["attention_mask"]
         theirs = teacher(inputs)
-        embeddings, hidden, scores = model(inputs)
+        ours = model(inputs)
         terms = {}
         if weights["attention"]:
-            pairs = [(scores[m], theirs.scores[n - 1]) for m, n in enumerate(mapping)]
+            pairs = [(ours.scores[m], theirs.scores[n - 1]) for m, n in enumerate(mapping)]
             terms["attention"] = weights["attention"] * attention_loss(*zip(*pairs, strict=True), mask)
         if weights["hidden"]:
-            terms["hidden"] = weights["hidden"] * hidden_loss(hidden, [theirs.hidden[n] for n in mapping], mask)
+            terms["hidden"] = weights["hidden"] * hidden_loss(ours.hidden, [theirs.hidden[n] for n in mapping], mask)
         if weights["embeddings"]:
-            terms["embeddings"] = weights["embeddings"] * masked_mse(embeddings, theirs.hidden[0], mask)
+            terms["embeddings"] = weights["embeddings"] * masked_mse(ours.embeddings, theirs.hidden[0], mask)
         return terms
 
     return step

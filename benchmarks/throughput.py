@@ -1,0 +1,200 @@
+"""Training throughput beside TextBrewer: the same student, teacher, sentences, batch size and losses, in one run.
+
+    pip install --constraint constraints.txt textbrewer==0.2.1.post1
+    python -m benchmarks.throughput --data sst2/train.tsv
+
+Reference work: 1,600 sentences, batch 32, an all-MiniLM-L6 teacher, its layers 2, 4, 6 as the student; losses: soft
+cross-entropy at T = 4, cross-entropy with the labels, squared error of the hidden states on 4 pairs and of the attention
+on 3. The contenders take turns, and the medians of their rounds are compared, for timings here are noisy.
+
+textbrewer-128     TextBrewer, padded to 128 tokens as in its examples
+textbrewer         TextBrewer, each batch padded to its longest sentence
+stillhouse         this project: `fit`, with length groups, captured scores, and bf16 where the hardware has it
+"""
+
+import argparse
+import copy
+import csv
+import json
+import logging
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+
+from stillhouse.batches import Batch, collator, model_inputs
+from stillhouse.checkpoint import load_model, load_tokenizer
+from stillhouse.losses import masked_mse
+from stillhouse.methods.hinton import distillation_loss
+from stillhouse.methods.tinybert import TransformerDistillation, attention_loss, hidden_loss
+from stillhouse.student import build_student
+from stillhouse.teacher import FrozenTeacher
+from stillhouse.train import choose_precision, fit
+
+LAYERS = [2, 4, 6]
+TEMPERATURE = 4.0
+BATCH = 32
+
+
+def main() -> None:
+    args = arguments()
+    logging.disable(logging.INFO)
+    tokenizer = load_tokenizer(args.teacher)
+    teacher = load_model(args.teacher, AutoModelForSequenceClassification, num_labels=2)
+    rows = read_rows(args.data, tokenizer, args.sentences)
+    contenders: dict[str, Callable[[], float]] = {
+        "textbrewer-128": lambda: textbrewer(teacher, rows, pad_to=128),
+        "textbrewer": lambda: textbrewer(teacher, rows, pad_to=None),
+        "stillhouse": lambda: stillhouse(teacher, rows, tokenizer),
+    }
+    wanted = args.only or list(contenders)
+    rates: dict[str, list[float]] = {name: [] for name in wanted}
+    for turn in range(args.rounds):
+        for name in wanted:
+            rates[name].append(len(rows) / contenders[name]())
+            print(f"round {turn + 1}/{args.rounds}  {name:15} {rates[name][-1]:7.1f} samples/s", flush=True)
+    report(rates, rows, args.out)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="TSV with a header: text (or sentence) and label")
+    parser.add_argument("--teacher", type=Path, default=None, help="checkpoint folder; default: the built-in teacher")
+    parser.add_argument("--sentences", type=int, default=1600)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="*", help="contenders to run; default: all")
+    parser.add_argument("--out", type=Path, help="JSON file for the rates")
+    args = parser.parse_args()
+    if args.teacher is None:
+        # Not at the top: with --teacher, this program needs torch and transformers alone.
+        from tasks.models import teacher_source
+
+        args.teacher = Path(teacher_source("builtin"))
+    return args
+
+
+def read_rows(file: Path, tokenizer: PreTrainedTokenizerBase, count: int) -> "Rows":
+    """The first sentences of a TSV file, tokenized."""
+    with file.open(encoding="utf-8", newline="") as stream:
+        table = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))[:count]
+    column = "text" if "text" in table[0] else "sentence"
+    ids = tokenizer([row[column] for row in table], truncation=True, max_length=128)["input_ids"]
+    return Rows([{"input_ids": i, "label": int(row["label"]), "length": len(i)} for i, row in zip(ids, table, strict=True)])
+
+
+class Rows(list):
+    """Rows with the column of lengths that `fit` groups by."""
+
+    column_names = ("input_ids", "label", "length")
+
+    def __getitem__(self, key):
+        return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
+
+
+def stillhouse(teacher: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> float:
+    """Seconds for one epoch of `fit`, its set-up included."""
+    student = build_student(teacher, layers=3, source_layers=LAYERS, seed=0)
+    frozen = FrozenTeacher(copy.deepcopy(teacher), 6, [n - 1 for n in LAYERS])
+    model = TransformerDistillation(student, teacher.config.hidden_size, range(3), seed=0)
+
+    def step(model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
+        inputs, mask = model_inputs(batch), batch["attention_mask"]
+        theirs, ours = frozen(inputs), model(inputs)
+        scores = [ours.scores[m] for m in range(3)], [theirs.scores[n - 1] for n in LAYERS]
+        return {
+            **distillation_loss(ours.logits, theirs.logits, batch["labels"], 0.5, TEMPERATURE),
+            "hidden": hidden_loss(ours.hidden, [theirs.hidden[n] for n in LAYERS], mask),
+            "embeddings": masked_mse(ours.embeddings, theirs.hidden[0], mask),
+            "attention": attention_loss(*scores, mask),
+        }
+
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        fit(
+            model, step, rows, collator(tokenizer.pad_token_id), epochs=1, batch_size=BATCH, learning_rate=1e-4,
+            seed=0, checkpoints=Path(folder), checkpoint_steps=10**6,
+        )  # fmt: skip
+        return time.perf_counter() - began
+
+
+def textbrewer(teacher: PreTrainedModel, rows: Rows, pad_to: int | None) -> float:
+    """Seconds for one epoch of TextBrewer's GeneralDistiller, as its documentation sets it up."""
+    from textbrewer import DistillationConfig, GeneralDistiller, TrainingConfig
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    student = build_student(teacher, layers=3, source_layers=LAYERS, seed=0).to(device)
+    theirs = copy.deepcopy(teacher).to(device)
+    for model in (theirs, student):
+        # Its attention loss reads attentions, which SDPA does not give.
+        model.set_attn_implementation("eager")
+
+    def collate(batch: list[dict]) -> dict[str, torch.Tensor]:
+        longest = pad_to or max(row["length"] for row in batch)
+        return {
+            "input_ids": torch.tensor([row["input_ids"] + [0] * (longest - row["length"]) for row in batch]),
+            "attention_mask": torch.tensor([[1] * row["length"] + [0] * (longest - row["length"]) for row in batch]),
+            "labels": torch.tensor([row["label"] for row in batch]),
+        }
+
+    def adaptor(batch: dict, outputs) -> dict:
+        return {
+            "logits": outputs.logits,
+            "losses": outputs.loss,
+            "hidden": outputs.hidden_states,
+            "attention": outputs.attentions,
+            "inputs_mask": batch["attention_mask"],
+        }
+
+    pairs = list(zip(range(4), [0, *LAYERS], strict=True))
+    matches = [{"layer_T": t, "layer_S": s, "feature": "hidden", "loss": "hidden_mse", "weight": 1} for s, t in pairs]
+    matches += [
+        {"layer_T": n - 1, "layer_S": m, "feature": "attention", "loss": "attention_mse", "weight": 1}
+        for m, n in enumerate(LAYERS)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        distiller = GeneralDistiller(
+            TrainingConfig(device=device, output_dir=folder, log_dir=None),
+            DistillationConfig(temperature=TEMPERATURE, hard_label_weight=1, intermediate_matches=matches),
+            theirs, student, adaptor, adaptor,
+        )  # fmt: skip
+        loader = DataLoader(rows, batch_size=BATCH, shuffle=True, collate_fn=collate, drop_last=False)
+        optimizer = torch.optim.AdamW(student.parameters(), lr=1e-4)
+        wanted = {"output_hidden_states": True, "output_attentions": True}
+        began = time.perf_counter()
+        with distiller:
+            distiller.train(optimizer, loader, num_epochs=1, callback=None, max_grad_norm=1.0, **wanted)
+        return time.perf_counter() - began
+
+
+def report(rates: dict[str, list[float]], rows: Rows, out: Path | None) -> None:
+    """Print medians and ratios; write them if asked."""
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    result = {
+        "samples_per_second": medians,
+        "rounds": rates,
+        "sentences": len(rows),
+        "mean_tokens": sum(rows["length"]) / len(rows),
+        "precision": choose_precision("auto"),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count(),
+        "torch": torch.__version__,
+    }
+    print(json.dumps({k: v for k, v in result.items() if k != "rounds"}, indent=2))
+    for name, median in medians.items():
+        ratio = f"   stillhouse is {medians['stillhouse'] / median:.2f}x" if "stillhouse" in medians else ""
+        print(f"{name:15} {median:7.1f} samples/s{ratio}")
+    if out:
+        out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
