@@ -1,0 +1,119 @@
+"""The pipeline's graph and what in it is out of date, as DVC sees them. No Prefect here, no edge stated twice."""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo, lock_repo
+from dvc.stage import PipelineStage
+
+from stillhouse.errors import InputError
+
+# DVC's locks tell processes apart, not threads.
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of dvc.yaml, the stages whose outputs it reads, and whether nothing should run beside it.
+
+    The last is `meta: {alone: true}` in dvc.yaml: what measures time would measure its neighbours.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    alone: bool = False
+
+
+def load_graph(root: Path) -> tuple[Stage, ...]:
+    """All stages of the project in `root`, each after what it needs.
+
+    Raises:
+        InputError: no DVC project, or DVC refuses its dvc.yaml.
+    """
+    with _one_at_a_time, _open(root) as repo:
+        try:
+            graph = repo.index.graph
+        except DvcException as error:
+            raise InputError(f"{root / 'dvc.yaml'}: {' '.join(str(error).split())}") from error
+        return _ordered(
+            Stage(
+                stage.addressing,
+                tuple(sorted(need.addressing for need in graph.successors(stage))),
+                bool((stage.meta or {}).get("alone")),
+            )
+            for stage in graph
+            if isinstance(stage, PipelineStage)
+        )
+
+
+def lineage(stages: Iterable[Stage], *targets: str) -> tuple[Stage, ...]:
+    """The targets and all they need, each after what it needs.
+
+    Raises:
+        InputError: there is no such stage.
+    """
+    by_name = {stage.name: stage for stage in stages}
+    wanted: dict[str, Stage] = {}
+    ahead = list(targets)
+    while ahead:
+        name = ahead.pop()
+        if name not in by_name:
+            raise InputError(f"stage '{name}' is not in dvc.yaml: it has {', '.join(by_name)}")
+        if name not in wanted:
+            wanted[name] = by_name[name]
+            ahead += wanted[name].needs
+    return _ordered(wanted.values())
+
+
+def recipes(stages: Iterable[Stage]) -> tuple[str, ...]:
+    """The slugs of all recipes: what has a report."""
+    return tuple(stage.name.removeprefix("report@") for stage in stages if stage.name.startswith("report@"))
+
+
+def stale(root: Path, stages: Iterable[Stage]) -> set[str]:
+    """The names of those stages that are out of date, or that come after one that is.
+
+    Args:
+        stages: each after what it needs, as `lineage` gives them.
+    """
+    found: set[str] = set()
+    with _one_at_a_time, _open(root) as repo, lock_repo(repo):
+        by_name = {stage.addressing: stage for stage in repo.index.stages}
+        for stage in stages:
+            if found.intersection(stage.needs) or _changed(by_name[stage.name]):
+                found.add(stage.name)
+    return found
+
+
+def _changed(stage: PipelineStage) -> bool:
+    try:
+        return bool(stage.status(check_updates=True))
+    except LockError:
+        # Another process writes its inputs or outputs right now.
+        return True
+
+
+def _open(root: Path) -> Repo:
+    try:
+        return Repo(str(root), _wait_for_lock=True)
+    except DvcException as error:
+        raise InputError(f"{root}: not a DVC project ({' '.join(str(error).split())}): run from its folder") from error
+
+
+def _ordered(stages: Iterable[Stage]) -> tuple[Stage, ...]:
+    by_name = {stage.name: stage for stage in stages}
+    done: dict[str, Stage] = {}
+
+    def visit(name: str) -> None:
+        if name not in done:
+            for need in by_name[name].needs:
+                visit(need)
+            done[name] = by_name[name]
+
+    for name in sorted(by_name):
+        visit(name)
+    return tuple(done.values())

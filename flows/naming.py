@@ -1,0 +1,34 @@
+"""What a flow run and a registered model are called: the task that params.yaml names."""
+
+from pathlib import Path
+
+from stillhouse.errors import InputError
+from tasks.params import PARAMS, read_yaml
+
+
+def task_name(params: Path = PARAMS) -> str:
+    """The task, in one word: `docstrings`, `sst2`, …
+
+    Raises:
+        InputError: params.yaml has no usable `data` block.
+    """
+    data = read_yaml(params).get("data") or {}
+    source = data.get("source")
+    if source == "hub":
+        hub = data.get("hub") or {}
+        name = hub.get("config") or hub.get("name")
+    elif source == "files":
+        files = data.get("files") or {}
+        layout = files.get("layout")
+        # `table` says how a file looks, not what it is about.
+        name = layout if layout and layout != "table" else Path(files.get("folder") or "").name
+    else:
+        name = source
+    if not name:
+        raise InputError(f"{params}: data.source = {source!r} names no task: fill in its block under `data`")
+    return str(name).rsplit("/", 1)[-1].lower()
+
+
+def model_name(task: str) -> str:
+    """The registered model of a task: versions from all recipes compete under it."""
+    return f"stillhouse-{task}"

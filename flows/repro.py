@@ -1,0 +1,201 @@
+"""Run one DVC stage in a process of its own, and say clearly how it went.
+
+Several flows may run in one clone. DVC's repository lock, for which `--wait-for-lock` waits, is free while a stage's
+command runs. Its lock on the stage's files does not wait but fails, so that a second flow would stop at any stage that
+the first one runs or reads from, up to date or not. So flows queue for each stage on a file lock, and look again
+whether it is stale once they hold it: the second finds the work done. Where a plain `dvc repro` is the other one, they
+wait too.
+"""
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flows.graph import Stage, stale
+from stillhouse.errors import InputError
+from tasks.program import EXIT_TRANSIENT
+
+LOGS = Path("logs")
+GRACE = 10.0  # seconds between asking a stage to end and killing it
+ASK_AGAIN = 2.0  # seconds
+# What DVC itself says, not a stage.
+BUSY = re.compile(r"unable to acquire lock|is busy, it is being blocked by", re.IGNORECASE)
+NETWORK = re.compile(
+    r"failed to connect|connection (reset|refused|aborted|error)|timed out|temporary failure in name resolution",
+    re.IGNORECASE,
+)
+
+
+def _stages_at_once() -> int:
+    given = os.environ.get("STILLHOUSE_STAGES_AT_ONCE", "2")
+    if not given.isdigit() or int(given) < 1:
+        raise InputError(f"STILLHOUSE_STAGES_AT_ONCE = {given!r}: give a number from 1")
+    return int(given)
+
+
+_slots = threading.Semaphore(_stages_at_once())
+_running: set[subprocess.Popen] = set()
+_stopped = threading.Event()
+
+
+class StageFailed(Exception):
+    """A stage ended without its outputs.
+
+    Attributes:
+        code: the exit code of the stage's command, or DVC's own where it did not come so far; negative for a signal.
+        reason: one line.
+        transient: whether the same command may pass the next time.
+    """
+
+    def __init__(self, name: str, code: int, reason: str, log: Path, transient: bool) -> None:
+        super().__init__(f"stage '{name}' failed: {reason} (exit {code}; log: {log})")
+        self.name = name
+        self.code = code
+        self.reason = reason
+        self.log = log
+        self.transient = transient
+
+
+class StageBusy(StageFailed):
+    """Another DVC process uses the stage's files."""
+
+
+def reproduce(root: Path, stage: Stage, environment: dict[str, str]) -> bool:
+    """Bring one stage up to date, whose needs are met; its lines go to stdout as `[name] line`, and to its log.
+
+    Args:
+        environment: variables for the stage, beside those of this process.
+
+    Returns:
+        Whether anything had to be done.
+
+    Raises:
+        StageFailed: it did not end well.
+    """
+    with _turn(root, stage.name):
+        waited = False
+        while stale(root, [stage]):
+            try:
+                with _slots, _machine(root, stage.alone):
+                    _run(root, stage.name, environment)
+                return True
+            except StageBusy as busy:
+                if _stopped.is_set():
+                    raise
+                if not waited:
+                    print(f"[{stage.name}] waits: {busy.reason}", flush=True)
+                waited = True
+            time.sleep(ASK_AGAIN)
+    return False
+
+
+def stop_all() -> None:
+    """Kill every stage that runs, for good: nothing starts after this."""
+    _stopped.set()
+    for process in tuple(_running):
+        _kill(process)
+
+
+def log_of(name: str) -> Path:
+    """Where a stage's lines are kept, from the project's folder."""
+    return LOGS / f"{name}.log"
+
+
+@contextmanager
+def _turn(root: Path, name: str) -> Iterator[None]:
+    locks = root / ".dvc" / "tmp" / "stillhouse"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"[{name}] runs in another process: waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _machine(root: Path, alone: bool) -> Iterator[None]:
+    """Share the machine with other stages, of other flows too, or have it for oneself."""
+    with (root / ".dvc" / "tmp" / "stillhouse" / ".machine").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
+def _run(root: Path, name: str, environment: dict[str, str]) -> None:
+    log = log_of(name)
+    (root / log).parent.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
+    lines: list[str] = []
+    with (root / log).open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=root,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            # A group of its own: the stage and all that it starts can be killed together.
+            start_new_session=True,
+        )
+        _running.add(process)
+        try:
+            if _stopped.is_set():
+                _kill(process)
+            assert process.stdout
+            for line in process.stdout:
+                file.write(line)
+                file.flush()
+                print(f"[{name}] {line}", end="", flush=True)
+                # The reason is among the last; a stage may print for days.
+                lines = [*lines[-200:], line.rstrip("\n")]
+            code = process.wait()
+        except BaseException:
+            _kill(process)
+            raise
+        finally:
+            _running.discard(process)
+    if code:
+        raise _failure(name, code, lines, log)
+
+
+def _failure(name: str, code: int, lines: list[str], log: Path) -> StageFailed:
+    """Read what DVC said last: it exits with its own code, whatever the stage's was."""
+    starts = [at for at, line in enumerate(lines) if line.startswith("ERROR: ")]
+    said = " ".join(lines[starts[-1] :]).removeprefix("ERROR: ") if starts else ""
+    before = lines[: starts[-1]] if starts else lines
+    if codes := re.findall(r"exited with (-?\d+)", said):
+        code = int(codes[-1])
+        reason = next((line.strip() for line in reversed(before) if line.strip()), said)
+    else:
+        reason = said or next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+    # A shell reports a command that a signal ended as 128 + its number.
+    number = -code if code < 0 else code - 128
+    if killed := number in {each.value for each in signal.Signals}:
+        code, reason = -number, f"killed by {signal.Signals(number).name}"
+    if not codes and BUSY.search(said):
+        return StageBusy(name, code, reason.split(" If there are no processes")[0], log, transient=True)
+    transient = killed or code == EXIT_TRANSIENT or (not codes and bool(NETWORK.search(said)))
+    return StageFailed(name, code, reason, log, transient and not _stopped.is_set())
+
+
+def _kill(process: subprocess.Popen) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(GRACE)
+    except ProcessLookupError:
+        return
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

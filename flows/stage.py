@@ -1,0 +1,55 @@
+"""The one Prefect task: run one DVC stage. DVC owns caching; Prefect owns the order, and second tries."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, State
+
+from flows.graph import Stage
+from flows.repro import StageFailed, reproduce
+
+
+class _OneLine(logging.Filter):
+    """A stage that failed has said why in its log: our own frames add nothing."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.exc_info and isinstance(record.exc_info[1], StageFailed):
+            record.exc_info = None
+        return True
+
+
+for _name in ("prefect.task_runs", "prefect.flow_runs"):
+    logging.getLogger(_name).addFilter(_OneLine())
+
+
+def _may_pass(_task: Any, _task_run: Any, state: State) -> bool:
+    """Only what can pass the second time is tried again, never a bad parameter."""
+    return isinstance(state.data, StageFailed) and state.data.transient
+
+
+@task(
+    task_run_name="{stage.name}",
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=_may_pass,
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def run_stage(stage: Stage, root: Path, environment: dict[str, str], fresh: bool = False) -> State:
+    """Bring one stage up to date.
+
+    Args:
+        stage: its needs are met.
+        root: the project's folder.
+        environment: variables for the stage's process.
+        fresh: known to be up to date: costs nothing.
+
+    Raises:
+        StageFailed: it did not end well.
+    """
+    if fresh or not reproduce(root, stage, environment):
+        return Completed(name="UpToDate", message="nothing to do")
+    return Completed()
