@@ -3,10 +3,15 @@
 from collections.abc import Iterator
 
 import datasets
+import httpx
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
+from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.utils import disable_progress_bars
 
 from stillhouse.errors import InputError
 from tasks.sources.split import QUESTIONS, Row, Source, Split, pick, wrong_column
+
+NETWORK = (ConnectionError, TimeoutError, httpx.TransportError, HfHubHTTPError)
 
 
 def read_hub(
@@ -45,14 +50,20 @@ def read_hub(
 def load_split(name: str, config: str | None, revision: str | None, split: str) -> datasets.Dataset:
     """One split, memory-mapped. Raises as `read_hub` does."""
     where = f"dataset '{name}'" + (f", configuration '{config}'" if config else "")
+    # A stage's output is lines in a log, where a bar that redraws itself is noise.
+    datasets.disable_progress_bars()
+    disable_progress_bars()
+    print(f"{where}: loading split '{split}'", flush=True)
     try:
         return datasets.load_dataset(name, config, split=split, revision=revision)
     except DatasetNotFoundError:
         raise InputError(f"{where}: no such dataset on the hub, and no such folder: check its spelling") from None
-    except DatasetGenerationError as error:
-        raise InputError(f"{where}: cannot be read: {' '.join(str(error.__cause__ or error).split())[:200]}") from None
-    except ConnectionError as error:
+    except NETWORK as error:
         raise ConnectionError(f"{where}: {error}") from None
+    except DatasetGenerationError as error:
+        if isinstance(error.__cause__, NETWORK):
+            raise ConnectionError(f"{where}: {error.__cause__}") from None
+        raise InputError(f"{where}: cannot be read: {' '.join(str(error.__cause__ or error).split())[:200]}") from None
     except (ValueError, RuntimeError, FileNotFoundError) as error:
         # An unknown configuration or split (the message lists those there are), a dataset that is a script, no data.
         raise InputError(f"{where}: {' '.join(str(error).split())[:300]}") from None

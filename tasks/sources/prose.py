@@ -8,17 +8,14 @@ MASK = "library"
 
 # Other names that give a library away. Its import name is always masked, these as well.
 ALIASES = {
-    "numpy": ("np", "numpydoc", "num py"),
-    "scipy": ("scipys",),
+    "numpy": ("np", "numpydoc"),
     "sklearn": ("scikit-learn", "scikit learn", "scikits.learn", "scikit"),
     "pandas": ("pd", "pydata"),
-    "matplotlib": ("mpl", "plt", "pyplot", "pylab"),
-    "torch": ("pytorch", "torchscript", "torchvision", "torchaudio", "aten", "libtorch", "caffe2"),
+    "matplotlib": ("mpl", "plt", "pyplot", "pylab", "matplotlibrc"),
+    "torch": ("pytorch", "aten", "executorch", "functorch", "torchaudio", "torchbind", "torchscript", "torchvision"),
     "transformers": ("transformer", "huggingface", "hugging face", "hf"),
     "sympy": ("isympy", "sympify", "sympified", "sympifies", "sympifying", "sympifyable"),
     "networkx": ("nx",),
-    "statsmodels": ("sm",),
-    "datasets": ("huggingface", "hugging face", "hf"),
     "tensorflow": ("tf",),
 }
 
@@ -32,7 +29,7 @@ _FIELD = re.compile(r"^:(param|type|return|rtype|raises|arg|keyword|var|ivar)[^:
 # `axis : int, optional`, `x (`torch.Tensor`, *optional*):`, `axis: int`, `input (Tensor): the input`
 _PARAMETER = re.compile(r"^[*`\w.,\s]{1,60}?(\s:\s|\s?\([^)]*\)\s?:|:$|:\s(?=[a-z{`]))")
 _OPENING = re.compile(r"[A-Z\"'(]")
-_CODE = re.compile(r"[{}<>|\\$=@^~#]|::|\w\(|\.\.\.|https?:|www\.|\w/\w+/|\w_\w*_\w|\[[^\]]*[:,]|[^\x00-\x7f]")
+_CODE = re.compile(r"[{}<>|\\$=@^~#]|::|\]_|\w\(|\.\.\.|https?:|www\.|\w/\w+/|\w_\w*_\w|\[[^\]]*[:,]|[^\x00-\x7f]")
 _DANGLING = re.compile(r"\b(in|by|of|from|see|and|or|the|a|e\.g|i\.e)[.:]$")  # a citation or formula stood there
 _WORD = re.compile(r"^[(\"'`]*[A-Za-z][A-Za-z'’-]*[)\"'`,.;:!?]*$")
 _BREAK = re.compile(r"(?<=[.!?])[\"')]*\s+(?=[A-Z\"'(])")
@@ -48,16 +45,17 @@ def sentences(docstring: str, names: re.Pattern[str]) -> Iterator[str]:
     """
     for paragraph in paragraphs(docstring):
         for sentence in split_sentences(_plain(paragraph)):
-            masked = names.sub(MASK, sentence)
-            if is_natural(masked):
-                yield masked
+            if is_natural(sentence):
+                yield names.sub(MASK, sentence)
 
 
 def name_pattern(libraries: list[str]) -> re.Pattern[str]:
-    """Matches the names and aliases of the libraries, also as parts of dotted or underscored names."""
+    """Matches the names and aliases of the libraries: as words, in dotted or underscored names, in CamelCase."""
     names = {name.lower() for library in libraries for name in (library, *ALIASES.get(library, ()))}
-    longest_first = sorted(names, key=lambda name: (-len(name), name))
-    return re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(map(re.escape, longest_first))})(?![A-Za-z0-9])", re.IGNORECASE)
+    longest_first = [re.escape(name) for name in sorted(names, key=lambda name: (-len(name), name))]
+    words = rf"(?<![A-Za-z0-9])(?i:{'|'.join(longest_first)})(?![A-Za-z0-9])"
+    parts = rf"(?:{'|'.join(name.capitalize() for name in longest_first)})(?![a-z])"
+    return re.compile(f"{words}|{parts}")
 
 
 def paragraphs(docstring: str) -> Iterator[str]:
@@ -74,7 +72,7 @@ def paragraphs(docstring: str) -> Iterator[str]:
         if text.startswith("```"):
             fenced = not fenced
         heading = bool(text) and bool(_UNDERLINE.match(following)) and not _UNDERLINE.match(text)
-        google = indent == 0 and text.endswith(":") and len(text.split()) <= 2
+        google = indent == 0 and re.search(r"[^:]:$", text) is not None and len(text.split()) <= 2
         if heading or google or text.startswith("#"):
             skip_section = bool(_SKIPPED_SECTIONS.match(text.strip("# ")))
         if skip_deeper_than is not None and text and indent <= skip_deeper_than:
@@ -148,7 +146,9 @@ def _plain(text: str) -> str:
     text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", text)  # Markdown link
     text = re.sub(r":[a-z:]+:`([^`<]+?)\s*(?:<[^>]*>)?`", r"\1", text)  # role
     text = re.sub(r"`([^`<]+?)\s*<[^>]*>`_+", r"\1", text)  # link
-    text = re.sub(r"\s?\[[\w#*]{1,20}\]_", "", text)  # citation
+    text = re.sub(
+        r"\s?\[[\w#*]{1,20}\]_(?=[.,;:)])", "", text
+    )  # citation; where one stands for a word, the sentence goes
     text = re.sub(r"`+([^`]*)`+_?", r"\1", text)
     text = re.sub(r"\*{1,3}([^*\s][^*]*)\*{1,3}", r"\1", text)
     return re.sub(r"\s+", " ", text).replace("[]", "").replace("~", "").strip()

@@ -1,0 +1,132 @@
+"""Does memory grow with the data? The peak of a stage at several sizes, its slope, and what a million rows would take.
+
+    python -m benchmarks.memory prepare
+    python -m benchmarks.memory prepare --rows 50000 100000 200000 --text FOLDER
+
+Every measurement is a process of its own, run as the pipeline runs it; its peak is the kernel's figure (ru_maxrss).
+The text is real: sentences of installed libraries' docstrings, or of the .txt files of a folder, put together two by
+two where there are too few.
+"""
+
+import argparse
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from tasks.params import PARAMS, read_yaml
+from tasks.sources.docstrings import read_pools
+from tasks.sources.texts import passages, read_folder
+
+MILLION = 1_000_000
+LIBRARIES = ["numpy", "scipy", "pandas", "matplotlib"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Peak memory of a stage against the rows it reads.")
+    parser.add_argument("stage", choices=["prepare"])
+    parser.add_argument("--rows", type=int, nargs="+", default=[50_000, 100_000, 200_000])
+    parser.add_argument("--text", type=Path, help="folder of .txt to take the sentences from")
+    arguments = parser.parse_args()
+    if len(arguments.rows) < 2:
+        parser.error("--rows: a slope needs two sizes or more")
+    sentences = read_sentences(arguments.text)
+    print(f"{len(sentences):,} sentences, combined to as many rows as needed")
+    {"prepare": prepare}[arguments.stage](sentences, arguments.rows)
+
+
+def prepare(sentences: list[str], sizes: list[int]) -> None:
+    """Both of `tasks.prepare`: a task from a TSV, a corpus from a .txt; all rows kept, and a tenth of them drawn."""
+    for what in ("task", "corpus"):
+        for kept in (1.0, 0.1):
+            peaks = [_prepare_peak(what, sentences, rows, kept) for rows in sizes]
+            report(f"prepare {what}, {kept:.0%} of the rows kept", sizes, peaks)
+
+
+def report(title: str, sizes: list[int], peaks: list[int]) -> None:
+    """Print the peaks (bytes), the slope of a line through them, and its value at a million rows."""
+    print(f"\n{title}")
+    for rows, peak in zip(sizes, peaks, strict=True):
+        print(f"  {rows:>9,} rows  {peak / 2**20:8.1f} MiB")
+    slope, base = np.polyfit(sizes, peaks, 1)
+    print(f"  {slope:.1f} bytes a row; at {MILLION:,} rows {(base + slope * MILLION) / 2**20:,.0f} MiB", flush=True)
+
+
+def peak_memory(command: list[str]) -> int:
+    """Run a command to its end; give the most memory it held, in bytes.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    environment = os.environ | {"STILLHOUSE_TRACKING": "off"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}")
+    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def read_sentences(folder: Path | None) -> list[str]:
+    """Real sentences, from a folder of .txt or from docstrings."""
+    if folder is not None:
+        return list(passages(read_folder(folder), (5, 60)))
+    return [sentence for pool in read_pools(LIBRARIES, 1000, 0, (5, 60)) for sentence in pool.open]
+
+
+def combined(sentences: list[str], rows: int) -> Iterator[str]:
+    """`rows` different texts: the sentences, then pairs of them."""
+    if rows > len(sentences) * (len(sentences) + 1):
+        raise ValueError(f"{len(sentences)} sentences make no {rows} rows")
+    pairs = (
+        f"{sentences[i]} {sentences[(i + gap) % len(sentences)]}" for gap in _gaps() for i in range(len(sentences))
+    )
+    yield from islice(sentences, rows)
+    yield from islice(pairs, max(0, rows - len(sentences)))
+
+
+def _gaps() -> Iterator[int]:
+    gap = 0
+    while True:
+        gap += 1
+        yield gap
+
+
+def _prepare_peak(what: str, sentences: list[str], rows: int, kept: float) -> int:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        limit = None if kept == 1.0 else math.ceil(kept * rows)
+        tree = read_yaml(PARAMS)
+        if what == "task":
+            files = {"folder": name, "train": "train.tsv", "validation": "dev.tsv", "layout": "table"}
+            columns = {"text": "text", "text_pair": None, "label": "label"}
+            changes = {"source": "files", "files": files, "columns": columns, "labels": None, "train_limit": limit}
+            tree["data"] |= changes
+            for file, count in (("train.tsv", rows), ("dev.tsv", 1000)):
+                _write(
+                    folder / file, "text\tlabel", (f"{t}\t{i % 4}" for i, t in enumerate(combined(sentences, count)))
+                )
+        else:
+            tree["corpus"] |= {"source": "files", "folder": name, "sentences": limit}
+            _write(folder / "corpus.txt", None, (" ".join(text.split()) for text in combined(sentences, rows)))
+        YAML().dump(tree, folder / "params.yaml")
+        out = ["--out", str(folder / "out"), "--params", str(folder / "params.yaml")]
+        return peak_memory([sys.executable, "-m", "tasks.prepare", what, *out])
+
+
+def _write(file: Path, header: str | None, lines: Iterator[str]) -> None:
+    with file.open("w", encoding="utf-8") as stream:
+        if header:
+            stream.write(f"{header}\n")
+        stream.writelines(f"{line}\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stillhouse.errors import InputError
+from tasks.params import PARAMS, load, read_yaml
+from tasks.prepare import CorpusParams, DataParams
+from tasks.profile import PROFILES, apply, list_profiles, local_overlays, read_profile
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = ["bert-base", "cola", "docstrings", "minilm", "mrpc", "smoke", "sst2", "stsb"]
+TASKS = {"sst2": "accuracy", "cola": "matthews", "mrpc": "f1", "stsb": "pearson"}
+
+
+@pytest.fixture
+def params(tmp_path: Path) -> Path:
+    """A copy of the project's params.yaml, back at the built-in task whatever profile is on it now."""
+    copy = Path(shutil.copy(ROOT / PARAMS, tmp_path / "params.yaml"))
+    lay(copy, "docstrings", "minilm")
+    return copy
+
+
+def lay(params: Path, *names: str) -> list[tuple[str, object, object]]:
+    return apply([read_profile(name, ROOT / PROFILES) for name in names], params)
+
+
+def test_every_shipped_profile_fits_params_yaml_and_says_what_it_is_for(params: Path, tmp_path: Path) -> None:
+    profiles = list_profiles(ROOT / PROFILES)
+    assert set(SHIPPED) <= {name for name, _ in profiles}
+    for name, about in profiles:
+        assert about
+        one = Path(shutil.copy(params, tmp_path / f"{name}.yaml"))
+        lay(one, name)
+        load("data", DataParams, one)
+        load("corpus", CorpusParams, one)
+
+
+def test_every_task_profile_names_its_metric_and_its_source(params: Path) -> None:
+    for name, metric in TASKS.items():
+        lay(params, name)
+        tree = read_yaml(params)
+        assert tree["evaluate"]["metric"] == metric
+        assert tree["data"]["source"] == "hub"
+        assert (tree["data"]["hub"]["name"], tree["data"]["hub"]["config"]) == ("nyu-mll/glue", name)
+        assert tree["data"]["files"]["layout"] == name
+
+
+def test_a_task_profile_leaves_nothing_of_the_one_before(params: Path) -> None:
+    lay(params, "stsb", "cola", "mrpc", "sst2")
+    over_others = params.read_bytes()
+    lay(params, "docstrings", "sst2")
+    assert params.read_bytes() == over_others
+
+
+def test_only_values_change_and_comments_and_order_stay(params: Path) -> None:
+    before = params.read_text().splitlines()
+    changes = lay(params, "stsb")
+    after = params.read_text().splitlines()
+    assert len(before) == len(after)
+    assert ("evaluate.metric", "accuracy", "pearson") in changes
+    for old, new in zip(before, after, strict=True):
+        assert old.partition("#")[2] == new.partition("#")[2]
+        assert old.partition(":")[0] == new.partition(":")[0]
+    assert sum(old != new for old, new in zip(before, after, strict=True)) == len(changes)
+
+
+def test_numbers_stay_as_they_are_written(params: Path) -> None:
+    lay(params, "bert-base")
+    assert "learning_rate: 3.0e-5" in params.read_text()
+
+
+def test_a_profile_laid_twice_changes_nothing_the_second_time(params: Path) -> None:
+    assert lay(params, "cola")
+    before = params.stat().st_mtime_ns
+    assert lay(params, "cola") == []
+    assert params.stat().st_mtime_ns == before
+
+
+def test_a_block_may_be_switched_off_and_on_again(params: Path, tmp_path: Path) -> None:
+    (tmp_path / "off.yaml").write_text("teacher: {phase: null}\n")
+    apply([read_profile("off", tmp_path)], params)
+    assert read_yaml(params)["teacher"]["phase"] is None
+    lay(params, "minilm")
+    assert read_yaml(params)["teacher"]["phase"]["batch_size"] == 32
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    [
+        ("dato: {seed: 1}", "profile sets dato = "),
+        ("data: {hub: {nane: x}}", r"profile sets data\.hub\.nane = x: params\.yaml has no such key"),
+        ("data: [", "not valid YAML"),
+        ("- data", "expected a mapping"),
+    ],
+)
+def test_a_profile_that_does_not_fit_is_refused_and_changes_nothing(
+    params: Path, tmp_path: Path, overlay: str, message: str
+) -> None:
+    before = params.read_bytes()
+    (tmp_path / "bad.yaml").write_text(overlay)
+    with pytest.raises(InputError, match=message):
+        apply([read_profile("bad", tmp_path)], params)
+    assert params.read_bytes() == before
+
+
+def test_an_unknown_profile_is_named_with_those_there_are() -> None:
+    with pytest.raises(InputError, match=r"profile 'sst3': no such profile .* there are bert-base, cola"):
+        read_profile("sst3", ROOT / PROFILES)
+
+
+def test_local_folders_take_the_place_of_the_hub(params: Path, tmp_path: Path) -> None:
+    overlays = [read_profile("cola", ROOT / PROFILES)]
+    apply(overlays + local_overlays(overlays, tmp_path, tmp_path), params)
+    data, corpus = load("data", DataParams, params), load("corpus", CorpusParams, params)
+    assert (data.source, data.files.folder, data.files.layout) == ("files", str(tmp_path), "cola")
+    assert (corpus.source, corpus.folder) == ("files", str(tmp_path))
+
+
+def test_a_local_folder_needs_a_task_and_has_to_be_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="none of the profiles says how its files are laid out"):
+        local_overlays([read_profile("smoke", ROOT / PROFILES)], tmp_path, None)
+    with pytest.raises(InputError, match=r"--corpus .*nowhere: no such folder"):
+        local_overlays([], None, tmp_path / "nowhere")
+
+
+def test_the_program_says_what_it_changed(params: Path) -> None:
+    command = [sys.executable, "-m", "tasks.profile", "mrpc", "--params", str(params), "smoke"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "evaluate.metric: accuracy -> f1\n" in done.stdout
+    assert "values changed" in done.stdout
+    listed = subprocess.run([*command[:3], "--list"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == [
+        name for name, _ in list_profiles(ROOT / PROFILES)
+    ]
