@@ -1,0 +1,111 @@
+"""Every recipe has all its pieces, and dvc.yaml, params.yaml, prefect.yaml and the README agree about them."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from flows.deps import module_deps, stated_modules
+from tasks.params import load
+
+ROOT = Path(__file__).parents[2]
+RECIPES = 3
+
+# Blocks that are no recipe's, and where their models stand.
+SHARED = {
+    "data": ("tasks.prepare", "DataParams"),
+    "corpus": ("tasks.prepare", "CorpusParams"),
+    "train": ("tasks.params", "TrainParams"),
+    "teacher": ("tasks.models", "TeacherParams"),
+    "mlm": ("tasks.fit_mlm", "MlmParams"),
+    "augment": ("tasks.augment", "AugmentParams"),
+    "evaluate": ("tasks.params", "EvaluateParams"),
+    "promote": ("flows.gate", "PromoteParams"),
+}
+
+
+def read(name: str) -> dict:
+    return YAML(typ="safe", pure=True).load((ROOT / name).read_text(encoding="utf-8"))
+
+
+def recipes() -> list[str]:
+    return list(read("dvc.yaml")["stages"]["report"]["foreach"])
+
+
+def stages() -> dict[str, dict]:
+    return {name: stage.get("do", stage) for name, stage in read("dvc.yaml")["stages"].items()}
+
+
+def model_of(block: str) -> type:
+    module, name = SHARED.get(block, (f"tasks.recipes.{block.replace('-', '_')}", "Params"))
+    return getattr(importlib.import_module(module), name)
+
+
+def test_there_are_as_many_recipes_as_the_tests_know_of():
+    assert len(recipes()) == len(set(recipes())) == RECIPES
+
+
+def test_every_stage_states_the_modules_that_it_runs_and_no_others():
+    seen = 0
+    for name, stage in stages().items():
+        seen += 1
+        assert stated_modules(stage) == module_deps(ROOT, stage["cmd"]), f"{name}: run `make deps`"
+    assert seen == 15
+
+
+def test_every_block_of_params_is_known_and_valid():
+    blocks = read("params.yaml")
+    assert set(blocks) == set(SHARED) | set(recipes())
+    for block in blocks:
+        load(block, model_of(block), ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize("profile", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_profile_gives_valid_params(profile, tmp_path):
+    from tasks.profile import apply, read_profile
+
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    apply([read_profile(profile.stem, ROOT / "profiles")], params)
+    for block in read("params.yaml"):
+        load(block, model_of(block), params)
+
+
+def test_there_are_as_many_profiles_as_the_readme_says():
+    assert len(list((ROOT / "profiles").glob("*.yaml"))) == 8
+
+
+def test_every_parameter_that_a_stage_tracks_exists():
+    blocks, seen = read("params.yaml"), 0
+    for name, stage in stages().items():
+        for key in stage.get("params", []):
+            for recipe in recipes() if "${item}" in key else [""]:
+                tree = blocks
+                for part in key.replace("${item}", recipe).split("."):
+                    assert part in tree, f"{name}: {key}"
+                    tree = tree[part]
+                seen += 1
+    assert seen > 30
+
+
+@pytest.mark.parametrize("recipe", recipes())
+def test_a_recipe_has_all_its_pieces(recipe):
+    foreach = read("dvc.yaml")["stages"]
+    for tail in ("export", "evaluate", "report"):
+        assert recipe in foreach[tail]["foreach"]
+    assert f"models/{recipe}" in foreach[recipe]["outs"]
+    assert f"reports/{recipe}/metrics.json" in foreach["compare"]["deps"]
+    assert f"reports/{recipe} " in f"{foreach['compare']['cmd']} "
+    assert recipe in read("params.yaml")
+    assert (ROOT / "tasks" / "recipes" / f"{recipe.replace('-', '_')}.py").is_file()
+    deployments = {(d["entrypoint"].split(":")[0], d["name"]): d for d in read("prefect.yaml")["deployments"]}
+    assert deployments["flows/compress.py", recipe]["parameters"] == {"recipe": recipe}
+    assert f"| [`{recipe}`](" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readmes_tree_names_every_top_level_entry():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    kept = "params.yaml dvc.yaml prefect.yaml flows tasks stillhouse tests benchmarks profiles mlruns docs Makefile".split()
+    for entry in [*kept, "pyproject.toml", "constraints.txt"]:
+        assert (ROOT / entry).exists() and entry in text, entry
