@@ -3,14 +3,15 @@
 B sentences in a batch, L tokens of its longest, N sentences in all, C classes (1 for regression).
 """
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-MULTIPLE = 8  # lengths are padded to a multiple of it: each new shape makes oneDNN build its kernels again
+from stillhouse.batches import collate
+
+INPUTS = ("input_ids", "token_type_ids")
 
 
 def predict(
@@ -34,43 +35,28 @@ def predict(
     """
     if device is not None:
         model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides `self`
-    columns = _columns(data)
-    lengths = [len(ids) for ids in columns["input_ids"]]
+    rows = token_rows(data)
     # The longest first: what does not fit into memory fails at once.
-    order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+    order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
     classes: int = model.config.num_labels  # type: ignore[assignment]
-    logits = np.empty((len(lengths), classes), dtype=np.float32)
+    logits = np.empty((len(rows), classes), dtype=np.float32)
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
             for start in range(0, len(order), batch_size):
-                rows = order[start : start + batch_size]
-                batch = {
-                    name: tensor.to(model.device) for name, tensor in pad(columns, rows, tokenizer).items()
-                }  # (B, L) each
-                logits[rows] = model(**batch).logits.float().cpu().numpy()
+                chosen = order[start : start + batch_size]
+                batch = collate([rows[i] for i in chosen], tokenizer.pad_token_id)  # (B, L) each
+                inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
+                logits[chosen] = model(**inputs).logits.float().cpu().numpy()
     finally:
         model.train(training)
     return logits
 
 
-def pad(
-    columns: Mapping[str, Sequence[Sequence[int]]], rows: Sequence[int], tokenizer: PreTrainedTokenizerBase
-) -> dict[str, torch.Tensor]:
-    """Put some rows of tokenized columns into (B, L) tensors, with the attention mask, L a multiple of 8."""
-    lengths = torch.tensor([len(columns["input_ids"][row]) for row in rows])
-    width = -(-int(lengths.max()) // MULTIPLE) * MULTIPLE
-    fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
-    batch = {"attention_mask": (torch.arange(width) < lengths[:, None]).long()}
-    for name, values in columns.items():
-        batch[name] = torch.full((len(rows), width), fill[name])
-        for i, row in enumerate(rows):
-            batch[name][i, : lengths[i]] = torch.as_tensor(values[row])
-    return batch
-
-
-def _columns(data: Any) -> dict[str, Sequence[Sequence[int]]]:
-    if hasattr(data, "column_names"):
-        return {name: data[name][:] for name in ("input_ids", "token_type_ids") if name in data.column_names}
-    return {name: [row[name] for row in data] for name in ("input_ids", "token_type_ids") if name in data[0]}
+def token_rows(data: Any) -> list[dict[str, list[int]]]:
+    """The inputs of each row and nothing else. A `datasets.Dataset` is read by column, which is ten times faster."""
+    if not hasattr(data, "column_names"):
+        return [{name: row[name] for name in INPUTS if name in row} for row in data]
+    columns = {name: data[name][:] for name in INPUTS if name in data.column_names}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

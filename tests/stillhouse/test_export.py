@@ -70,7 +70,7 @@ def test_it_is_one_file_with_free_axes_and_no_trace_of_paths(exported):
     graph = onnx.load(file)
     assert graph.opset_import[0].version == OPSET
     inputs = {given.name: [d.dim_param for d in given.type.tensor_type.shape.dim] for given in graph.graph.input}
-    assert inputs == dict.fromkeys(TOKENIZER.model_input_names, ["batch", "sequence"])
+    assert inputs == {name: ["batch", "sequence"] for name in TOKENIZER.model_input_names}
     assert [given.name for given in graph.graph.output] == ["logits"]
     assert graph.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "batch"
     content = file.read_bytes()
@@ -97,7 +97,9 @@ def test_dynamic_quantization_takes_the_graph_as_it_is(exported, tmp_path):
     quantize_dynamic(file, tmp_path / "int8.onnx")
     given = predict_onnx(open_session(tmp_path / "int8.onnx", threads=1), rows(), TOKENIZER, batch_size=8)
     wanted = predict(model, rows(), TOKENIZER, batch_size=8)
-    assert np.abs(given - wanted).max() < 0.1 * np.ptp(wanted)
+    operators = {node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node}
+    assert operators & {"MatMulInteger", "DynamicQuantizeMatMul"}
+    assert np.corrcoef(given[:, 0], wanted[:, 0])[0, 1] > 0.98
 
 
 def test_the_model_keeps_its_mode_and_its_attention(tmp_path):

@@ -1,0 +1,69 @@
+"""How large a model is and what it costs: parameters, sparsity, FLOPs, bytes."""
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
+
+from stillhouse.checkpoint import weight_files
+from stillhouse.errors import InputError
+
+
+def parameters(model: nn.Module) -> int:
+    """Weights and biases; shared ones count once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def nonzero_parameters(model: nn.Module) -> int:
+    """Those that are not zero."""
+    return sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
+
+
+def sparsity(model: nn.Module) -> float:
+    """Nominal sparsity: the share of zeros in the weight matrices, embeddings included.
+
+    It says nothing about bytes or time: a matrix full of zeros is stored and multiplied like any other.
+    """
+    matrices = [parameter for parameter in model.parameters() if parameter.dim() == 2]
+    zeros = sum(matrix.numel() - int(torch.count_nonzero(matrix)) for matrix in matrices)
+    return zeros / sum(matrix.numel() for matrix in matrices)
+
+
+def flops(model: PreTrainedModel, tokens: int) -> int:
+    """Floating point operations of one forward pass of one sentence, two a multiply-add, matrix products only.
+
+    For BERT with n layers, width d, FFN width i, C classes, L tokens:
+    n·(8·L·d² + 4·L·d·i + 4·L²·d) + 2·d² + 2·d·C. Dense: zeros count like any other number.
+
+    Raises:
+        InputError: the model does not take so many tokens.
+    """
+    longest = longest_input(model)
+    if longest is not None and tokens > longest:
+        raise InputError(f"evaluate.tokens = {tokens}: the model takes {longest}: lower it")
+    # On the meta device nothing is computed; a copy, as a model does not come back from there.
+    shadow = copy.deepcopy(model).to("meta").eval()  # type: ignore[arg-type]  # transformers' wrapper hides `self`
+    shadow.set_attn_implementation("eager")
+    ones = torch.ones(1, tokens, dtype=torch.long, device="meta")
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        shadow(input_ids=ones, attention_mask=ones)
+    return counter.get_total_flops()
+
+
+def longest_input(model: PreTrainedModel) -> int | None:
+    """Tokens that the model's position table has room for; None where it has no such table."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    if positions is None:
+        return None
+    # RoBERTa's positions count from the padding's id + 1.
+    roberta = model.config.model_type in ("roberta", "xlm-roberta", "camembert")
+    return positions - model.config.pad_token_id - 1 if roberta else positions
+
+
+def checkpoint_bytes(folder: Path) -> int:
+    """Bytes of a checkpoint's weights on disk."""
+    return sum(file.stat().st_size for file in weight_files(folder))
