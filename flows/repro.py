@@ -134,12 +134,14 @@ def _run(root: Path, name: str, environment: dict[str, str]) -> None:
     log = log_of(name)
     (root / log).parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
+    # Stages call `python`: it has to be this one, whether or not its environment is activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     lines: list[str] = []
     with (root / log).open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             command,
             cwd=root,
-            env=os.environ | {"PYTHONUNBUFFERED": "1"} | environment,
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "PATH": path} | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -51,6 +51,9 @@ def deliver(lives_with: int | None) -> None:
     """Send journals while they grow; return when nobody writes any more."""
     letters: dict[Path, Letter] = {}
     post = Post()
+    if lives_with:
+        # The flow is still starting Prefect: its first run will find the store open.
+        post.open()
     busy = time.monotonic()
     while True:
         for path in sorted(OUTBOX.glob("*.jsonl")):
@@ -106,30 +109,42 @@ class Post:
         self.client: MlflowClient | None = None
         self.experiment = ""
 
-    def send(self, letter: Letter) -> bool:
-        """Send what is new in a journal; False where MLflow cannot be reached."""
+    def open(self) -> bool:
+        """Reach the store; False where it cannot be reached."""
         prepare_environment()
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            if self.client is None:
-                self.client, self.experiment = open_store()
+            self.client, self.experiment = open_store()
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            return self._away(error)
+        return True
+
+    def send(self, letter: Letter) -> bool:
+        """Send what is new in a journal; False where MLflow cannot be reached."""
+        if self.client is None and not self.open():
+            return False
+        assert self.client
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
             send(letter, self.client, self.experiment)
         except (MlflowException, SQLAlchemyError, OSError) as error:
             code = getattr(error, "error_code", "")
-            if code in REFUSALS:
-                print(
-                    f"MLflow refused {letter.path.name} ({code}): kept as {letter.path.stem}.refused", file=sys.stderr
-                )
-                letter.remove(".refused")
-                return True
-            # The type alone: the text of an error may hold a URI with a password in it.
-            AWAY.write_text(f"{shown_uri()}: {type(error).__name__}", encoding="utf-8")
-            self.client = None
-            return False
+            if code not in REFUSALS:
+                return self._away(error)
+            print(f"MLflow refused {letter.path.name} ({code}): kept as {letter.path.stem}.refused", file=sys.stderr)
+            letter.remove(".refused")
         AWAY.unlink(missing_ok=True)
         return True
+
+    def _away(self, error: Exception) -> bool:
+        # The type alone: the text of an error may hold a URI with a password in it.
+        AWAY.write_text(f"{shown_uri()}: {type(error).__name__}", encoding="utf-8")
+        self.client = None
+        return False
 
 
 def send(letter: Letter, client: "MlflowClient", experiment: str) -> None:

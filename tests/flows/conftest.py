@@ -1,4 +1,4 @@
-"""Toy projects: git and DVC repositories whose stages sleep, copy and fail."""
+"""Toy projects: DVC repositories whose stages sleep, copy and fail, and one whose stages copy a real tiny model."""
 
 import json
 import subprocess
@@ -8,6 +8,23 @@ from pathlib import Path
 import pytest
 
 Toy = Callable[..., Path]
+ROOT = Path(__file__).parents[2]
+WORDS = ["good", "bad", "film", "food", "a", "the", "very"]
+LATENCY = {"p50_ms": 1.5, "p99_ms": 2.5, "throughput_per_s": 600.0}
+METRICS = {
+    "recipe": "hinton",
+    "task_metric": "accuracy",
+    "value": 0.9,
+    "kept": 0.99,
+    "parameters": 12_000,
+    "nonzero_parameters": 12_000,
+    "flops": 80_000,
+    "checkpoint_bytes": 50_000,
+    "onnx_bytes": 60_000,
+    "onnx_max_difference": 1e-6,
+    "examples": 400,
+    "metrics": {"accuracy": 0.9},
+}
 
 
 @pytest.fixture
@@ -29,3 +46,106 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     for name in ("STILLHOUSE_TRACKING", "MLFLOW_TRACKING_URI", "STILLHOUSE_RECIPE", "STILLHOUSE_PARENT_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     return make
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the stages of `recipe_project` copy: a random two-layer BERT, its ONNX file, its data and reports."""
+    import torch
+    from datasets import ClassLabel, Dataset, Features, Value
+    from matplotlib import pyplot
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+
+    from stillhouse.checkpoint import save_model
+    from stillhouse.export import export_onnx
+
+    folder = tmp_path_factory.mktemp("made")
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    vocabulary = {word: index for index, word in enumerate([*special, *WORDS])}
+    words = Tokenizer(models.WordLevel(vocabulary, "[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    words.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+    )
+    config.id2label, config.label2id = {0: "no", 1: "yes"}, {"no": 0, "yes": 1}
+    model = BertForSequenceClassification(config).eval()
+    save_model(model, tokenizer, folder / "model")
+    (folder / "onnx").mkdir()
+    export_onnx(model, tokenizer, folder / "onnx" / "model.onnx")
+    (folder / "task").mkdir()
+    features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
+    rows = Dataset.from_dict({"text": ["good film", "bad film"], "label": [1, 0]}, features=features)
+    for split in ("train", "validation"):
+        rows.to_parquet(folder / "task" / f"{split}.parquet")
+    batches = {"batches": {"1": LATENCY, "32": LATENCY}}
+    latency = {"hardware": "a toy", "threads": 1, "runtime": "none", **batches, "teacher": batches["batches"]}
+    (folder / "metrics.json").write_text(json.dumps(METRICS))
+    (folder / "latency.json").write_text(json.dumps(latency))
+    (folder / "report.md").write_text("# A report\n")
+    pyplot.figure(figsize=(1, 1)).savefig(folder / "report.png")
+    return folder
+
+
+@pytest.fixture
+def recipe_project(toy: Toy, made: Path) -> Path:
+    """A project with the recipes hinton and tinybert, whose stages copy what a real run would make."""
+
+    def copy(source: str, target: str, *deps: str, dvc_key: str = "outs") -> dict:
+        parent = Path(target).parent
+        return {
+            "cmd": f"mkdir -p {parent} && rm -rf {target} && cp -r {made / source} {target}",
+            "deps": list(deps),
+            dvc_key: [target],
+        }
+
+    slugs = ["hinton", "tinybert"]
+    root = toy(
+        {
+            "prepare": copy("task", "data/task", "seed"),
+            "teacher": copy("model", "models/teacher", "data/task"),
+            "evaluate-teacher": copy("metrics.json", "reports/teacher/metrics.json", "models/teacher"),
+            "hinton": copy("model", "models/hinton", "models/teacher"),
+            "tinybert": copy("model", "models/tinybert", "models/teacher"),
+            "export": {"foreach": slugs, "do": copy("onnx", "models/onnx/${item}", "models/${item}")},
+            "evaluate": {
+                "foreach": slugs,
+                "do": {
+                    "cmd": "mkdir -p reports/${item} && cp "
+                    f"{made / 'metrics.json'} {made / 'latency.json'} reports/${{item}}",
+                    "deps": ["models/onnx/${item}", "reports/teacher/metrics.json"],
+                    "metrics": ["reports/${item}/metrics.json", "reports/${item}/latency.json"],
+                },
+            },
+            "report": {
+                "foreach": slugs,
+                "do": {
+                    "cmd": f"cp {made / 'report.md'} {made / 'report.png'} reports/${{item}}",
+                    "deps": ["reports/${item}/metrics.json"],
+                    "outs": ["reports/${item}/report.md", "reports/${item}/report.png"],
+                },
+            },
+            "compare": {
+                "cmd": f"mkdir -p reports/compare && cp {made / 'report.md'} {made / 'report.png'} reports/compare",
+                "deps": [f"reports/{slug}/metrics.json" for slug in slugs],
+                "outs": ["reports/compare"],
+            },
+        },
+        seed="x",
+    )
+    promote = {"min_kept": 0.95, "margin": None, "max_bytes": None, "max_latency_p50_ms": None}
+    params = {"data": {"source": "docstrings"}, "promote": promote | {"max_onnx_difference": 1e-3}}
+    (root / "params.yaml").write_text(json.dumps(params))
+    return root
+
+
+@pytest.fixture
+def compressed(recipe_project: Path) -> Path:
+    """The same with all of `hinton` made, by one `dvc repro`."""
+    subprocess.run(["dvc", "repro", "-q", "report@hinton"], cwd=recipe_project, check=True)
+    return recipe_project

@@ -1,0 +1,34 @@
+"""`python -m flows.compare`: every recipe, what they share once, then one table and one picture of them all."""
+
+import argparse
+from pathlib import Path
+
+from flows.graph import lineage, load_graph, stale
+from flows.results import REPORTS, UI
+from tasks import program
+
+
+def main() -> None:
+    """Bring all recipes up to date and compare them."""
+    argparse.ArgumentParser(prog="python -m flows.compare", description=main.__doc__).parse_args()
+    root = Path.cwd()
+    stages = lineage(load_graph(root), "compare")
+    if stale(root, stages):
+        from flows.parent import warm_up
+        from flows.terminal import prefect_flow
+
+        warm_up()
+        with prefect_flow(root):
+            from flows.pipeline import compare
+
+            compare()
+    else:
+        print(f"all {len(stages)} stages are up to date")
+    folder = REPORTS / "compare"
+    print(f"\n{(folder / 'report.md').read_text(encoding='utf-8')}")
+    print(f"\npicture:  {folder / 'report.png'}")
+    print(f"MLflow:   {UI}")
+
+
+if __name__ == "__main__":
+    program.run(main)

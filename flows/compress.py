@@ -1,0 +1,45 @@
+"""`python -m flows.compress SLUG`: one recipe from data to registered candidate, with a table of what came out."""
+
+import argparse
+from pathlib import Path
+
+from flows.graph import lineage, load_graph, recipes, stale
+from flows.naming import known_recipe
+from flows.registry import is_registered
+from flows.results import REPORTS, UI, table
+from tasks import program
+
+
+def main() -> None:
+    """Bring one recipe up to date, register what came out, and show it."""
+    parser = argparse.ArgumentParser(prog="python -m flows.compress", description=main.__doc__)
+    parser.add_argument("recipe", help="a slug, such as tinybert")
+    recipe = parser.parse_args().recipe
+    root = Path.cwd()
+    graph = load_graph(root)
+    stages = lineage(graph, f"report@{known_recipe(recipe, recipes(graph))}")
+    # Prefect and MLflow take many seconds to start: not for nothing.
+    if stale(root, stages) or not is_registered(recipe):
+        _run(root, recipe)
+    else:
+        print(f"{recipe}: all {len(stages)} stages are up to date, and its model is registered\n")
+    print(table(recipe))
+    print(f"\npicture:  {REPORTS / recipe / 'report.png'}")
+    print(f"MLflow:   {UI}")
+    print(f"next:     python -m flows.promote {recipe}")
+
+
+def _run(root: Path, recipe: str) -> None:
+    from flows.parent import warm_up
+    from flows.terminal import prefect_flow
+
+    warm_up()
+    with prefect_flow(root):
+        from flows.pipeline import compress
+
+        version = compress(recipe)
+    print(f"\n{version}\n")
+
+
+if __name__ == "__main__":
+    program.run(main)

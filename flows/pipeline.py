@@ -1,0 +1,151 @@
+"""The flows: `compress` one recipe, `compare` them all, `promote` one.
+
+The DAG is DVC's: a flow submits the stages of a lineage, each waiting for just those it needs.
+"""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+from prefect import flow
+from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
+
+from flows.graph import Stage, lineage, load_graph, recipes, stale
+from flows.naming import known_recipe, task_name
+from flows.parent import Parent, parent_run
+from flows.promote import NotPromoted, roll_back, serve_command, try_to_promote
+from flows.registry import register
+from flows.repro import stop_all
+from flows.results import REPORTS, UI, numbers, read_report, table
+from flows.stage import run_stage
+from tasks.provenance import git_tags
+from tasks.sender import EXPERIMENT, shown_uri, tracking_uri
+
+
+class StagesFailed(Exception):
+    """Some stages failed; the message has a line for each, and one for those that so could not run."""
+
+
+def run_name() -> str:
+    """Recipe (or the flow's own name), task and commit."""
+    what = flow_run.parameters.get("recipe") or flow_run.flow_name
+    commit = git_tags().get("git_commit", "no commit")[:8]
+    return f"{what} · {task_name()} · {commit}"
+
+
+@flow(name="compress", flow_run_name=run_name, persist_result=False)
+def compress(recipe: str) -> str:
+    """Bring everything of one recipe up to date, and register what came out as the candidate of its task.
+
+    Returns:
+        What happened in the registry, in a line.
+
+    Raises:
+        InputError: there is no such recipe.
+        StagesFailed: at least one stage did not end well.
+    """
+    root = Path.cwd()
+    graph = load_graph(root)
+    stages = lineage(graph, f"report@{known_recipe(recipe, recipes(graph))}")
+    with parent_run(f"{recipe} · {task_name()}", "compress", {"recipe": recipe}) as parent:
+        run_stages(root, stages, parent.environment | {"STILLHOUSE_RECIPE": recipe})
+        _log_outcome(parent, recipe)
+        version = register(recipe, parent.run_id)
+    outcome = f"candidate: {version.name} version {version.version}" + ("" if version.new else " (known already)")
+    shown = f"{table(recipe)}\n\n{outcome}\n\n{_mlflow_link(parent.run_id)}"
+    create_markdown_artifact(shown, key=f"{recipe}-result", description=f"{recipe} and its teacher")
+    _show_picture(REPORTS / recipe / "report.png", f"{recipe}-picture")
+    return outcome
+
+
+@flow(name="compare", flow_run_name=run_name, persist_result=False)
+def compare() -> None:
+    """Bring all recipes up to date, what they share once, and put them side by side.
+
+    Raises:
+        StagesFailed: at least one stage did not end well.
+    """
+    root = Path.cwd()
+    stages = lineage(load_graph(root), "compare")
+    with parent_run(f"compare · {task_name()}", "compare", {}) as parent:
+        run_stages(root, stages, parent.environment)
+        for name in ("report.md", "report.png"):
+            parent.run.log_artifact(REPORTS / "compare" / name)
+    page = (REPORTS / "compare" / "report.md").read_text(encoding="utf-8")
+    create_markdown_artifact(f"{page}\n\n{_mlflow_link(parent.run_id)}", key="compare-result")
+    _show_picture(REPORTS / "compare" / "report.png", "compare-picture")
+
+
+@flow(name="promote", flow_run_name=run_name, persist_result=False)
+def promote(recipe: str = "", rollback: bool = False) -> str:
+    """Put a recipe's newest version to the gate, or give its task the previous champion back.
+
+    Raises:
+        InputError: there is nothing to promote, or nothing to roll back to.
+        NotPromoted: the gate is shut.
+    """
+    if rollback:
+        return roll_back()
+    decision = try_to_promote(recipe)
+    lines = [f"- passed: {line}" for line in decision.checks] + [f"- failed: {line}" for line in decision.failures]
+    create_markdown_artifact("\n".join(lines), key=f"{recipe}-promotion")
+    if decision.failures:
+        raise NotPromoted(decision)
+    return serve_command(decision.model)
+
+
+def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str]) -> None:
+    """Run stages, each as soon as those it needs have ended well.
+
+    Args:
+        stages: each after what it needs.
+        environment: variables for the stages' processes.
+
+    Raises:
+        StagesFailed: at least one did not end well; all that did not need it have run.
+    """
+    outdated = stale(root, stages)
+    futures: dict[str, PrefectFuture] = {}
+    try:
+        for stage in stages:
+            needs = [futures[need] for need in stage.needs if need in futures]
+            fresh = stage.name not in outdated
+            futures[stage.name] = run_stage.submit(
+                stage, root, environment, fresh=fresh, wait_for=needs, return_state=False
+            )
+        wait(list(futures.values()))
+    except BaseException:
+        # Ctrl-C, or a cancelled run: threads would otherwise wait for hours of training.
+        stop_all()
+        raise
+    faults = {name: future.state.data for name, future in futures.items() if not future.state.is_completed()}
+    if faults:
+        lines = [str(fault) if isinstance(fault, Exception) else "" for fault in faults.values()]
+        skipped = [name for name, line in zip(faults, lines, strict=True) if not line]
+        if skipped:
+            lines.append(f"not run, as they need what failed: {', '.join(skipped)}")
+        raise StagesFailed("\n".join(line for line in lines if line))
+
+
+def _log_outcome(parent: Parent, recipe: str) -> None:
+    folder = REPORTS / recipe
+    latency = {"latency": read_report(folder, "latency.json")["batches"]}
+    parent.run.log_metrics(numbers(read_report(folder, "metrics.json")) | numbers(latency))
+    for name in ("report.md", "report.png"):
+        parent.run.log_artifact(folder / name)
+
+
+def _show_picture(file: Path, key: str) -> None:
+    # There may be no server to link to, so the picture itself travels in the artifact.
+    picture = base64.b64encode(file.read_bytes()).decode()
+    create_image_artifact(f"data:image/png;base64,{picture}", key=key, description=str(file))
+
+
+def _mlflow_link(run_id: str) -> str:
+    if not run_id:
+        return "MLflow was away: the run is sent later"
+    if not tracking_uri().startswith("http"):
+        return f"MLflow run `{run_id}` in experiment `{EXPERIMENT}`, shown by `{UI}`"
+    return f"[MLflow run {run_id}]({shown_uri()}/#/runs/{run_id})"

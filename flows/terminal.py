@@ -1,0 +1,48 @@
+"""Start a flow from a terminal: with a Prefect server of its own where there is none, and failures in a few lines."""
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# What the user has set stays.
+DEFAULTS = {
+    # Stages print their own lines, and `flow` says what failed.
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    # On two busy cores Prefect's 20 s are not enough.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+}
+
+
+@contextmanager
+def prefect_flow(root: Path) -> Iterator[None]:
+    """Run a flow inside: Prefect is ready, and what fails leaves with its lines and exit code 1.
+
+    A server that is not there is started, on loopback, for as long as this process lives. Its data go to the project's
+    .prefect, unless the user has a Prefect home.
+    """
+    if "PREFECT_HOME" not in os.environ and not (Path.home() / ".prefect" / "profiles.toml").exists():
+        os.environ["PREFECT_HOME"] = str(root / ".prefect")
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_HOME
+
+    from flows.pipeline import StagesFailed
+
+    home = PREFECT_HOME.value()
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "stillhouse.lock").open("w") as lock:
+        # Two servers that make the tables of one database disturb each other.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        get_client(sync_client=True)
+    try:
+        yield
+    except StagesFailed as failed:
+        print(f"\nerror: {failed}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
