@@ -1,6 +1,5 @@
 """How large a model is and what it costs: parameters, sparsity, FLOPs, bytes."""
 
-import copy
 from pathlib import Path
 
 import torch
@@ -44,13 +43,17 @@ def flops(model: PreTrainedModel, tokens: int) -> int:
     longest = longest_input(model)
     if longest is not None and tokens > longest:
         raise InputError(f"evaluate.tokens = {tokens}: the model takes {longest}: lower it")
-    # On the meta device nothing is computed; a copy, as a model does not come back from there.
-    shadow = copy.deepcopy(model).to("meta").eval()  # type: ignore[arg-type]  # transformers' wrapper hides `self`
-    shadow.set_attn_implementation("eager")
-    ones = torch.ones(1, tokens, dtype=torch.long, device="meta")
+    training, attention = model.training, model.config._attn_implementation
+    model.eval()
+    model.set_attn_implementation("eager")  # fused attention kernels are not all known to the counter
+    ones = torch.ones(1, tokens, dtype=torch.long, device=model.device)
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        shadow(input_ids=ones, attention_mask=ones)
+    try:
+        with torch.no_grad(), counter:
+            model(input_ids=ones, attention_mask=ones)
+    finally:
+        model.train(training)
+        model.set_attn_implementation(attention)
     return counter.get_total_flops()
 
 

@@ -1,0 +1,35 @@
+"""A checkpoint as model.onnx: `python -m tasks.export --model models/tinybert --out models/onnx/tinybert`."""
+
+import argparse
+from pathlib import Path
+
+from transformers import AutoModelForSequenceClassification
+
+from stillhouse.checkpoint import load_model, load_tokenizer
+from stillhouse.export import OPSET, export_onnx
+from tasks import program
+from tasks.outputs import fresh_dir
+from tasks.tracking import stage_run
+
+
+def main() -> None:
+    args = arguments()
+    with stage_run("export", {"export": {"opset": OPSET}}, [args.model]) as run:
+        tokenizer = load_tokenizer(args.model)
+        model = load_model(args.model, AutoModelForSequenceClassification)
+        with fresh_dir(args.out) as out:
+            export_onnx(model, tokenizer, out / "model.onnx")
+        size = (args.out / "model.onnx").stat().st_size
+        print(f"{args.out / 'model.onnx'}: {size / 1e6:.1f} MB, opset {OPSET}", flush=True)
+        run.log_metrics({"onnx_bytes": size})
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tasks.export", description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="the checkpoint")
+    parser.add_argument("--out", type=Path, required=True, help="folder for model.onnx")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    program.run(main)
