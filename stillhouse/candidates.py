@@ -57,7 +57,7 @@ class Candidates:
         batch_size: int,
         max_length: int,
     ) -> None:
-        size = model.get_input_embeddings().num_embeddings  # type: ignore[union-attr]
+        size: int = model.get_input_embeddings().num_embeddings  # type: ignore[assignment]
         if tokenizer.mask_token_id is None:
             raise InputError("the masked LM's tokenizer has no mask token: give the checkpoint of a masked LM")
         if max(tokenizer.get_vocab().values()) >= size:
@@ -78,7 +78,8 @@ class Candidates:
         self.max_length = max_length
         self.words = words
         self.lower = {i: word.lower() for i, word in words.items()}
-        self.barred = torch.ones(model.get_output_embeddings().out_features, dtype=torch.bool)  # type: ignore[union-attr]
+        outputs: int = model.get_output_embeddings().out_features  # type: ignore[assignment]
+        self.barred = torch.ones(outputs, dtype=torch.bool)  # (V,)
         self.barred[list(words)] = False
         self.barred = self.barred.to(model.device)
 

@@ -67,7 +67,8 @@ class EmbeddingVectors(WordVectors):
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
-        table = model.get_input_embeddings().weight.detach().float().cpu()  # type: ignore[union-attr]
+        table: Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
+        table = table.detach().float().cpu()
         whole = vocabulary_words(tokenizer)
         self.table = table - table[list(whole)].mean(dim=0)
         super().__init__(list(whole.values()), self.table[list(whole)])

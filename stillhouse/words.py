@@ -11,19 +11,22 @@ WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 # Closed-class words of English. A replaced pronoun or negation breaks the sentence or flips its label, and gains no
 # variety; the paper's reference code skips stop words too. Other languages have none here: all their words may change.
 STOP_WORDS = frozenset(
-    """
-    a about above after again against all almost along already also although always am among an and another any anyone
-    anything are around as at away be became because been before behind being below between both but by came can cannot
-    could did do does doing done down during each either else enough even ever every everyone everything few for from
-    further get gets getting got had has have having he hence her here hers herself him himself his how however if in
-    indeed instead into is it its itself just least less many may maybe me might mine more most much must my myself
-    neither never no nobody none nor not nothing now of off often on once one only onto or other others otherwise our
-    ours ourselves out over own per perhaps quite rather same shall she should since so some somehow someone something
-    still such than that the their theirs them themselves then there therefore these they this those though through thus
-    to together too toward towards under unless until up upon us very via was we well were what whatever when whenever
-    where whereas wherever whether which while who whoever whole whom whose why will with within without would yet you
-    your yours yourself yourselves
-    """.split()
+    re.findall(
+        r"\w+",
+        """
+        a about above after again against all almost along already also although always am among an and another any
+        anyone anything are around as at away be became because been before behind being below between both but by
+        came can cannot could did do does doing done down during each either else enough even ever every everyone
+        everything few for from further get gets getting got had has have having he hence her here hers herself him
+        himself his how however if in indeed instead into is it its itself just least less many may maybe me might
+        mine more most much must my myself neither never no nobody none nor not nothing now of off often on once one
+        only onto or other others otherwise our ours ourselves out over own per perhaps quite rather same shall she
+        should since so some somehow someone something still such than that the their theirs them themselves then
+        there therefore these they this those though through thus to together too toward towards under unless until
+        up upon us very via was we well were what whatever when whenever where whereas wherever whether which while
+        who whoever whole whom whose why will with within without would yet you your yours yourself yourselves
+        """,
+    )
 )
 
 

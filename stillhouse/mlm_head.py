@@ -1,0 +1,57 @@
+"""The head of a masked LM: whether a checkpoint brought a trained one, and a good start for one that it did not.
+
+H width, V vocabulary.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForMaskedLM, PreTrainedModel
+
+from stillhouse.errors import InputError
+
+
+def has_head(source: str | Path, model: PreTrainedModel) -> bool:
+    """Whether the weights of a masked LM's head are in its checkpoint.
+
+    Args:
+        source: the checkpoint.
+        model: what was loaded from it.
+
+    Raises:
+        InputError: weights of the encoder itself are missing.
+    """
+    _, report = AutoModelForMaskedLM.from_pretrained(
+        source, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
+    missing = sorted(report["missing_keys"])
+    inside = [name for name in missing if name.startswith(f"{model.base_model_prefix}.")]
+    if inside:
+        raise InputError(f"'{source}': {len(inside)} weights are missing, such as {inside[0]}: fetch it again")
+    return not missing
+
+
+@torch.no_grad()
+def start_head(model: PreTrainedModel, counts: Tensor) -> None:
+    """Let a new head begin close to the tied embeddings, and with the tokens' own frequencies.
+
+    Its square layers become the identity, for an encoder's output lies near the embedding of what it read; the output
+    bias becomes log p(token), which random heads spend their first steps learning.
+
+    Args:
+        model: a masked LM, changed in place.
+        counts: (V,) how often each token stands in the text.
+    """
+    encoder = set(model.base_model.modules())
+    output = model.get_output_embeddings()
+    assert isinstance(output, nn.Linear)
+    for module in model.modules():
+        if not isinstance(module, nn.Linear) or module in encoder or module is output:
+            continue
+        if module.in_features == module.out_features:
+            nn.init.eye_(module.weight)  # (H, H)
+            nn.init.zeros_(module.bias)
+    if output.bias is not None:
+        smoothed = counts + 0.1  # a token that the text lacks is rare, not impossible
+        output.bias[: len(counts)] = (smoothed / smoothed.sum()).log()
