@@ -19,7 +19,11 @@ def main() -> None:
     graph = load_graph(root)
     stages = lineage(graph, f"report@{known_recipe(recipe, recipes(graph))}")
     # Prefect and MLflow take many seconds to start: not for nothing.
-    if stale(root, stages) or not is_registered(recipe):
+    outdated = stale(root, stages)
+    if outdated or not is_registered(recipe):
+        names = [stage.name for stage in stages if stage.name in outdated]
+        print(f"{recipe}: {len(names)} of {len(stages)} stages to run: {', '.join(names) or 'just the registration'}")
+        print("starting Prefect and MLflow …", flush=True)
         _run(root, recipe)
     else:
         print(f"{recipe}: all {len(stages)} stages are up to date, and its model is registered\n")

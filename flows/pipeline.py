@@ -120,13 +120,18 @@ def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str])
         # Ctrl-C, or a cancelled run: threads would otherwise wait for hours of training.
         stop_all()
         raise
-    faults = {name: future.state.data for name, future in futures.items() if not future.state.is_completed()}
-    if faults:
-        lines = [str(fault) if isinstance(fault, Exception) else "" for fault in faults.values()]
-        skipped = [name for name, line in zip(faults, lines, strict=True) if not line]
+    states = {name: future.state for name, future in futures.items()}
+    lines = [
+        str(state.result(raise_on_failure=False))
+        for state in states.values()
+        if state.is_failed() or state.is_crashed()
+    ]
+    if lines:
+        # Prefect leaves a task pending whose needs failed.
+        skipped = [name for name, state in states.items() if state.is_pending()]
         if skipped:
             lines.append(f"not run, as they need what failed: {', '.join(skipped)}")
-        raise StagesFailed("\n".join(line for line in lines if line))
+        raise StagesFailed("\n".join(lines))
 
 
 def _log_outcome(parent: Parent, recipe: str) -> None:

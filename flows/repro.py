@@ -42,6 +42,11 @@ def _stages_at_once() -> int:
 
 
 _slots = threading.Semaphore(_stages_at_once())
+# DVC's advice and bookkeeping: in the log, but no news to whoever watches.
+CHATTER = re.compile(
+    r"\s*$|To track the changes with git|\tgit add |To enable auto staging|\tdvc config core\.autostage|Use `dvc push`"
+    r"|Running stage |Generating lock file |Updating lock file |ERROR: failed to reproduce .*exited with"
+)
 _running: set[subprocess.Popen] = set()
 _stopped = threading.Event()
 
@@ -85,7 +90,9 @@ def reproduce(root: Path, stage: Stage, environment: dict[str, str]) -> bool:
         while stale(root, [stage]):
             try:
                 with _slots, _machine(root, stage.alone):
+                    started = time.monotonic()
                     _run(root, stage.name, environment)
+                print(f"[{stage.name}] done in {time.monotonic() - started:.1f} s", flush=True)
                 return True
             except StageBusy as busy:
                 if _stopped.is_set():
@@ -159,7 +166,8 @@ def _run(root: Path, name: str, environment: dict[str, str]) -> None:
             for line in process.stdout:
                 file.write(line)
                 file.flush()
-                print(f"[{name}] {line}", end="", flush=True)
+                if not CHATTER.match(line):
+                    print(f"[{name}] {line}", end="", flush=True)
                 # The reason is among the last; a stage may print for days.
                 lines = [*lines[-200:], line.rstrip("\n")]
             code = process.wait()
@@ -179,7 +187,7 @@ def _failure(name: str, code: int, lines: list[str], log: Path) -> StageFailed:
     before = lines[: starts[-1]] if starts else lines
     if codes := re.findall(r"exited with (-?\d+)", said):
         code = int(codes[-1])
-        reason = next((line.strip() for line in reversed(before) if line.strip()), said)
+        reason = next((line.strip() for line in reversed(before) if line.strip()), said).removeprefix("error: ")
     else:
         reason = said or next((line.strip() for line in reversed(lines) if line.strip()), "no message")
     # A shell reports a command that a signal ended as 128 + its number.

@@ -50,6 +50,11 @@ def run_stage(stage: Stage, root: Path, environment: dict[str, str], fresh: bool
     Raises:
         StageFailed: it did not end well.
     """
-    if fresh or not reproduce(root, stage, environment):
+    if fresh:
         return Completed(name="UpToDate", message="nothing to do")
-    return Completed()
+    try:
+        done = reproduce(root, stage, environment)
+    except StageFailed as failed:
+        print(f"[{stage.name}] {failed.reason}{' (may pass later)' if failed.transient else ''}", flush=True)
+        raise
+    return Completed() if done else Completed(name="UpToDate", message="nothing to do")

@@ -244,6 +244,7 @@ def shown_uri() -> str:
 def prepare_environment() -> None:
     """Settings that MLflow reads when it is imported or called, unless the user has set them."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # The outbox is the patient one: MLflow's own seven retries would hold things up for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

@@ -34,7 +34,8 @@ def start_flow(target: str) -> subprocess.Popen:
 def test_a_stage_runs_once_streams_its_lines_and_keeps_them(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:
     root = toy({"a": {"cmd": "echo loss $SPICE && touch out", "outs": ["out"]}})
     assert reproduce(root, Stage("a", ()), {"SPICE": "0.5"})
-    assert "[a] loss 0.5\n" in capfd.readouterr().out
+    shown = capfd.readouterr().out
+    assert "[a] loss 0.5\n" in shown and "git add" not in shown and "[a] done in " in shown
     assert "loss 0.5\n" in (root / log_of("a")).read_text()
     assert not reproduce(root, Stage("a", ()), {}), "up to date: nothing is started"
     assert capfd.readouterr().out == ""
@@ -43,8 +44,8 @@ def test_a_stage_runs_once_streams_its_lines_and_keeps_them(toy: Toy, capfd: pyt
 @pytest.mark.parametrize(
     ("command", "code", "reason", "transient"),
     [
-        ("echo start; echo 'error: a.b = 3: no'; exit 2", 2, "error: a.b = 3: no", False),
-        ("echo 'error: no disk space'; exit 75", 75, "error: no disk space", True),
+        ("echo start; echo 'error: a.b = 3: no'; exit 2", 2, "a.b = 3: no", False),
+        ("echo 'error: no disk space'; exit 75", 75, "no disk space", True),
         ("echo Traceback; echo 'ValueError: exited with 75'; exit 1", 1, "ValueError: exited with 75", False),
         ("sh -c 'kill -9 $$'; exit 137", -9, "killed by SIGKILL", True),
     ],
