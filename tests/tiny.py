@@ -86,3 +86,10 @@ def save(model, folder: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)
     return folder
+
+
+def write_corpus(folder: Path, count: int = 64) -> Path:
+    """data/corpus as `tasks.prepare` would write it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    Dataset.from_dict({"text": sentences(count, seed=3)[0]}).to_parquet(folder / "corpus.parquet")
+    return folder

@@ -1,0 +1,253 @@
+"""The training programs at a tiny size: what they write, that they resume, and what they refuse."""
+
+import csv
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from stillhouse.checkpoint import load_model
+from tasks import finetune, general_distill, program, prune, task_distill
+from tests import tiny
+from tests.tasks import project
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STILLHOUSE_TRACKING", "off")
+    project.params(tmp_path)
+    project.fill(tmp_path)
+    return tmp_path
+
+
+def run(module, *words: object) -> None:
+    sys.argv = ["program", *map(str, words)]
+    module.main()
+
+
+def refused(capsys, module, *words: object) -> str:
+    """The one line of a program that leaves with the exit code for bad input."""
+    sys.argv = ["program", *map(str, words)]
+    with pytest.raises(SystemExit) as left:
+        program.run(module.main)
+    assert left.value.code == program.EXIT_INPUT
+    line = capsys.readouterr().err
+    assert line.startswith("error: ") and line.count("\n") == 1
+    return line
+
+
+FINETUNE = (finetune, "--data", "data/task", "--out", "models/new", "--route", "models/route")
+HINTON = (task_distill, "hinton", "--data", "data/task", "--teacher", "models/teacher", "--out", "models/hinton")
+PRUNE = (prune, "prune-recover", "--data", "data/task", "--teacher", "models/teacher")
+PRUNE = (*PRUNE, "--out", "models/pruned", "--curve", "reports/curve.csv")
+
+
+def test_the_teacher_and_its_route_are_checkpoints_with_the_datas_labels(clone):
+    run(*FINETUNE)
+    teacher = load_model(clone / "models/new", AutoModelForSequenceClassification)
+    assert teacher.config.id2label == {0: "bad", 1: "good"}
+    route = sorted((clone / "models/route").iterdir())
+    assert [stop.name for stop in route] == ["01", "02"]
+    last = load_model(route[-1], AutoModelForSequenceClassification)
+    assert all(torch.equal(a, b) for a, b in zip(last.parameters(), teacher.parameters(), strict=True))
+    assert not list((clone / ".cache/work").iterdir())
+
+
+def test_the_route_is_the_same_when_the_run_was_interrupted(clone, monkeypatch):
+    run(*FINETUNE)
+    whole = {p.relative_to("models/route"): p.read_bytes() for p in Path("models/route").rglob("*.safetensors")}
+    saved = finetune.Route.on_step_end
+
+    def dies(self, args, state, control, **context):
+        saved(self, args, state, control, **context)
+        if state.global_step == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetune.Route, "on_step_end", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(*FINETUNE)
+    monkeypatch.setattr(finetune.Route, "on_step_end", saved)
+    run(*FINETUNE)
+    assert whole == {p.relative_to("models/route"): p.read_bytes() for p in Path("models/route").rglob("*.safetensors")}
+
+
+def test_a_teacher_below_the_floor_is_refused_and_nothing_is_written(clone, capsys):
+    project.params(clone, **{"teacher.floor": 1.0, "teacher.phase.learning_rate": 1e-9})
+    assert "accuracy is" in (line := refused(capsys, *FINETUNE)) and "below teacher.floor = 1.0" in line
+    assert not (clone / "models/new").exists() and not (clone / "models/route").exists()
+
+
+def test_a_fine_tuned_teacher_is_only_scored_and_its_labels_reordered(clone):
+    model = tiny.bert(layers=2, labels=("good", "bad"))
+    tiny.save(model, clone / "mine")
+    project.params(clone, **{"teacher.model": "mine", "teacher.phase": None})
+    run(*FINETUNE)
+    teacher = load_model(clone / "models/new", AutoModelForSequenceClassification)
+    assert torch.equal(teacher.classifier.weight, model.classifier.weight[[1, 0]])
+    assert not list((clone / "models/route").iterdir())
+
+
+def test_a_teacher_for_other_labels_is_refused(clone, capsys):
+    tiny.save(tiny.bert(labels=("cat", "dog")), clone / "mine")
+    project.params(clone, **{"teacher.model": "mine"})
+    assert "labels differ: the data has ['bad', 'good'], the model has ['cat', 'dog']" in refused(capsys, *FINETUNE)
+
+
+def test_a_teacher_without_a_head_must_be_fine_tuned(clone, capsys):
+    project.params(clone, **{"teacher.phase": None})
+    assert "teacher.phase = null, but 'start' has no classifier" in refused(capsys, *FINETUNE)
+
+
+def test_a_metric_of_another_kind_of_task_is_refused(clone, capsys):
+    project.params(clone, **{"evaluate.metric": "pearson"})
+    assert "pearson" in refused(capsys, *FINETUNE)
+
+
+def test_hinton_gives_a_plain_model_of_fewer_layers(clone):
+    run(*HINTON)
+    student = load_model(clone / "models/hinton", AutoModelForSequenceClassification)
+    assert student.config.num_hidden_layers == 2
+    assert student.config.id2label == {0: "bad", 1: "good"}
+
+
+def test_the_teachers_logits_are_computed_once_and_a_damaged_cache_again(clone, capsys):
+    said = "computing the teacher's logits"
+    run(*HINTON)
+    first = (clone / "models/hinton/model.safetensors").read_bytes()
+    assert said in capsys.readouterr().out
+    run(*HINTON)
+    assert said not in capsys.readouterr().out
+    (cached,) = (clone / ".cache/logits").iterdir()
+    cached.write_bytes(b"damaged")
+    run(*HINTON)
+    assert said in capsys.readouterr().out
+    assert (clone / "models/hinton/model.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize("kind", ["pair", "regression"])
+def test_pairs_and_scores_train_from_teacher_to_student(clone, kind):
+    tiny.write_task(clone / "data/task", **{kind: True})
+    metric = "pearson" if kind == "regression" else "accuracy"
+    project.params(clone, **{"evaluate.metric": metric, "teacher.floor": -1.0})
+    run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")
+    run(*HINTON)
+    student = load_model(clone / "models/hinton", AutoModelForSequenceClassification)
+    assert student.config.num_labels == (1 if kind == "regression" else 2)
+    run(*PRUNE)
+
+
+def tinybert_task(phase: str, student: str, out: str) -> tuple:
+    return (
+        task_distill, "tinybert", "--phase", phase, "--data", "data/task", "--augmented", "data/task",
+        "--teacher", "models/teacher", "--student", student, "--out", out,
+    )  # fmt: skip
+
+
+GENERAL = (general_distill, "tinybert", "--corpus", "data/corpus", "--out", "models/general")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [{}, {"hidden_size": 16, "heads": 2, "intermediate_size": 32, "init": "random"}],
+    ids=["the teacher's width", "narrower"],
+)
+def test_tinybert_goes_through_its_three_phases(clone, shape):
+    student = {"layers": 2, "hidden_size": None, "heads": None, "intermediate_size": None, "init": "teacher"}
+    project.params(clone, **{"tinybert.student": student | {"source_layers": None} | shape})
+    run(*GENERAL)
+    run(*tinybert_task("intermediate", "models/general", "models/intermediate"))
+    run(*tinybert_task("prediction", "models/intermediate", "models/tinybert"))
+    model = load_model(clone / "models/tinybert", AutoModelForSequenceClassification)
+    assert model.config.num_hidden_layers == 2
+    assert model.config.hidden_size == shape.get("hidden_size", 32)
+    assert not any("embeddings.weight" == name or name.startswith("hidden.") for name in model.state_dict())
+
+
+def test_a_phase_that_is_switched_off_passes_the_student_on(clone):
+    project.params(clone, **{"tinybert.general": None, "tinybert.intermediate": None})
+    run(*GENERAL)
+    run(*tinybert_task("intermediate", "models/general", "models/intermediate"))
+    start = load_model(clone / "models/general", AutoModelForSequenceClassification, num_labels=2)
+    after = load_model(clone / "models/intermediate", AutoModelForSequenceClassification)
+    for name, weight in start.bert.encoder.state_dict().items():
+        assert torch.equal(weight, after.bert.encoder.state_dict()[name]), name
+
+
+def test_a_student_with_another_vocabulary_is_refused(clone, capsys, monkeypatch):
+    monkeypatch.setattr(tiny, "WORDS", tiny.WORDS[::-1])
+    tiny.save(tiny.bert(layers=2), clone / "models/other")
+    line = refused(capsys, *tinybert_task("prediction", "models/other", "models/tinybert"))
+    assert "'models/other' and 'models/teacher' have different tokenizers" in line
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hinton.student.layers": 7}, "student.layers (7) is more than the teacher's 4"),
+        ({"hinton.student.layers": 0}, "hinton.student.layers = 0: Input should be greater than 0"),
+        ({"hinton.alpha": 1.5}, "hinton.alpha = 1.5"),
+        ({"hinton.temperature": "warm"}, "hinton.temperature = 'warm'"),
+        ({"hinton.student.hidden_size": 30, "hinton.student.init": "random"}, "student.hidden_size (30) must be divisible"),
+        ({"hinton.student.hidden_size": 16}, "student.init = 'teacher' needs the teacher's width"),
+        ({"hinton.student.source_layers": [1, 9]}, "source_layers [1, 9]: the teacher has layers 1 to 4, not [9]"),
+        ({"hinton.distill.learning_rate": 1e30}, "the loss is not finite at step"),
+        ({"train.precision": "fp16"}, "precision = 'fp16' needs a CUDA device"),
+    ],
+)
+def test_bad_numbers_are_refused_in_one_line_and_nothing_is_written(clone, capsys, changes, message):
+    project.params(clone, **changes)
+    assert message in refused(capsys, *HINTON)
+    assert not (clone / "models/hinton").exists()
+
+
+def test_a_missing_teacher_and_missing_data_are_named(clone, capsys):
+    (clone / "models/teacher/model.safetensors").unlink()
+    assert "'models/teacher': model.safetensors is missing" in refused(capsys, *HINTON)
+    (clone / "data/task/train.parquet").unlink()
+    assert "'data/task/train.parquet' is missing" in refused(capsys, *HINTON)
+
+
+def test_pruning_writes_the_curve_and_a_model_with_the_last_share_of_zeros(clone):
+    run(*PRUNE)
+    with (clone / "reports/curve.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["share"] for row in rows] == ["0.3", "0.5"]
+    assert all(0 <= float(row[moment]) <= 1 for row in rows for moment in ("before", "after"))
+    model = load_model(clone / "models/pruned", AutoModelForSequenceClassification)
+    weight = model.bert.encoder.layer[0].output.dense.weight
+    assert (weight == 0).float().mean().item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_pruning_that_was_interrupted_ends_with_the_same_model_and_curve(clone, monkeypatch):
+    run(*PRUNE)
+    expected = (clone / "models/pruned/model.safetensors").read_bytes(), (clone / "reports/curve.csv").read_bytes()
+    step = prune.importlib.import_module("tasks.recipes.prune_recover").magnitude.GradualPruning
+    real = step.on_optimizer_step
+
+    def dies(self, args, state, control, **context):
+        real(self, args, state, control, **context)
+        if state.global_step == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(step, "on_optimizer_step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(*PRUNE)
+    monkeypatch.setattr(step, "on_optimizer_step", real)
+    run(*PRUNE)
+    assert (clone / "models/pruned/model.safetensors").read_bytes() == expected[0]
+    assert (clone / "reports/curve.csv").read_bytes() == expected[1]
+
+
+def test_pruning_without_the_teachers_logits_computes_none(clone, capsys):
+    project.params(clone, **{"prune-recover.distill": False})
+    run(*PRUNE)
+    assert "computing the teacher's logits" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shares", [[0.5, 0.3], [1.0], []])
+def test_shares_that_cannot_be_are_refused(clone, capsys, shares):
+    project.params(clone, **{"prune-recover.shares": shares})
+    assert "share" in refused(capsys, *PRUNE)
