@@ -1,19 +1,23 @@
 """The picture of a report: metric against bytes, metric against latency, and what pruning did."""
 
 from collections.abc import Sequence
-from itertools import pairwise, product
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
+
+from tasks.label_places import NEAR, place
 
 if TYPE_CHECKING:
     from tasks.report import Comparison, Evaluated
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's colours, told apart by colour-blind eyes; shapes differ as well.
 BLUE, VERMILION, GREY, INK = "#0072B2", "#D55E00", "#9A9A9A", "#222222"
 POINT = 9.0  # radius of a point, in pixels at `DPI`
+MARGIN = 4.0  # around a label, in pixels
 DPI = 150
 DOTS = (0, (2, 3))
 STYLE: dict[Any, Any] = {
@@ -126,16 +131,10 @@ def _curve(axis: Axes, comparison: "Comparison", model: "Evaluated") -> None:
 
 def _label(axis: Axes, comparison: "Comparison", costs: list[float]) -> None:
     """Name every point: beside it where there is room, further off with a line where there is none."""
-    renderer = axis.figure.canvas.get_renderer()  # type: ignore[attr-defined]
     values = [model.value for model in comparison.models]
-    centres = axis.transData.transform(list(zip(costs, values, strict=True)))
-    taken = [Bbox.from_bounds(x - POINT, y - POINT, 2 * POINT, 2 * POINT) for x, y in centres]
-    for line in axis.lines:
-        taken += _segments(line)
-    inside = axis.get_window_extent(renderer)
     front = pareto(costs, values)
-    for i, model in enumerate(comparison.models):
-        note = axis.annotate(
+    notes = [
+        axis.annotate(
             model.name,
             (costs[i], values[i]),
             xytext=(0, 0),
@@ -145,21 +144,18 @@ def _label(axis: Axes, comparison: "Comparison", costs: list[float]) -> None:
             zorder=5,
             arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 5},
         )
-        size = note.get_window_extent(renderer)
-        x, y = centres[i]
-        boxes = [
-            (
-                distance,
-                Bbox.from_bounds(*_corner(x, y, size.width, size.height, distance, side), size.width, size.height),
-            )
-            for distance, side in product((1.6 * POINT, 3 * POINT, 5 * POINT, 8 * POINT), _SIDES)
-        ]
-        # A label may cross a thin line before it goes far away, but not another label.
-        distance, box = min(boxes, key=lambda found: _cost(found[1], taken, inside) + 5 * found[0])
-        note.set_position((box.x0 - x, box.y0 - y))
+        for i, model in enumerate(comparison.models)
+    ]
+    # A note's own extent includes its line.
+    sizes = np.array([Text.get_window_extent(note).size for note in notes]) + MARGIN
+    points = axis.transData.transform(list(zip(costs, values, strict=True)))
+    lines = np.array([piece.extents for line in axis.lines for piece in _segments(line)])
+    boxes, distances = place(points, sizes, POINT, lines, np.array(axis.get_window_extent().extents))
+    for note, point, box, distance in zip(notes, points, boxes, distances, strict=True):
+        note.set_position(tuple(box[:2] + MARGIN / 2 - point))
+        note.set_in_layout(False)  # else the labels would move the axes that they were placed in
         assert note.arrow_patch is not None
-        note.arrow_patch.set_visible(distance > 2 * POINT)
-        taken.append(box)
+        note.arrow_patch.set_visible(distance > NEAR)
 
 
 def _segments(line: Line2D) -> list[Bbox]:
@@ -168,20 +164,4 @@ def _segments(line: Line2D) -> list[Bbox]:
     if line.get_drawstyle() == "steps-post":
         corners = [(points[i + 1][0], points[i][1]) for i in range(len(points) - 1)]
         points = [point for pair in zip(points, [*corners, points[-1]], strict=True) for point in pair]
-    return [Bbox.from_extents(*one, *other).padded(1.5) for one, other in pairwise(points)]
-
-
-_SIDES = ((0, 1), (1, 0), (-1, 0), (0, -1), (1, 1), (-1, 1), (1, -1), (-1, -1))
-
-
-def _corner(x: float, y: float, width: float, height: float, gap: float, side: tuple[int, int]) -> tuple[float, float]:
-    across, up = side
-    return x - width / 2 + across * (width / 2 + gap), y - height / 2 + up * (height / 2 + gap)
-
-
-def _cost(box: Bbox, taken: list[Bbox], inside: Bbox) -> float:
-    """Area shared with what is drawn already, and outside the axes."""
-    shared = [Bbox.intersection(box, other) for other in taken]
-    overlap = sum(part.width * part.height for part in shared if part is not None)
-    visible = Bbox.intersection(box, inside)
-    return overlap + box.width * box.height - (visible.width * visible.height if visible is not None else 0)
+    return [Bbox([np.minimum(one, other), np.maximum(one, other)]).padded(1.5) for one, other in pairwise(points)]
