@@ -99,8 +99,8 @@ def test_a_recipe_has_all_its_pieces(recipe):
     assert f"reports/{recipe} " in f"{foreach['compare']['cmd']} "
     assert recipe in read("params.yaml")
     assert (ROOT / "tasks" / "recipes" / f"{recipe.replace('-', '_')}.py").is_file()
-    deployments = {(d["entrypoint"].split(":")[0], d["name"]): d for d in read("prefect.yaml")["deployments"]}
-    assert deployments["flows/compress.py", recipe]["parameters"] == {"recipe": recipe}
+    deployments = {(d["entrypoint"].split(":")[1], d["name"]): d for d in read("prefect.yaml")["deployments"]}
+    assert deployments["compress", recipe]["parameters"] == {"recipe": recipe}
     assert f"| [`{recipe}`](" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
