@@ -175,7 +175,7 @@ def latency_figures(folders: Mapping[str, Path], params: EvaluateParams, vocabul
     for batch_size in params.batch_sizes:
         batch = latency.token_batch(batch_size, params.tokens, vocabulary)
         calls = {name: caller(session, batch) for name, session in sessions.items()}
-        repeats = params.repeats if batch_size == 1 else max(1, params.repeats // 3)
+        repeats = params.repeats if batch_size == 1 else max(1, params.repeats // 10)
         for name, seconds in latency.time_in_turns(calls, repeats).items():
             rows[name][str(batch_size)] = latency.summary(seconds, batch_size)
     student, teacher = rows["student"], rows.get("teacher", rows["student"])

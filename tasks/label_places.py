@@ -10,7 +10,7 @@ NEAR = DISTANCES[0]  # at this one it is clear whose label it is; further off a 
 # Straight above first, then around the clock.
 SIDES = ((0, 1), (1, 0), (-1, 0), (0, -1), *((x, y) for y in (1, -1) for x in (0.5, -0.5, 1, -1)))
 BLOCKED = 20.0  # cost of a square pixel on a label or a point; a pixel of distance costs 5
-CROSSED = 3.0  # of one on a thin line
+CROSSED = 8.0  # of one on a thin line
 PASSES = 6
 
 
@@ -35,7 +35,10 @@ def place(
     dots = np.concatenate([points - radius, points + radius], axis=1)
     outside = sizes.prod(axis=1)[:, None] - _shared(boxes, frame[None])
     cost = BLOCKED * (_shared(boxes, dots) + outside) + CROSSED * _shared(boxes, lines) + 5 * distances  # (n, K)
-    cost += BLOCKED * radius**2 * (_crossings(points, boxes, distances, radius) + _strangers(points, boxes))
+    # (n, 1, n) which points can be taken for another; of two that lie on each other, no label can tell.
+    others = np.linalg.norm(points[:, None] - points, axis=-1)[:, None] > 2 * radius
+    confusing = 3 * (distances > NEAR)[:, None] * _crossed(points, boxes, radius) + _strangers(points, boxes)
+    cost += BLOCKED * radius**2 * (confusing * others).sum(-1)
     chosen = cost.argmin(axis=1)
     for _ in range(PASSES):
         for i in range(len(points)):
@@ -61,18 +64,15 @@ def _shared(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _strangers(points: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """(n, K) how many other points are as near to a label as its own would be: whose label it is would be a guess."""
-    nearest = np.clip(points, boxes[..., None, :2], boxes[..., None, 2:])  # (n, K, n, 2)
-    near = np.linalg.norm(nearest - points, axis=-1) < 1.2 * NEAR
-    return (near & ~np.eye(len(points), dtype=bool)[:, None]).sum(-1)
+    """(n, K, n) which points are as near to a label as its own would be: whose label it is would be a guess."""
+    nearest = np.clip(points, boxes[..., None, :2], boxes[..., None, 2:])
+    return np.linalg.norm(nearest - points, axis=-1) < 1.2 * NEAR
 
 
-def _crossings(points: np.ndarray, boxes: np.ndarray, distances: np.ndarray, radius: float) -> np.ndarray:
-    """(n, K) how many other points the line from a point to its label runs over."""
-    ends = np.clip(points[:, None], boxes[..., :2], boxes[..., 2:])  # the label's nearest corner or edge
-    along = (ends - points[:, None])[:, :, None]  # (n, K, 1, 2)
+def _crossed(points: np.ndarray, boxes: np.ndarray, radius: float) -> np.ndarray:
+    """(n, K, n) which points the line from a point to its label runs over."""
+    middles = (boxes[..., :2] + boxes[..., 2:]) / 2  # where the line is drawn to
+    along = (middles - points[:, None])[:, :, None]  # (n, K, 1, 2)
     apart = (points[None] - points[:, None])[:, None]  # (n, 1, n, 2)
     share = np.clip((along * apart).sum(-1) / (along**2).sum(-1), 0, 1)[..., None]
-    hit = np.linalg.norm(apart - share * along, axis=-1) < radius  # (n, K, n)
-    hit &= ~np.eye(len(points), dtype=bool)[:, None]
-    return hit.sum(-1) * (distances > NEAR)
+    return np.linalg.norm(apart - share * along, axis=-1) < radius

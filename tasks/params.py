@@ -50,7 +50,7 @@ class EvaluateParams(Block):
     metric: Literal["accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman"] = Field(description="The headline")
     batch_sizes: list[int] = Field(min_length=1, description="Sentences a call in the latency measurement")
     tokens: int = Field(gt=2, description="Length of the sentences that latency and FLOPs are measured on")
-    repeats: int = Field(gt=0, description="Timed calls at batch 1; a third of them at larger batches")
+    repeats: int = Field(gt=0, description="Timed calls at batch 1; a tenth of them at larger batches")
     threads: int | None = Field(gt=0, description="Threads of the measured runtime; null for all cores")
 
 
