@@ -2,6 +2,7 @@
 
     python -m benchmarks.memory prepare
     python -m benchmarks.memory prepare --rows 50000 100000 200000 --text FOLDER
+    python -m benchmarks.memory augment
 
 Every measurement is a process of its own, run as the pipeline runs it; its peak is the kernel's figure (ru_maxrss).
 The text is real: sentences of installed libraries' docstrings, or of the .txt files of a folder, put together two by
@@ -20,26 +21,32 @@ from pathlib import Path
 
 import numpy as np
 from ruamel.yaml import YAML
+from transformers import BertConfig, BertForMaskedLM
 
+from stillhouse.checkpoint import load_tokenizer, save_model
+from tasks.models import teacher_source
 from tasks.params import PARAMS, read_yaml
 from tasks.sources.docstrings import read_pools
 from tasks.sources.texts import passages, read_folder
+from tasks.sources.write import features, write_rows
 
 MILLION = 1_000_000
+SIZES = {"prepare": [50_000, 100_000, 200_000], "augment": [10_000, 20_000, 40_000]}  # rows, small enough to wait for
 LIBRARIES = ["numpy", "scipy", "pandas", "matplotlib"]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Peak memory of a stage against the rows it reads.")
-    parser.add_argument("stage", choices=["prepare"])
-    parser.add_argument("--rows", type=int, nargs="+", default=[50_000, 100_000, 200_000])
+    parser.add_argument("stage", choices=list(SIZES))
+    parser.add_argument("--rows", type=int, nargs="+", help=f"default: {SIZES}")
     parser.add_argument("--text", type=Path, help="folder of .txt to take the sentences from")
     arguments = parser.parse_args()
-    if len(arguments.rows) < 2:
+    sizes = arguments.rows or SIZES[arguments.stage]
+    if len(sizes) < 2:
         parser.error("--rows: a slope needs two sizes or more")
     sentences = read_sentences(arguments.text)
     print(f"{len(sentences):,} sentences, combined to as many rows as needed")
-    {"prepare": prepare}[arguments.stage](sentences, arguments.rows)
+    {"prepare": prepare, "augment": augment}[arguments.stage](sentences, sizes)
 
 
 def prepare(sentences: list[str], sizes: list[int]) -> None:
@@ -48,6 +55,16 @@ def prepare(sentences: list[str], sizes: list[int]) -> None:
         for kept in (1.0, 0.1):
             peaks = [_prepare_peak(what, sentences, rows, kept) for rows in sizes]
             report(f"prepare {what}, {kept:.0%} of the rows kept", sizes, peaks)
+
+
+def augment(sentences: list[str], sizes: list[int]) -> None:
+    """`tasks.augment` of all rows, and of 800 with the rest passed through.
+
+    The masked LM is tiny and few words are asked for, so that it ends today: neither grows with the rows.
+    """
+    for limit in (None, 800):
+        peaks = [_augment_peak(sentences, rows, limit) for rows in sizes]
+        report(f"augment {limit or 'all'} of the rows, 2 copies", sizes, peaks)
 
 
 def report(title: str, sizes: list[int], peaks: list[int]) -> None:
@@ -59,14 +76,14 @@ def report(title: str, sizes: list[int], peaks: list[int]) -> None:
     print(f"  {slope:.1f} bytes a row; at {MILLION:,} rows {(base + slope * MILLION) / 2**20:,.0f} MiB", flush=True)
 
 
-def peak_memory(command: list[str]) -> int:
-    """Run a command to its end; give the most memory it held, in bytes.
+def peak_memory(command: list[str], environment: dict[str, str] | None = None) -> int:
+    """Run a command to its end, with some environment variables added; give the most memory it held, in bytes.
 
     Raises:
         RuntimeError: it failed.
     """
-    environment = os.environ | {"STILLHOUSE_TRACKING": "off"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+    variables = os.environ | {"STILLHOUSE_TRACKING": "off"} | (environment or {})
+    with subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -119,6 +136,25 @@ def _prepare_peak(what: str, sentences: list[str], rows: int, kept: float) -> in
         YAML().dump(tree, folder / "params.yaml")
         out = ["--out", str(folder / "out"), "--params", str(folder / "params.yaml")]
         return peak_memory([sys.executable, "-m", "tasks.prepare", what, *out])
+
+
+def _augment_peak(sentences: list[str], rows: int, limit: int | None) -> int:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tokenizer = load_tokenizer(teacher_source("builtin"))
+        shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+        masked_lm = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **shape))  # type: ignore[arg-type]
+        save_model(masked_lm, tokenizer, folder / "mlm")
+        (folder / "task").mkdir()
+        labelled = ({"text": text, "label": i % 4} for i, text in enumerate(combined(sentences, rows)))
+        write_rows(labelled, features(("text", "label"), ("a", "b", "c", "d")), folder / "task" / "train.parquet")
+        tree = read_yaml(PARAMS)
+        tree["augment"] |= {"sentences": limit, "copies": 2, "candidates": 3, "replace": 0.05, "max_length": 16}
+        YAML().dump(tree, folder / "params.yaml")
+        paths = {"--data": "task", "--mlm": "mlm", "--out": "out", "--params": "params.yaml"}
+        options = [part for option, path in paths.items() for part in (option, str(folder / path))]
+        cache = {"STILLHOUSE_CACHE": str(folder / "cache")}
+        return peak_memory([sys.executable, "-m", "tasks.augment", *options], cache)
 
 
 def _write(file: Path, header: str | None, lines: Iterator[str]) -> None:

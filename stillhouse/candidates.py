@@ -78,7 +78,7 @@ class Candidates:
         self.max_length = max_length
         self.words = words
         self.lower = {i: word.lower() for i, word in words.items()}
-        outputs: int = model.get_output_embeddings().out_features  # type: ignore[assignment]
+        outputs: int = model.get_output_embeddings().out_features
         self.barred = torch.ones(outputs, dtype=torch.bool)  # (V,)
         self.barred[list(words)] = False
         self.barred = self.barred.to(model.device)

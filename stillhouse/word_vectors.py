@@ -58,8 +58,6 @@ class WordVectors:
 class EmbeddingVectors(WordVectors):
     """The whole words of a model's vocabulary; a word in pieces has the mean of its pieces' embeddings.
 
-    Embeddings share a large common direction that would make all of them alike, so their mean is taken off first.
-
     Args:
         model: gives the input embeddings.
         tokenizer: its tokenizer.
@@ -68,9 +66,8 @@ class EmbeddingVectors(WordVectors):
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
         table: Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
-        table = table.detach().float().cpu()
+        self.table = table.detach().float().cpu()
         whole = vocabulary_words(tokenizer)
-        self.table = table - table[list(whole)].mean(dim=0)
         super().__init__(list(whole.values()), self.table[list(whole)])
 
     def vector(self, word: str) -> Tensor | None:

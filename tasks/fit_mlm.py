@@ -132,7 +132,8 @@ def masked_step(tokenizer: PreTrainedTokenizerBase, params: MlmParams) -> Callab
 
     def step(model: nn.Module, batch: Batch) -> Tensor:
         if params.encoder == "frozen":
-            getattr(model, "module", model).base_model.eval()  # type: ignore[union-attr]  # no dropout under a head that alone learns
+            # No dropout under a head that learns alone.
+            getattr(model, "module", model).base_model.eval()  # type: ignore[union-attr]
         inputs = model_inputs(batch)
         ids = inputs["input_ids"]
         allowed = maskable(ids, inputs["attention_mask"], tokenizer.all_special_ids)
@@ -154,11 +155,11 @@ def masked_accuracy(
     right = total = 0
     rows: list[Any] = sorted(data, key=lambda row: row["length"])
     for start in range(0, len(rows), batch_size):
-        batch = model_inputs(collate(rows[start : start + batch_size], tokenizer.pad_token_id))  # type: ignore[arg-type]
+        batch = model_inputs(collate(rows[start : start + batch_size], tokenizer.pad_token_id))
         ids = batch["input_ids"]
         allowed = maskable(ids, batch["attention_mask"], tokenizer.all_special_ids)
         chosen = (torch.rand(ids.shape, generator=draw) < SCORED) & allowed
-        batch = {**batch, "input_ids": ids.masked_fill(chosen, tokenizer.mask_token_id)}  # type: ignore[arg-type]
+        batch = {**batch, "input_ids": ids.masked_fill(chosen, tokenizer.mask_token_id)}
         batch = {name: tensor.to(model.device) for name, tensor in batch.items()}
         best = logits_at(model, batch, chosen.to(model.device)).argmax(dim=1).cpu()
         right += int((best == ids[chosen]).sum())

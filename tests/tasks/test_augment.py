@@ -200,7 +200,7 @@ def test_an_empty_chunk_that_a_power_cut_left_is_made_again(
 def test_a_killed_run_started_again_ends_with_the_hash_of_an_undisturbed_one(
     tmp_path: Path, run: Run, mlm: Path
 ) -> None:
-    data = write_task(tmp_path / "task", rows=3000)
+    data = write_task(tmp_path / "task", rows=1500)
     reference = digest(run(data, cache="other", copies=6))
     arguments = [sys.executable, "-m", "tasks.augment", *command(data, mlm, tmp_path / "killed", copies=6)]
     environment = os.environ | {"STILLHOUSE_TRACKING": "off", "STILLHOUSE_CACHE": str(tmp_path / "cache")}

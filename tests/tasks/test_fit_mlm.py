@@ -32,6 +32,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def started(teacher: Path, corpus: Path, out: str = "out", **changes: Any) -> Path:
         tree = read_yaml(ROOT / PARAMS)
         tree["teacher"]["model"] = str(teacher)
+        tree["train"]["checkpoint_steps"] = 3
         tree["mlm"] |= {"sentences": None, "max_length": 24, "mask": 0.3, "phase": PHASE} | changes
         YAML().dump(tree, tmp_path / "params.yaml")
         paths = ["--corpus", str(corpus), "--out", str(tmp_path / out), "--params", str(tmp_path / "params.yaml")]
@@ -103,6 +104,30 @@ def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, run: Run, encoder: P
     corpus = write_corpus(tmp_path / "corpus", 40)
     one, other = (run(encoder, corpus, out=name) / "model.safetensors" for name in ("one", "other"))
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_stopped_fit_goes_on_from_its_checkpoint_and_ends_with_the_same_bytes(
+    tmp_path: Path, run: Run, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = write_corpus(tmp_path / "corpus", 80)
+    reference = run(encoder, corpus, out="undisturbed") / "model.safetensors"
+    calls = 0
+    loss = fit_mlm.masked_lm_loss
+
+    def until_the_ninth(*arguments: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 9:
+            raise KeyboardInterrupt
+        return loss(*arguments)
+
+    monkeypatch.setattr(fit_mlm, "masked_lm_loss", until_the_ninth)
+    with pytest.raises(KeyboardInterrupt):
+        run(encoder, corpus)
+    assert not (tmp_path / "out").exists()
+    again = run(encoder, corpus) / "model.safetensors"
+    assert calls == 9 + (4 * 5 - 6)  # checkpoints are 3 steps apart
+    assert again.read_bytes() == reference.read_bytes()
 
 
 def test_a_new_head_starts_at_the_frequencies_of_the_tokens_and_the_identity(encoder: Path) -> None:
