@@ -4,8 +4,8 @@
     python -m benchmarks.throughput --data sst2/train.tsv
 
 Reference work: 1,600 sentences, batch 32, an all-MiniLM-L6 teacher, its layers 2, 4, 6 as the student; losses: soft
-cross-entropy at T = 4, cross-entropy with the labels, squared error of the hidden states on 4 pairs and of the attention
-on 3. The contenders take turns, and the medians of their rounds are compared, for timings here are noisy.
+cross-entropy at T = 4, cross-entropy with the labels, squared error of the hidden states on 4 pairs and of the
+attention on 3. The contenders take turns, and the medians of their rounds are compared, for timings here are noisy.
 
 textbrewer-128     TextBrewer, padded to 128 tokens as in its examples
 textbrewer         TextBrewer, each batch padded to its longest sentence
@@ -87,7 +87,9 @@ def read_rows(file: Path, tokenizer: PreTrainedTokenizerBase, count: int) -> "Ro
         table = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))[:count]
     column = "text" if "text" in table[0] else "sentence"
     ids = tokenizer([row[column] for row in table], truncation=True, max_length=128)["input_ids"]
-    return Rows([{"input_ids": i, "label": int(row["label"]), "length": len(i)} for i, row in zip(ids, table, strict=True)])
+    return Rows(
+        [{"input_ids": i, "label": int(row["label"]), "length": len(i)} for i, row in zip(ids, table, strict=True)]
+    )
 
 
 class Rows(list):

@@ -1,5 +1,7 @@
 """Where an encoder keeps its parts, for the families that the methods know."""
 
+from typing import Any
+
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -15,12 +17,15 @@ def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
         InputError: the model's family is not known.
     """
     _check_family(model)
-    return model.base_model.encoder.layer
+    base: Any = model.base_model
+    return base.encoder.layer
 
 
 def word_embeddings(model: PreTrainedModel) -> nn.Embedding:
     """The token embedding table, V×d."""
-    return model.get_input_embeddings()
+    table = model.get_input_embeddings()
+    assert isinstance(table, nn.Embedding)
+    return table
 
 
 def keep_first_layers(model: PreTrainedModel, count: int) -> PreTrainedModel:

@@ -1,7 +1,7 @@
 """Batches: rows of similar length together, padded to the longest row rounded up to a multiple of 8.
 
 On short sentences this halves the tokens that are computed only to be masked away. The rounding keeps the number of
-different shapes small: every new shape makes the CPU's matrix library build its kernels again, and tensor cores want it.
+different shapes small: each new one makes the CPU's matrix library build its kernels again. It suits tensor cores too.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized

@@ -7,6 +7,7 @@ Shapes: B sentences, h heads, L tokens, d_h width of a head.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ def _capturing_attention(
     attention_mask: Tensor | None,  # (B, 1, L, L), True where attended
     scaling: float | None = None,
     dropout: float = 0.0,
-    **rest: object,
+    **rest: Any,
 ) -> tuple[Tensor, Tensor | None]:
     sink = getattr(module, "_score_sink", None)
     if sink is None:

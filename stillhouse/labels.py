@@ -1,5 +1,7 @@
 """Label names of data and model must be the same set; where only the order differs, the model's rows are reordered."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -23,7 +25,8 @@ def label_order(data: tuple[str, ...], model: tuple[str, ...]) -> list[int]:
 
 def model_labels(model: PreTrainedModel) -> tuple[str, ...] | None:
     """The label names in a model's config, or None where they are the placeholders LABEL_0, LABEL_1, …"""
-    names = tuple(model.config.id2label[i] for i in range(model.config.num_labels))
+    id2label: Any = model.config.id2label
+    names = tuple(id2label[i] for i in range(len(id2label)))
     placeholder = all(name == f"LABEL_{i}" for i, name in enumerate(names))
     return None if placeholder else names
 
@@ -56,5 +59,6 @@ def align_labels(model: PreTrainedModel, labels: tuple[str, ...]) -> PreTrainedM
 
 
 def _output_layer(model: PreTrainedModel) -> nn.Linear:
-    linear = [m for m in model.classifier.modules() if isinstance(m, nn.Linear)]
+    head: Any = model.classifier
+    linear = [m for m in head.modules() if isinstance(m, nn.Linear)]
     return linear[-1]

@@ -1,4 +1,4 @@
-"""Progress of a training run: a plain line every few seconds, readable in a terminal, a log file and a CI page alike."""
+"""Progress of a training run: a plain line every few seconds, readable in a terminal, a log and a CI page alike."""
 
 import time
 from collections.abc import Callable

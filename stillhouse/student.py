@@ -1,6 +1,7 @@
 """Make a student: a smaller model of the teacher's family, from some of its layers or from random weights."""
 
 import copy
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -31,7 +32,7 @@ def build_student(
     Raises:
         InputError: a width that the heads do not divide, or source layers that do not fit.
     """
-    shape = teacher.config
+    shape: Any = teacher.config
     hidden_size = hidden_size or shape.hidden_size
     heads = heads or shape.num_attention_heads
     intermediate_size = intermediate_size or shape.intermediate_size
@@ -67,7 +68,7 @@ def give_head(base: PreTrainedModel, teacher: PreTrainedModel, seed: int) -> Pre
         seed: of random weights.
     """
     config = copy.deepcopy(base.config)
-    config.num_labels = teacher.config.num_labels
+    # The number of labels follows from their names.
     for name in ("id2label", "label2id", "problem_type"):
         setattr(config, name, copy.deepcopy(getattr(teacher.config, name)))
     with torch.random.fork_rng(devices=[]):

@@ -184,7 +184,8 @@ class _Trainer(Trainer):
         return means
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        rows, seed = self.train_dataset, self.args.seed
+        rows: Any = self.train_dataset
+        seed = self.args.seed
         if "length" in getattr(rows, "column_names", ()):
             lengths = rows["length"][:]
             self.sampler: Any = LengthGroupedSampler(lengths, self.args.train_batch_size, seed)
@@ -198,14 +199,15 @@ class _Trainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Tensor] | None = None) -> None:
         folder = Path(output_dir or str(self.args.output_dir))
         folder.mkdir(parents=True, exist_ok=True)
-        if state_dict is None:
-            state_dict = self.model.state_dict()
-        save_file(_untied(state_dict), folder / "model.safetensors", metadata={"format": "pt"})
+        assert self.model is not None
+        save_file(
+            _untied(state_dict or self.model.state_dict()), folder / "model.safetensors", metadata={"format": "pt"}
+        )
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
-            (Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}" / COMPLETE).touch()
+            (Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}" / COMPLETE).touch()
 
 
 def _untied(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """The teacher: `python -m tasks.finetune --data data/task --out models/teacher --route models/teacher-route`.
 
-Fine-tunes `teacher.model` on the task, keeps checkpoints of its route, scores it, and refuses a teacher below the floor:
-a student of a bad teacher costs GPU hours and shows nothing.
+Fine-tunes `teacher.model` on the task, keeps checkpoints of its route, scores it, and refuses one below the floor: a
+student of a bad teacher costs GPU hours and shows nothing.
 """
 
 import argparse

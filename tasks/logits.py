@@ -49,7 +49,7 @@ def _cached(
     logits = predict(
         teacher, data, tokenizer, batch_size=batch_size, device="cuda" if torch.cuda.is_available() else "cpu"
     )
-    teacher.to("cpu")
+    teacher.cpu()
     with fresh_file(cached) as temporary:
         save_file({"logits": logits}, temporary)
     return logits

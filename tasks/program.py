@@ -7,9 +7,9 @@ exit 75  passing trouble (EX_TEMPFAIL: out of GPU memory, no disk space, network
 """
 
 import errno
-import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from stillhouse.errors import InputError
 
@@ -28,7 +28,7 @@ def run(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        where = error.filename or os.getcwd()
+        where = error.filename or Path.cwd()
         _leave(EXIT_TRANSIENT, f"no disk space left at {where}: free some and run the same command again")
     except RuntimeError as error:
         if type(error).__name__ == "OutOfMemoryError":

@@ -103,7 +103,7 @@ def run_phase(
         callbacks=plan.callbacks,
         log=lambda step, metrics: run.log_metrics(metrics, step=step),
     )
-    plan.student.to("cpu").eval()
+    plan.student.cpu().eval()
     return result
 
 

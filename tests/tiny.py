@@ -7,10 +7,10 @@ from datasets import ClassLabel, Dataset, Features, Value
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
-WORDS = (
-    "the a film plot actor scene story is was feels looks very quite rather good great fine bad dull poor "
-    "and but with of in it this that"
-).split()
+WORDS = [
+    *("the", "a", "film", "plot", "actor", "scene", "story", "is", "was", "feels", "looks", "very", "quite", "rather"),
+    *("good", "great", "fine", "bad", "dull", "poor", "and", "but", "with", "of", "in", "it", "this", "that"),
+]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
@@ -64,7 +64,9 @@ def sentences(count: int, seed: int = 0) -> tuple[list[str], list[int]]:
     return texts, labels
 
 
-def write_task(folder: Path, train: int = 96, validation: int = 32, *, pair: bool = False, regression: bool = False) -> Path:
+def write_task(
+    folder: Path, train: int = 96, validation: int = 32, *, pair: bool = False, regression: bool = False
+) -> Path:
     """data/task as `tasks.prepare` would write it."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, count, seed in (("train", train, 1), ("validation", validation, 2)):

@@ -10,6 +10,7 @@ resumes from a checkpoint finds it in the weights.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -92,7 +93,7 @@ class GradualPruning(TrainerCallback):
     def __init__(
         self, model: PreTrainedModel, shares: Sequence[float], scope: str, report: Callable[[float, str], None]
     ) -> None:
-        if not shares or any(later <= earlier for earlier, later in zip(shares, shares[1:], strict=False)):
+        if not shares or any(later <= earlier for earlier, later in pairwise(shares)):
             raise InputError(f"shares = {list(shares)} must rise, and there must be at least one")
         self.model = model
         self.weights = prunable_weights(model)

@@ -18,7 +18,7 @@ if the numbers divide, else the means over all heads are compared. For regressio
 Shapes: B sentences, L tokens, h heads, d width.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +32,7 @@ from stillhouse.errors import InputError
 from stillhouse.losses import masked_mse, masked_score_mse, soft_cross_entropy
 from stillhouse.teacher import FrozenTeacher
 
-WEIGHTS = ("attention", "hidden", "embeddings")
+Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
 
 def layer_map(kind: str | Sequence[int], student: int, teacher: int) -> list[int]:
@@ -56,7 +56,8 @@ def layer_map(kind: str | Sequence[int], student: int, teacher: int) -> list[int
     if kind == "uniform":
         if teacher % student:
             raise InputError(
-                f"layer_map 'uniform' needs the teacher's {teacher} layers to be a multiple of the student's {student}: "
+                f"layer_map 'uniform' needs the teacher's {teacher} layers to be a multiple of "
+                f"the student's {student}: "
                 "use 'top', 'bottom', or a list"
             )
         return [m * teacher // student for m in range(1, student + 1)]
@@ -98,7 +99,7 @@ def match_heads(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class StudentStates:
-    """embeddings (B, L, d_T), hidden[m] (B, L, d_T) of layer m + 1, scores[m] (B, h, L, L), logits (B, C) with a head."""
+    """embeddings (B, L, d_T), hidden[m] (B, L, d_T) of layer m + 1, scores[m] (B, h, L, L), logits (B, C) or None."""
 
     embeddings: Tensor
     hidden: list[Tensor]
@@ -139,7 +140,7 @@ class TransformerDistillation(nn.Module):
         )
 
 
-def transformer_step(teacher: FrozenTeacher, mapping: Sequence[int], weights: Mapping[str, float]):
+def transformer_step(teacher: FrozenTeacher, mapping: Sequence[int], weights: Mapping[str, float]) -> Step:
     """The step of the general and the intermediate phase, for `fit`.
 
     Args:
@@ -155,8 +156,9 @@ def transformer_step(teacher: FrozenTeacher, mapping: Sequence[int], weights: Ma
         ours = model(inputs)
         terms = {}
         if weights["attention"]:
-            pairs = [(ours.scores[m], theirs.scores[n - 1]) for m, n in enumerate(mapping)]
-            terms["attention"] = weights["attention"] * attention_loss(*zip(*pairs, strict=True), mask)
+            our_scores = [ours.scores[m] for m in range(len(mapping))]
+            their_scores = [theirs.scores[n - 1] for n in mapping]
+            terms["attention"] = weights["attention"] * attention_loss(our_scores, their_scores, mask)
         if weights["hidden"]:
             terms["hidden"] = weights["hidden"] * hidden_loss(ours.hidden, [theirs.hidden[n] for n in mapping], mask)
         if weights["embeddings"]:

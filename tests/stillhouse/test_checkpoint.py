@@ -45,7 +45,10 @@ def test_code_beside_a_checkpoint_does_not_run(tmp_path):
     model = tmp_path / "model"
     save_model(tiny.bert(), tiny.tokenizer(), model)
     config = json.loads((model / "config.json").read_text())
-    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModelForSequenceClassification": "mine.M"}}
+    config |= {
+        "model_type": "mine",
+        "auto_map": {"AutoConfig": "mine.C", "AutoModelForSequenceClassification": "mine.M"},
+    }
     (model / "config.json").write_text(json.dumps(config))
     (model / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()")
     with pytest.raises(InputError, match="cannot be loaded"):

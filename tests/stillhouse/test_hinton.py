@@ -37,7 +37,9 @@ def test_alpha_weighs_the_teacher_and_the_rest_the_labels():
     assert torch.allclose(terms["hard"], 0.7 * F.cross_entropy(student, labels))
 
 
-@pytest.mark.parametrize("loss", [lambda s, t, y: distillation_loss(s, t, y, 1.0, 4.0), lambda s, t, y: logit_loss(s, t, y, 1.0)])
+@pytest.mark.parametrize(
+    "loss", [lambda s, t, y: distillation_loss(s, t, y, 1.0, 4.0), lambda s, t, y: logit_loss(s, t, y, 1.0)]
+)
 def test_regression_learns_the_teachers_score(loss):
     student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [2.0]])
     assert loss(student, teacher, torch.tensor([0.0, 0.0]))["soft"].item() == 2.0

@@ -31,7 +31,9 @@ def test_order_is_where_each_of_the_datas_labels_stands_in_the_model():
 
 @pytest.mark.parametrize("labels", [("bad", "fair"), ("bad",), ("bad", "good", "fine")])
 def test_other_names_are_refused(labels):
-    with pytest.raises(InputError, match=re.escape(f"labels differ: the data has {list(labels)}, the model has ['bad', 'good']")):
+    with pytest.raises(
+        InputError, match=re.escape(f"labels differ: the data has {list(labels)}, the model has ['bad', 'good']")
+    ):
         align_labels(tiny.bert(), labels)
 
 

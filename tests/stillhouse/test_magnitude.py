@@ -47,7 +47,9 @@ def test_pruned_weights_stay_zero_through_training_and_the_share_rises(tmp_path)
     ids = tiny.tokenizer()(texts)["input_ids"]
     data = [{"input_ids": row, "label": label} for row, label in zip(ids, labels, strict=True)]
     seen = []
-    callback = GradualPruning(model, [0.3, 0.6], "local", lambda share, moment: seen.append((share, moment, zeros(model))))
+    callback = GradualPruning(
+        model, [0.3, 0.6], "local", lambda share, moment: seen.append((share, moment, zeros(model)))
+    )
 
     def step(m, batch):
         return task_loss(m(**model_inputs(batch)).logits, batch["labels"])

@@ -48,7 +48,9 @@ def test_a_narrower_student_without_a_head_gets_a_new_one():
     assert give_head(base, teacher, seed=0).classifier.weight.shape == (2, 16)
 
 
-@pytest.mark.parametrize(("count", "depth", "layers"), [(3, 6, [2, 4, 6]), (2, 6, [3, 6]), (1, 6, [6]), (4, 6, [2, 3, 4, 6])])
+@pytest.mark.parametrize(
+    ("count", "depth", "layers"), [(3, 6, [2, 4, 6]), (2, 6, [3, 6]), (1, 6, [6]), (4, 6, [2, 3, 4, 6])]
+)
 def test_layers_are_spread_evenly_with_the_last_among_them(count, depth, layers):
     assert spread_layers(count, depth) == layers
 

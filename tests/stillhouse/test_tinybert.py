@@ -7,7 +7,13 @@ import torch
 from stillhouse.batches import collate, model_inputs
 from stillhouse.capture import ScoreCapture
 from stillhouse.errors import InputError
-from stillhouse.methods.tinybert import TransformerDistillation, layer_map, match_heads, prediction_loss, transformer_step
+from stillhouse.methods.tinybert import (
+    TransformerDistillation,
+    layer_map,
+    match_heads,
+    prediction_loss,
+    transformer_step,
+)
 from stillhouse.student import build_student
 from stillhouse.teacher import FrozenTeacher
 from tests import tiny
@@ -69,7 +75,9 @@ def test_the_teacher_computes_nothing_after_the_last_layer_that_is_read():
 
 def test_a_narrower_student_is_projected_and_its_projections_learn():
     teacher = tiny.bert(layers=2, width=32)
-    student = build_student(teacher, layers=2, hidden_size=16, heads=2, intermediate_size=32, source_layers=None, seed=0)
+    student = build_student(
+        teacher, layers=2, hidden_size=16, heads=2, intermediate_size=32, source_layers=None, seed=0
+    )
     model = TransformerDistillation(student, 32, range(2), seed=0)
     terms = transformer_step(FrozenTeacher(teacher, 2, range(2)), [1, 2], WEIGHTS)(model, batch())
     sum(terms.values()).backward()

@@ -132,9 +132,17 @@ def test_accumulated_batches_give_the_gradient_of_one_large_batch(tmp_path):
 
 def test_no_rows_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no training rows"):
-        fit(tiny.bert(), classify, [], collator(0), epochs=1, batch_size=1, learning_rate=1, seed=0, checkpoints=tmp_path)
-
-
+        fit(
+            tiny.bert(),
+            classify,
+            [],
+            collator(0),
+            epochs=1,
+            batch_size=1,
+            learning_rate=1,
+            seed=0,
+            checkpoints=tmp_path,
+        )
 
 
 def test_bf16_training_stays_close_to_fp32(tmp_path):

@@ -45,5 +45,8 @@ def test_what_a_killed_run_left_is_cleared(tmp_path):
 def test_an_output_that_another_process_is_writing_is_refused(tmp_path):
     parent = os.getppid()
     (tmp_path / f".model.{parent}.tmp").mkdir()
-    with pytest.raises(InputError, match=re.escape(f"is being written by process {parent}")), fresh_dir(tmp_path / "model"):
+    with (
+        pytest.raises(InputError, match=re.escape(f"is being written by process {parent}")),
+        fresh_dir(tmp_path / "model"),
+    ):
         pass

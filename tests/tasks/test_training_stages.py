@@ -163,7 +163,7 @@ def test_tinybert_goes_through_its_three_phases(clone, shape):
     model = load_model(clone / "models/tinybert", AutoModelForSequenceClassification)
     assert model.config.num_hidden_layers == 2
     assert model.config.hidden_size == shape.get("hidden_size", 32)
-    assert not any("embeddings.weight" == name or name.startswith("hidden.") for name in model.state_dict())
+    assert not any(name == "embeddings.weight" or name.startswith("hidden.") for name in model.state_dict())
 
 
 def test_a_phase_that_is_switched_off_passes_the_student_on(clone):
@@ -190,7 +190,10 @@ def test_a_student_with_another_vocabulary_is_refused(clone, capsys, monkeypatch
         ({"hinton.student.layers": 0}, "hinton.student.layers = 0: Input should be greater than 0"),
         ({"hinton.alpha": 1.5}, "hinton.alpha = 1.5"),
         ({"hinton.temperature": "warm"}, "hinton.temperature = 'warm'"),
-        ({"hinton.student.hidden_size": 30, "hinton.student.init": "random"}, "student.hidden_size (30) must be divisible"),
+        (
+            {"hinton.student.hidden_size": 30, "hinton.student.init": "random"},
+            "student.hidden_size (30) must be divisible",
+        ),
         ({"hinton.student.hidden_size": 16}, "student.init = 'teacher' needs the teacher's width"),
         ({"hinton.student.source_layers": [1, 9]}, "source_layers [1, 9]: the teacher has layers 1 to 4, not [9]"),
         ({"hinton.distill.learning_rate": 1e30}, "the loss is not finite at step"),
