@@ -16,6 +16,9 @@ from stillhouse.errors import InputError
 EXIT_INPUT = 2
 EXIT_TRANSIENT = 75
 
+# How safetensors and torch.save say that the disk is full: neither raises an OSError.
+FULL_DISK = ("No space left on device", "PytorchStreamWriter failed writing", "inline_container.cc")
+
 
 def run(main: Callable[[], None]) -> None:
     """Run a program's `main` and turn its exceptions into the exit codes above."""
@@ -30,11 +33,10 @@ def run(main: Callable[[], None]) -> None:
             raise
         where = error.filename or Path.cwd()
         _leave(EXIT_TRANSIENT, f"no disk space left at {where}: free some and run the same command again")
-    except RuntimeError as error:
+    except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":
             _leave(EXIT_TRANSIENT, f"out of GPU memory: lower 'batch_size' or wait for the card ({_first_line(error)})")
-        # safetensors reports a full disk from Rust as text, not as an errno.
-        if "No space left on device" in str(error):
+        if any(text in str(error) for text in FULL_DISK):
             _leave(EXIT_TRANSIENT, "no disk space left: free some and run the same command again")
         raise
 

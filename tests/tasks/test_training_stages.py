@@ -1,6 +1,9 @@
 """The training programs at a tiny size: what they write, that they resume, and what they refuse."""
 
 import csv
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -254,3 +257,23 @@ def test_pruning_without_the_teachers_logits_computes_none(clone, capsys):
 def test_shares_that_cannot_be_are_refused(clone, capsys, shares):
     project.params(clone, **{"prune-recover.shares": shares})
     assert "share" in refused(capsys, *PRUNE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full", ["models", ".cache"], ids=["saving the model", "saving a checkpoint"])
+def test_a_full_disk_is_said_in_one_line_and_leaves_nothing_half_written(clone, full):
+    project.params(clone, **{"train.checkpoint_steps": 1})
+    (clone / full).mkdir(exist_ok=True)
+    shutil.move(clone / "models/teacher", clone / "teacher")
+    stage = f"{sys.executable} -m tasks.task_distill hinton --data data/task --teacher teacher --out models/hinton"
+    script = f"mount -t tmpfs -o size=60k none {full} && {stage}; code=$?; ls -A models; exit $code"
+    done = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", script],
+        env=os.environ | {"PYTHONPATH": str(project.ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == program.EXIT_TRANSIENT, done.stderr
+    assert done.stderr.startswith("error: no disk space left") and done.stderr.count("\n") == 1
+    assert done.stdout.splitlines()[-1].startswith(("step", "computing")), "nothing may be left in models/"
