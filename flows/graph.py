@@ -1,5 +1,6 @@
 """The pipeline's graph and what in it is out of date, as DVC sees them. No Prefect here, no edge stated twice."""
 
+import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from dvc.stage import PipelineStage
 
 from stillhouse.errors import InputError
 
+# It tells at length of every process that was killed while it held a lock, and then goes on.
+logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)
 # DVC's locks tell processes apart, not threads.
 _one_at_a_time = threading.Lock()
 

@@ -31,8 +31,8 @@ class StagesFailed(Exception):
 def run_name() -> str:
     """Recipe (or the flow's own name), task and commit."""
     what = flow_run.parameters.get("recipe") or flow_run.flow_name
-    commit = git_tags().get("git_commit", "no commit")[:8]
-    return f"{what} · {task_name()} · {commit}"
+    commit = git_tags().get("git_commit")
+    return f"{what} · {task_name()} · {commit[:8] if commit else 'uncommitted'}"
 
 
 @flow(name="compress", flow_run_name=run_name, persist_result=False)

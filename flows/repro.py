@@ -45,7 +45,8 @@ _slots = threading.Semaphore(_stages_at_once())
 # DVC's advice and bookkeeping: in the log, but no news to whoever watches.
 CHATTER = re.compile(
     r"\s*$|To track the changes with git|\tgit add |To enable auto staging|\tdvc config core\.autostage|Use `dvc push`"
-    r"|Running stage |Generating lock file |Updating lock file |ERROR: failed to reproduce .*exited with"
+    r"|WARNING: Process .* had been killed|Running stage |Generating lock file |Updating lock file "
+    r"|ERROR: failed to reproduce .*exited with"
 )
 _running: set[subprocess.Popen] = set()
 _stopped = threading.Event()

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,8 +42,13 @@ def prefect_flow(root: Path) -> Iterator[None]:
         # Two servers that make the tables of one database disturb each other.
         fcntl.flock(lock, fcntl.LOCK_EX)
         get_client(sync_client=True)
+    # Prefect hands the signal on when it has stopped the flow; dying of it would leave the server behind.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         yield
     except StagesFailed as failed:
         print(f"\nerror: {failed}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the stages that are done", file=sys.stderr, flush=True)
+        raise SystemExit(130) from None

@@ -1,0 +1,189 @@
+"""Whole flows, as a user starts them: real Prefect servers and MLflow stores, stages that copy what training makes."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow.entities import Run
+
+from tasks.params import read_yaml
+from tasks.sender import open_store
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+HINTON = {"prepare", "teacher", "evaluate-teacher", "hinton", "export@hinton", "evaluate@hinton", "report@hinton"}
+
+
+@pytest.fixture(autouse=True)
+def own_prefect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Prefect home of the test's own, and this checkout's modules."""
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+def start(program: str, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", program, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str]:
+    shown, _ = process.communicate(timeout=240)
+    return process.returncode, shown
+
+
+def run(program: str, *arguments: str) -> tuple[int, str]:
+    return finish(start(program, *arguments))
+
+
+def change(root: Path, stage: str, command: str) -> None:
+    tree = json.loads((root / "dvc.yaml").read_text())
+    tree["stages"][stage]["cmd"] = command
+    (root / "dvc.yaml").write_text(json.dumps(tree))
+
+
+def runs() -> list[Run]:
+    client, experiment = open_store()
+    return client.search_runs([experiment])
+
+
+def test_a_recipe_runs_registers_shows_its_table_and_then_has_nothing_to_do(recipe_project: Path) -> None:
+    code, shown = run("flows.compress", "hinton")
+    assert code == 0, shown
+    assert set(read_yaml(recipe_project / "dvc.lock")["stages"]) == HINTON
+    assert "candidate: stillhouse-docstrings version 1\n" in shown and "| teacher |" in shown
+    assert "next:     python -m flows.promote hinton" in shown
+    (parent,) = runs()
+    assert parent.info.run_name == "hinton · docstrings" and parent.data.metrics["value"] == 0.9
+    started = time.monotonic()
+    code, shown = run("flows.compress", "hinton")
+    assert code == 0 and "all 7 stages are up to date" in shown and "| teacher |" in shown
+    assert time.monotonic() - started < 10
+    assert len(runs()) == 1
+
+
+def test_a_failing_stage_stops_what_needs_it_and_is_named_with_reason_and_log(recipe_project: Path) -> None:
+    change(recipe_project, "hinton", "echo 'error: hinton.alpha = 2: too much'; exit 2")
+    code, shown = run("flows.compare")
+    assert code == 1 and "Traceback" not in shown
+    assert "error: stage 'hinton' failed: hinton.alpha = 2: too much (exit 2; log: logs/hinton.log)\n" in shown
+    assert "not run, as they need what failed: export@hinton, evaluate@hinton, compare\n" in shown
+    assert "evaluate@tinybert" in read_yaml(recipe_project / "dvc.lock")["stages"], "the rest went on"
+    assert shown.count("[hinton] > ") == 1, "a bad parameter is not tried again"
+    (parent,) = runs()
+    assert parent.info.status == "FAILED" and "hinton.alpha = 2" in parent.data.tags["error"]
+
+
+def test_a_killed_stage_is_tried_again(recipe_project: Path) -> None:
+    change(
+        recipe_project, "hinton", "test -e again && cp -r models/teacher models/hinton || { touch again; kill -9 $$; }"
+    )
+    code, shown = run("flows.compress", "hinton")
+    assert code == 0, shown
+    assert "[hinton] killed by SIGKILL (may pass later)" in shown
+
+
+def test_two_flows_at_once_in_one_clone_lose_nothing(recipe_project: Path) -> None:
+    both = [start("flows.compress", recipe) for recipe in ("hinton", "tinybert")]
+    ended = [finish(each) for each in both]
+    assert [code for code, _ in ended] == [0, 0], ended
+    other = {name.replace("hinton", "tinybert") for name in HINTON}
+    assert set(read_yaml(recipe_project / "dvc.lock")["stages"]) == HINTON | other
+    assert sum(shown.count("[teacher] > ") for _, shown in ended) == 1
+    assert {each.info.run_name for each in runs()} == {"hinton · docstrings", "tinybert · docstrings"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_flow_leaves_no_process_behind(recipe_project: Path, number: signal.Signals, code: int) -> None:
+    change(recipe_project, "prepare", "sleep 61.7")
+    flow = start("flows.compress", "hinton")
+    deadline = time.monotonic() + 120
+    while not (family := _named("sleep", "61.7")) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert family
+    servers = psutil.Process(flow.pid).children(recursive=True)
+    flow.send_signal(number)
+    assert finish(flow)[0] == code
+    psutil.wait_procs(servers, timeout=10)
+    assert not _named("sleep", "61.7") and not any(each.is_running() for each in servers)
+
+
+@pytest.fixture
+def server(recipe_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The project with a Prefect server and a worker of the pool `stillhouse`."""
+    for name in ("flows", "tasks", "stillhouse"):
+        (recipe_project / name).symlink_to(ROOT / name)
+    wanted = [each for each in read_yaml(ROOT / "prefect.yaml")["deployments"] if each["name"] != "prune-recover"]
+    (recipe_project / "prefect.yaml").write_text(json.dumps({"name": "stillhouse", "deployments": wanted}))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
+    monkeypatch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    log = (recipe_project.parent / "server.log").open("w")
+    prefect = [sys.executable, "-m", "prefect"]
+    processes = [
+        subprocess.Popen([*prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)], stdout=log)
+    ]
+    deadline = time.monotonic() + 120
+    while not _healthy(port):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    worker = [*prefect, "worker", "start", "--pool", "stillhouse", "--type", "process"]
+    processes.append(subprocess.Popen(worker, stdout=log, stderr=log, cwd=recipe_project.parent))
+    yield recipe_project
+    for process in reversed(processes):
+        process.terminate()
+        process.wait(30)
+    log.close()
+
+
+@pytest.mark.timeout(600)
+def test_a_deployment_runs_in_the_clone_it_was_deployed_from(server: Path) -> None:
+    deadline = time.monotonic() + 120
+    while run("prefect", "work-pool", "inspect", "stillhouse")[0] and time.monotonic() < deadline:
+        time.sleep(1)
+    code, shown = run("prefect", "--no-prompt", "deploy", "--all")
+    assert code == 0, shown
+    code, shown = run("prefect", "deployment", "run", "compress/hinton", "--watch")
+    assert code == 0 and "Completed" in shown, shown + (server.parent / "server.log").read_text()
+    assert set(read_yaml(server / "dvc.lock")["stages"]) == HINTON
+    code, shown = run("prefect", "deployment", "run", "promote/promote", "--param", "recipe=hinton", "--watch")
+    assert code == 0, shown
+    client, _ = open_store()
+    assert str(client.get_model_version_by_alias("stillhouse-docstrings", "champion").version) == "1"
+    artifacts = {each["key"]: each for each in _ask("artifacts/filter")}
+    assert {"hinton-result", "hinton-picture", "hinton-promotion"} <= set(artifacts)
+    assert "| teacher |" in artifacts["hinton-result"]["data"]
+    assert artifacts["hinton-picture"]["data"].startswith("data:image/png;base64,")
+    assert {each["name"] for each in _ask("task_runs/filter")} == HINTON
+    assert {each["name"] for each in _ask("flow_runs/filter")} == {"hinton · docstrings · uncommitted"}
+
+
+def _ask(what: str) -> list[dict]:
+    url = f"{os.environ['PREFECT_API_URL']}/{what}"
+    request = urllib.request.Request(url, b"{}", {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        return json.loads(reply.read())
+
+
+def _named(*command: str) -> list[psutil.Process]:
+    return [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == list(command)]
+
+
+def _healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5) as reply:
+            return reply.status == 200
+    except (urllib.error.URLError, ConnectionError, TimeoutError):
+        return False
