@@ -4,8 +4,6 @@ A default in Python would be a number that DVC never tracks, so a missing key is
 that several programs read stand here; a recipe's own block stands in `tasks/recipes/SLUG.py`.
 """
 
-import importlib
-import sys
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
