@@ -143,8 +143,13 @@ def server(recipe_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     processes.append(subprocess.Popen(worker, stdout=log, stderr=log, cwd=recipe_project.parent))
     yield recipe_project
     for process in reversed(processes):
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         process.terminate()
-        process.wait(30)
+        # Prefect asks its children with SIGINT, which a shell's background jobs ignore.
+        _, left = psutil.wait_procs(family, timeout=15)
+        for each in left:
+            each.kill()
+        process.wait(15)
     log.close()
 
 

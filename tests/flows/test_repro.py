@@ -68,20 +68,19 @@ def test_what_dvc_itself_refuses_is_the_reason(toy: Toy) -> None:
 
 
 def test_two_flows_in_one_clone_run_shared_stages_once_and_lose_nothing(toy: Toy) -> None:
-    once = "sleep 1 && echo {0} >> count-{0} && cp seed out-{0}"
+    once = "sleep 0.7 && echo {0} >> count-{0} && cp seed out-{0}"
     stages = {
         name: {"cmd": once.format(name), "deps": ["seed", *needs], "outs": [f"out-{name}"]}
         for name, needs in {
-            "data": [],
-            "teacher": ["out-data"],
+            "teacher": [],
             "left": ["out-teacher"],
-            "right": ["out-teacher", "out-data"],
+            "right": ["out-teacher"],
             "both": ["out-left", "out-right"],
         }.items()
     }
     root = toy(stages, seed="x")
-    flows = [start_flow(target) for target in ("left", "right", "both")]
-    assert [flow.wait(120) for flow in flows] == [0, 0, 0]
+    flows = [start_flow(target) for target in ("right", "both")]
+    assert [flow.wait(120) for flow in flows] == [0, 0]
     assert set(read_yaml(root / "dvc.lock")["stages"]) == set(stages)
     assert {name: (root / f"count-{name}").read_text() for name in stages} == {name: f"{name}\n" for name in stages}
     assert stale(root, load_graph(root)) == set()
@@ -89,6 +88,7 @@ def test_two_flows_in_one_clone_run_shared_stages_once_and_lose_nothing(toy: Toy
     assert "runs in another process: waiting for it" in shown
 
 
+@pytest.mark.slow
 def test_a_flow_waits_for_a_plain_dvc_repro_of_the_same_stage(toy: Toy) -> None:
     root = toy({"a": {"cmd": "sleep 4 && echo x >> count && cp seed out", "deps": ["seed"], "outs": ["out"]}}, seed="x")
     other = subprocess.Popen(["dvc", "repro", "-q", "a"])
@@ -132,6 +132,7 @@ def test_two_stages_that_do_not_need_each_other_overlap(toy: Toy) -> None:
     assert abs(logs[0].st_mtime - logs[1].st_mtime) < 3
 
 
+@pytest.mark.slow
 def test_a_killed_flow_leaves_no_stage_running_and_the_next_one_goes_on(toy: Toy) -> None:
     root = toy(
         {
