@@ -6,7 +6,7 @@ RECIPE ?= tinybert
 # Stages call `python`: DVC must find the environment's own first.
 export PATH := $(abspath $(BIN)):$(PATH)
 # Threads that spin while they wait starve their neighbours on a small machine: see docs/decisions.md.
-export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 3000
 
 .PHONY: run test test-slow style quality deps help
 .DEFAULT_GOAL := help
