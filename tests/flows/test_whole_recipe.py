@@ -59,12 +59,16 @@ def kill_the_teacher_in_training(folder: Path, flow: subprocess.Popen) -> None:
     while not list(folder.glob(".cache/work/teacher-*/checkpoints/checkpoint-*/complete")):
         assert flow.poll() is None and time.monotonic() < deadline, "the teacher never wrote a checkpoint"
         time.sleep(0.05)
-    (stage,) = [
-        process
-        for process in psutil.Process(flow.pid).children(recursive=True)
-        if process.cmdline()[1:3] == ["-m", "tasks.finetune"]
-    ]
+    children = psutil.Process(flow.pid).children(recursive=True)
+    (stage,) = [process for process in children if command(process)[1:3] == ["-m", "tasks.finetune"]]
     stage.send_signal(signal.SIGKILL)
+
+
+def command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # ended since it was listed
+        return []
 
 
 @pytest.mark.slow
@@ -74,10 +78,10 @@ def test_dvc_and_a_flow_whose_teacher_was_killed_leave_the_same_hashes(tmp_path)
     run(plain, "dvc", "repro", "report@hinton")
 
     flown = clone(tmp_path / "flown")
-    command = [sys.executable, "-m", "flows.compress", "hinton"]
+    compress = [sys.executable, "-m", "flows.compress", "hinton"]
     log = flown / "flow.log"
     with log.open("w") as stream:
-        flow = subprocess.Popen(command, cwd=flown, env=environment(), stdout=stream, stderr=subprocess.STDOUT)
+        flow = subprocess.Popen(compress, cwd=flown, env=environment(), stdout=stream, stderr=subprocess.STDOUT)
         kill_the_teacher_in_training(flown, flow)
         assert flow.wait(timeout=500) == 0, log.read_text()[-3000:]
     assert "resuming from" in log.read_text()
@@ -88,5 +92,5 @@ def test_dvc_and_a_flow_whose_teacher_was_killed_leave_the_same_hashes(tmp_path)
     )
     assert hashes(flown) == expected
 
-    again = run(flown, *command)
+    again = run(flown, *compress)
     assert "up to date" in again and "step " not in again
