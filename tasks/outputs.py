@@ -38,14 +38,15 @@ def _sibling(out: Path) -> Path:
     out.parent.mkdir(parents=True, exist_ok=True)
     for stale in out.parent.glob(f".{out.name}.*.tmp"):
         pid = stale.name.split(".")[-2]
-        if pid.isdigit() and _alive(int(pid)) and int(pid) != os.getpid():
+        if pid.isdigit() and alive(int(pid)) and int(pid) != os.getpid():
             raise InputError(f"'{out}' is being written by process {pid}: wait for it, or stop it first")
         # A killed run could not clean up after itself.
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
     return out.with_name(f".{out.name}.{os.getpid()}.tmp")
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
