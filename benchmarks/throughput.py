@@ -23,6 +23,9 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -46,22 +49,27 @@ BATCH = 32
 
 def main() -> None:
     args = arguments()
-    logging.disable(logging.INFO)
-    tokenizer = load_tokenizer(args.teacher)
-    teacher = load_model(args.teacher, AutoModelForSequenceClassification, num_labels=2)
-    rows = read_rows(args.data, tokenizer, args.sentences)
-    contenders: dict[str, Callable[[], float]] = {
-        "textbrewer-128": lambda: textbrewer(teacher, rows, pad_to=128),
-        "textbrewer": lambda: textbrewer(teacher, rows, pad_to=None),
-        "stillhouse": lambda: stillhouse(teacher, rows, tokenizer),
-    }
-    wanted = args.only or list(contenders)
+    wanted = args.only or list(CONTENDERS)
     rates: dict[str, list[float]] = {name: [] for name in wanted}
+    lengths: list[int] = []
     for turn in range(args.rounds):
         for name in wanted:
-            rates[name].append(len(rows) / contenders[name]())
-            print(f"round {turn + 1}/{args.rounds}  {name:15} {rates[name][-1]:7.1f} samples/s", flush=True)
-    report(rates, rows, args.out)
+            # A process each: what one contender sets for its process (threads, malloc) would help or hurt the next.
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                rate, lengths = pool.submit(measure, name, args.teacher, args.data, args.sentences).result()
+            rates[name].append(rate)
+            print(f"round {turn + 1}/{args.rounds}  {name:15} {rate:7.1f} samples/s", flush=True)
+    report(rates, lengths, args.out)
+
+
+def measure(name: str, teacher_folder: Path, data: Path, sentences: int) -> tuple[float, list[int]]:
+    """Samples/s of one contender over one epoch, and the sentences' lengths in tokens."""
+    logging.disable(logging.INFO)
+    tokenizer = load_tokenizer(teacher_folder)
+    teacher = load_model(teacher_folder, AutoModelForSequenceClassification, num_labels=2)
+    rows = read_rows(data, tokenizer, sentences)
+    seconds = CONTENDERS[name](teacher, rows, tokenizer)
+    return len(rows) / seconds, rows["length"]
 
 
 def arguments() -> argparse.Namespace:
@@ -127,7 +135,9 @@ def stillhouse(teacher: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokeni
         return time.perf_counter() - began
 
 
-def textbrewer(teacher: PreTrainedModel, rows: Rows, pad_to: int | None) -> float:
+def textbrewer(
+    teacher: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokenizerBase, pad_to: int | None = None
+) -> float:
     """Seconds for one epoch of TextBrewer's GeneralDistiller, as its documentation sets it up."""
     from textbrewer import DistillationConfig, GeneralDistiller, TrainingConfig
 
@@ -138,10 +148,12 @@ def textbrewer(teacher: PreTrainedModel, rows: Rows, pad_to: int | None) -> floa
         # Its attention loss reads attentions, which SDPA does not give.
         model.set_attn_implementation("eager")
 
+    pad = tokenizer.pad_token_id
+
     def collate(batch: list[dict]) -> dict[str, torch.Tensor]:
         longest = pad_to or max(row["length"] for row in batch)
         return {
-            "input_ids": torch.tensor([row["input_ids"] + [0] * (longest - row["length"]) for row in batch]),
+            "input_ids": torch.tensor([row["input_ids"] + [pad] * (longest - row["length"]) for row in batch]),
             "attention_mask": torch.tensor([[1] * row["length"] + [0] * (longest - row["length"]) for row in batch]),
             "labels": torch.tensor([row["label"] for row in batch]),
         }
@@ -176,14 +188,21 @@ def textbrewer(teacher: PreTrainedModel, rows: Rows, pad_to: int | None) -> floa
         return time.perf_counter() - began
 
 
-def report(rates: dict[str, list[float]], rows: Rows, out: Path | None) -> None:
+CONTENDERS: dict[str, Callable[[PreTrainedModel, Rows, PreTrainedTokenizerBase], float]] = {
+    "textbrewer-128": partial(textbrewer, pad_to=128),
+    "textbrewer": textbrewer,
+    "stillhouse": stillhouse,
+}
+
+
+def report(rates: dict[str, list[float]], lengths: list[int], out: Path | None) -> None:
     """Print medians and ratios; write them if asked."""
     medians = {name: statistics.median(values) for name, values in rates.items()}
     result = {
         "samples_per_second": medians,
         "rounds": rates,
-        "sentences": len(rows),
-        "mean_tokens": sum(rows["length"]) / len(rows),
+        "sentences": len(lengths),
+        "mean_tokens": sum(lengths) / len(lengths),
         "precision": choose_precision("auto"),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
         "threads": torch.get_num_threads(),

@@ -45,12 +45,17 @@ def module_deps(root: Path, command: str) -> set[str]:
     """The project's Python files that `python -m tasks.X [RECIPE] …` runs, as paths from the root."""
     words = command.split()
     program = words[words.index("-m") + 1]
-    entries = [program]
-    if len(words) > words.index("-m") + 2:
-        recipe = "tasks.recipes." + words[words.index("-m") + 2].replace("-", "_")
-        # Only the training programs import their recipe by its slug; others take the slug as a mere name.
-        if _file(root, recipe) and "tasks.recipes." in (root / _existing(root, program)).read_text(encoding="utf-8"):
-            entries.append(recipe)
+    if _file(root, program) is None:
+        sys.exit(f"error: dvc.yaml runs '{program}', which is not a module of the project")
+    seen = _closure(root, [program])
+    # Programs that load recipes take the slug as their first word; to others it is a mere name.
+    if "tasks/phases.py" in seen:
+        seen |= _closure(root, ["tasks.recipes." + words[words.index("-m") + 2].replace("-", "_")])
+    # An empty __init__.py decides nothing.
+    return {path for path in seen if (root / path).stat().st_size}
+
+
+def _closure(root: Path, entries: list[str]) -> set[str]:
     seen: set[str] = set()
     while entries:
         module = entries.pop()
@@ -62,8 +67,7 @@ def module_deps(root: Path, command: str) -> set[str]:
         parent = module.rpartition(".")[0]
         if parent:
             entries.append(parent)
-    # An empty __init__.py decides nothing.
-    return {path for path in seen if (root / path).stat().st_size}
+    return seen
 
 
 def _imports(file: Path) -> Iterator[str]:
@@ -89,13 +93,6 @@ def _file(root: Path, module: str) -> Path | None:
         if (root / candidate).is_file():
             return candidate
     return None
-
-
-def _existing(root: Path, module: str) -> Path:
-    file = _file(root, module)
-    if file is None:
-        sys.exit(f"error: dvc.yaml runs '{module}', which is not a module of the project")
-    return file
 
 
 if __name__ == "__main__":

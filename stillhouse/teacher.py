@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from stillhouse.architecture import keep_first_layers
@@ -45,7 +45,16 @@ class FrozenTeacher:
         if device != self.device:
             self.model.to(device)
             self.device = device
+            _store_as_computed(self.model, device.type)
         outputs = self.model(**inputs, output_hidden_states=True)
         scores = dict(self.capture.scores)
         self.capture.release()
         return TeacherStates(outputs.hidden_states, scores, outputs.get("logits") if self.whole else None)
+
+
+def _store_as_computed(model: nn.Module, device: str) -> None:
+    """Keep the matrices in autocast's precision: the same numbers, without casting all of them again at every step."""
+    if torch.is_autocast_enabled(device):
+        for module in model.modules():
+            if isinstance(module, nn.Linear):
+                module.to(torch.get_autocast_dtype(device))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from stillhouse.allocator import keep_freed_memory
 from stillhouse.batches import Batch, LengthGroupedSampler, RandomSampler
 from stillhouse.errors import InputError
 from stillhouse.progress import Log, Progress
@@ -78,6 +79,8 @@ def fit(
     if len(data) == 0:
         raise InputError("no training rows: check the data's limits in params.yaml")
     kind = choose_precision(precision)
+    if not torch.cuda.is_available():
+        keep_freed_memory()
     arguments = TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=epochs,
@@ -160,7 +163,9 @@ class _Trainer(Trainer):
         self.callback_handler.add_callback(_Watch(self))
 
     def compute_loss(self, model: nn.Module, inputs: Batch, *_: Any, **__: Any) -> Tensor:
-        terms = self.step(model, inputs)
+        # Around the whole step, not just the model as the Trainer has it: a teacher computes in the same precision.
+        with self.accelerator.autocast():
+            terms = self.step(model, inputs)
         if isinstance(terms, Tensor):
             terms = {"loss": terms}
             loss = terms["loss"]

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from pydantic import ConfigDict, Field
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse import latency, measure
@@ -28,34 +27,26 @@ from tasks import program
 from tasks.dataset import TaskData, load_task, tokenize
 from tasks.metrics import compute, headline
 from tasks.outputs import fresh_file
-from tasks.params import PARAMS, Block, EvaluateParams, TrainParams, load
+from tasks.params import PARAMS, EvaluateParams, TrainParams, load
 from tasks.tracking import stage_run
 
 COMPARED = 64  # sentences whose ONNX logits are compared with torch's
 DIGITS = 6  # kept of floating-point results: beyond them, the order of a sum shows
 
 
-class RecipeParams(Block):
-    """What every recipe's block in params.yaml has, whatever else is in it."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
-
-    max_length: int = Field(gt=2, description="Tokens; longer texts are cut")
-
-
 def main() -> None:
     args = arguments()
     params = load("evaluate", EvaluateParams, args.params)
-    max_length = load(args.recipe, RecipeParams, args.params).max_length
-    batch_size = load("train", TrainParams, args.params).eval_batch_size
-    blocks = {"evaluate": params, args.recipe: {"max_length": max_length}}
+    train = load("train", TrainParams, args.params)
+    batch_size = train.eval_batch_size
+    blocks = {"evaluate": params, "train": {"max_length": train.max_length}}
     with stage_run("evaluate", blocks, [args.data, args.model, args.onnx]) as run:
         teacher = read_metrics(args.teacher, params.metric) if args.teacher else None
         task = load_task(args.data)
         tokenizer = load_tokenizer(args.model)
         model = load_model(args.model, AutoModelForSequenceClassification)
         columns = label_columns(model, task, args.model)
-        data = tokenize(task.validation, tokenizer, max_length)
+        data = tokenize(task.validation, tokenizer, train.max_length)
         logits = predict(model, data, tokenizer, batch_size=batch_size)  # (N, C), C in the model's order
         agreement = onnx_figures(args.onnx / "model.onnx", logits, data, tokenizer, batch_size)
         scores = compute(logits[:, columns], task.validation["label"][:], task.regression)

@@ -9,19 +9,16 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from stillhouse.batches import Batch, model_inputs
-from stillhouse.checkpoint import load_model, load_tokenizer, save_model, weight_files
+from stillhouse.checkpoint import load_tokenizer, save_model
 from stillhouse.errors import InputError
-from stillhouse.labels import align_labels, model_labels, set_labels
 from stillhouse.losses import task_loss
 from tasks import program
-from tasks.dataset import TaskData, load_task, tokenize
-from tasks.models import TeacherParams, teacher_source
+from tasks.dataset import load_task, tokenize
+from tasks.models import TeacherParams, load_start, teacher_source
 from tasks.outputs import fresh_dir
 from tasks.params import PARAMS, EvaluateParams, TrainParams, load
 from tasks.scoring import validation_score
@@ -41,12 +38,12 @@ def main() -> None:
         task = load_task(args.data)
         source = teacher_source(params.model)
         tokenizer = load_tokenizer(source)
-        model = load_teacher(source, task, params)
+        model = load_start(source, task, params.phase.seed if params.phase else None)
         route = Route(model, tokenizer, params.route if params.phase else 0, work / "route")
         plan = Plan(model, model, classify, params.phase, callbacks=[route])
-        result = run_phase(plan, tokenize(task.train, tokenizer, params.max_length), tokenizer, train, work, run)
+        result = run_phase(plan, tokenize(task.train, tokenizer, train.max_length), tokenizer, train, work, run)
         score = validation_score(
-            model, tokenizer, task, metric=metric, max_length=params.max_length, batch_size=train.eval_batch_size
+            model, tokenizer, task, metric=metric, max_length=train.max_length, batch_size=train.eval_batch_size
         )
         print(f"teacher: validation {metric} {score:.4f} (floor {params.floor})", flush=True)
         run.log_metrics({metric: score} | ({"train_loss": result.loss} if result else {}))
@@ -69,40 +66,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--route", type=Path, required=True, help="where its checkpoints go")
     parser.add_argument("--params", type=Path, default=PARAMS)
     return parser.parse_args()
-
-
-def load_teacher(source: str | Path, task: TaskData, params: TeacherParams) -> PreTrainedModel:
-    """The teacher's checkpoint with a head for this task: its own if it has one, else a new one.
-
-    Raises:
-        InputError: its head is for other labels, or it has none and is not to be fine-tuned.
-    """
-    torch.manual_seed(params.phase.seed if params.phase else 0)  # of a new head
-    if has_head(source):
-        model = load_model(source, AutoModelForSequenceClassification)
-        if task.regression != (model.config.num_labels == 1):
-            raise InputError(f"'{source}' has {model.config.num_labels} outputs: not a model of this kind of task")
-        return model if task.regression else align_labels(model, task.labels)
-    if params.phase is None:
-        raise InputError(f"teacher.phase = null, but '{source}' has no classifier: give a phase, or a fine-tuned model")
-    problem = "regression" if task.regression else "single_label_classification"
-    model = load_model(
-        source, AutoModelForSequenceClassification, num_labels=len(task.labels) or 1, problem_type=problem
-    )
-    if not task.regression:
-        set_labels(model, task.labels)
-    return model
-
-
-def has_head(source: str | Path) -> bool:
-    """Whether a checkpoint comes with a trained classifier. A hub id has one if its config names real labels."""
-    if isinstance(source, str):
-        return model_labels(load_model(source, AutoModelForSequenceClassification)) is not None
-    for file in weight_files(source):
-        with safe_open(file, framework="pt") as weights:
-            if any(name.startswith("classifier.") for name in weights.keys()):  # noqa: SIM118 - not a dict
-                return True
-    return False
 
 
 def classify(model: nn.Module, batch: Batch) -> Tensor:

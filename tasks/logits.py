@@ -1,6 +1,7 @@
 """The teacher's logits over a training set: computed once, kept by content, shared by every student."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,20 @@ from tasks.outputs import fresh_file
 from tasks.workspace import cache_dir, content_digest
 
 
-def with_teacher_logits(
-    data: Any, teacher: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase, batch_size: int
-) -> Any:
-    """Add a column `teacher_logits`, C floats a row.
+def cached_logits(
+    data: Any,
+    load: Callable[[], PreTrainedModel],
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    batch_size: int,
+) -> np.ndarray:
+    """The teacher's logits for each row, (N, C).
 
     Args:
         data: tokenized rows.
-        teacher: loaded from `folder`.
+        load: gives the teacher, from `folder`; not called if its logits are in the cache.
         folder: whose weights name the cache entry, with the token ids of `data`.
     """
-    logits = _cached(data, teacher, folder, tokenizer, batch_size)
-    return data.add_column("teacher_logits", list(logits))
-
-
-def _cached(
-    data: Any, teacher: PreTrainedModel, folder: Path, tokenizer: PreTrainedTokenizerBase, batch_size: int
-) -> np.ndarray:
     digest = hashlib.blake2b(digest_size=16)
     for file in weight_files(folder):
         digest.update(content_digest(file).encode())
@@ -47,9 +45,8 @@ def _cached(
             print(f"{cached} is damaged: computing the teacher's logits again", flush=True)
     print(f"computing the teacher's logits for {len(data)} rows", flush=True)
     logits = predict(
-        teacher, data, tokenizer, batch_size=batch_size, device="cuda" if torch.cuda.is_available() else "cpu"
+        load(), data, tokenizer, batch_size=batch_size, device="cuda" if torch.cuda.is_available() else "cpu"
     )
-    teacher.cpu()
     with fresh_file(cached) as temporary:
         save_file({"logits": logits}, temporary)
     return logits

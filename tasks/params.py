@@ -26,6 +26,7 @@ class TrainParams(Block):
     """`train`: how every stage trains; what it trains on is in its own block."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(description="auto: bf16 where the hardware has it")
+    max_length: int = Field(gt=2, description="Tokens; longer texts are cut")
     eval_batch_size: int = Field(gt=0, description="Sentences a batch where nothing is trained")
     checkpoint_steps: int = Field(gt=0, description="Optimizer steps between two checkpoints (a killed stage resumes)")
     warmup: float = Field(ge=0, lt=1, description="Share of the steps over which the learning rate rises")

@@ -5,29 +5,23 @@ Writes the model at the last share, and the curve: the validation score at every
 
 import argparse
 import csv
-import importlib
 import json
 from pathlib import Path
 
-from transformers import AutoModelForSequenceClassification
-
-from stillhouse.checkpoint import load_model, load_tokenizer, save_model
-from stillhouse.labels import align_labels
+from stillhouse.checkpoint import load_tokenizer
 from tasks import program
-from tasks.dataset import load_task, tokenize
-from tasks.logits import with_teacher_logits
-from tasks.outputs import fresh_dir, fresh_file
+from tasks.dataset import load_task
+from tasks.outputs import fresh_file
 from tasks.params import PARAMS, EvaluateParams, TrainParams, load
+from tasks.phases import Given, load_recipe, load_teacher, train_student
 from tasks.scoring import validation_score
 from tasks.tracking import StageRun, stage_run
-from tasks.training import run_phase
 from tasks.workspace import clear, workspace
 
 
 def main() -> None:
     args = arguments()
-    recipe = importlib.import_module(f"tasks.recipes.{args.recipe.replace('-', '_')}")
-    params = load(args.recipe, recipe.Params, args.params)
+    recipe, params = load_recipe(args.recipe, args.params)
     train = load("train", TrainParams, args.params)
     metric = load("evaluate", EvaluateParams, args.params).metric
     blocks = {args.recipe: params, "train": train, "evaluate": {"metric": metric}}
@@ -35,27 +29,20 @@ def main() -> None:
         work = workspace(args.recipe, [args.data, args.teacher], [params, train, metric])
         task = load_task(args.data)
         tokenizer = load_tokenizer(args.teacher)
-        teacher = load_model(args.teacher, AutoModelForSequenceClassification)
-        if not task.regression:
-            align_labels(teacher, task.labels)
-        data = tokenize(task.train, tokenizer, params.max_length)
+        teacher = load_teacher(args.teacher, task)
+        given = Given(task.train, task, tokenizer, teacher, [args.teacher])
         curve = Curve(work / "curve.json", metric, run)
 
         def report(share: float, moment: str) -> None:
             score = validation_score(
-                teacher, tokenizer, task, metric=metric, max_length=params.max_length, batch_size=train.eval_batch_size
+                teacher, tokenizer, task, metric=metric, max_length=train.max_length, batch_size=train.eval_batch_size
             )
             curve.add(share, moment, score)
 
-        plan = recipe.prune(params, teacher, report)
-        if plan.teacher_logits:
-            data = with_teacher_logits(data, teacher, args.teacher, tokenizer, train.eval_batch_size)
-        run_phase(plan, data, tokenizer, train, work, run)
+        train_student(recipe.prune(params, given, report), given, train, work, run, args.out)
         args.curve.parent.mkdir(parents=True, exist_ok=True)
         with fresh_file(args.curve) as out:
             curve.write(out)
-        with fresh_dir(args.out) as out:
-            save_model(plan.student, tokenizer, out)
         clear(work)
 
 

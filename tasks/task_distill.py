@@ -1,46 +1,39 @@
 """One task phase of a distillation recipe: `python -m tasks.task_distill hinton --data … --teacher … --out …`."""
 
 import argparse
-import importlib
 from pathlib import Path
 
-from transformers import AutoModel, AutoModelForSequenceClassification
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
-from stillhouse.checkpoint import architecture, load_model, load_tokenizer, save_model
-from stillhouse.labels import align_labels
+from stillhouse.checkpoint import architecture, load_model, load_tokenizer
+from stillhouse.errors import InputError
 from stillhouse.student import give_head
 from tasks import program
-from tasks.dataset import TaskData, load_split, load_task, tokenize
-from tasks.logits import with_teacher_logits
-from tasks.outputs import fresh_dir
+from tasks.dataset import load_split, load_task
+from tasks.models import TeacherParams, load_start, teacher_source
 from tasks.params import PARAMS, TrainParams, load
+from tasks.phases import Given, load_recipe, load_teacher, train_student
 from tasks.tracking import stage_run
-from tasks.training import check_vocabulary, run_phase
 from tasks.workspace import clear, workspace
 
 
 def main() -> None:
     args = arguments()
-    recipe = importlib.import_module(f"tasks.recipes.{args.recipe.replace('-', '_')}")
-    params = load(args.recipe, recipe.Params, args.params)
+    recipe, params = load_recipe(args.recipe, args.params)
     train = load("train", TrainParams, args.params)
-    reads = [path for path in (args.data, args.augmented, args.teacher, args.student) if path]
+    reads = [path for path in (args.data, args.rows, args.teacher, args.student) if path]
     with stage_run("task_distill", {args.recipe: params, "train": train}, reads) as run:
-        work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train])
+        name = None if args.teacher else load("teacher", TeacherParams, args.params).model
+        work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, name])
         task = load_task(args.data)
-        tokenizer = load_tokenizer(args.teacher)
-        teacher = align(args.teacher, task)
-        student = load_student(args.student, teacher, tokenizer, args.teacher) if args.student else None
-        rows = load_split(args.augmented / "train.parquet") if args.augmented and params.augmented else task.train
-        data = tokenize(rows, tokenizer, params.max_length)
-        plan = getattr(recipe, args.phase)(params, teacher, student)
-        if plan.teacher_logits and plan.phase:
-            data = with_teacher_logits(data, teacher, args.teacher, tokenizer, train.eval_batch_size)
-        result = run_phase(plan, data, tokenizer, train, work, run)
-        with fresh_dir(args.out) as out:
-            save_model(plan.student, tokenizer, out)
-        if result:
-            run.log_metrics({"train_loss": result.loss, "train_samples_per_second": result.samples_per_second})
+        teachers = checkpoints(args.teacher) if args.teacher else []
+        source = teachers[-1] if name is None else teacher_source(name)
+        teacher = load_teacher(source, task) if name is None else load_start(source, task, seed=0)
+        tokenizer = load_tokenizer(source)
+        student, student_tokenizer = load_student(args.student, teacher) if args.student else (None, None)
+        rows = load_split(args.rows) if args.rows else task.train
+        given = Given(rows, task, tokenizer, teacher, teachers, student, student_tokenizer)
+        train_student(getattr(recipe, args.phase)(params, given), given, train, work, run, args.out)
         clear(work)
 
 
@@ -49,26 +42,36 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("recipe", help="slug of the recipe, and of its block in params.yaml")
     parser.add_argument("--phase", default="distill", help="the recipe's function that plans this phase")
     parser.add_argument("--data", type=Path, required=True, help="the task")
-    parser.add_argument("--augmented", type=Path, help="augmented training rows, used if the recipe says so")
-    parser.add_argument("--teacher", type=Path, required=True, help="the fine-tuned teacher")
+    parser.add_argument("--rows", type=Path, help="a Parquet file to train on; default: the task's training split")
+    parser.add_argument(
+        "--teacher", type=Path, help="fine-tuned checkpoint, or a folder of several; default: teacher.model"
+    )
     parser.add_argument("--student", type=Path, help="the student of the phase before")
     parser.add_argument("--out", type=Path, required=True, help="where the student goes")
     parser.add_argument("--params", type=Path, default=PARAMS)
     return parser.parse_args()
 
 
-def align(folder: Path, task: TaskData):
-    """A checkpoint with the task's number of outputs, in the task's order of labels."""
-    model = load_model(folder, AutoModelForSequenceClassification)
-    return model if task.regression else align_labels(model, task.labels)
+def checkpoints(folder: Path) -> list[Path]:
+    """The folder itself, or the checkpoints in it, in order: a route of one teacher, or several teachers.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if (folder / "config.json").is_file() or not folder.is_dir():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob("*/config.json"))
+    if not found:
+        raise InputError(f"'{folder}' holds no checkpoint: run the stage that makes it, or raise teacher.route")
+    return found
 
 
-def load_student(folder: Path, teacher, tokenizer, teacher_folder: Path):
+def load_student(folder: Path, teacher: PreTrainedModel) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The student of the phase before; one that comes from general distillation gets its head here."""
-    check_vocabulary(load_tokenizer(folder), tokenizer, folder, teacher_folder)
+    tokenizer = load_tokenizer(folder)
     if architecture(folder) == type(teacher).__name__:
-        return load_model(folder, type(teacher))
-    return give_head(load_model(folder, AutoModel), teacher, seed=0)
+        return load_model(folder, type(teacher)), tokenizer
+    return give_head(load_model(folder, AutoModel), teacher, seed=0), tokenizer
 
 
 if __name__ == "__main__":

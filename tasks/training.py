@@ -1,16 +1,20 @@
-"""What the training stages share: the plan that a recipe hands over, and running it through the one loop."""
+"""What all training stages share: a plan, and running it through the one loop."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field
 from torch import nn
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    TrainerCallback,
+)
 
 from stillhouse.batches import collator
-from stillhouse.checkpoint import same_vocabulary
 from stillhouse.errors import InputError
 from stillhouse.student import build_student, spread_layers
 from stillhouse.train import FitResult, Step, fit
@@ -38,7 +42,9 @@ class Plan:
         model: what is trained: the student, or the student with what its loss needs around it.
         step: the loss of a batch.
         phase: its numbers; None leaves the student as it is (an ablation).
-        teacher_logits: whether the step reads the teacher's logits from the batch.
+        teacher_logits: whether the step reads the teacher's logits, `teacher_logits` (B, C), from the batch.
+        combine: makes that column of the logits of several teachers, (K, N, C) to (N, …).
+        tokenizer: the student's, where it has its own.
         callbacks: what the method does between steps.
     """
 
@@ -47,6 +53,8 @@ class Plan:
     step: Step
     phase: Phase | None
     teacher_logits: bool = False
+    combine: Callable[[np.ndarray], np.ndarray] | None = None
+    tokenizer: PreTrainedTokenizerBase | None = None
     callbacks: Sequence[TrainerCallback] = ()
 
 
@@ -105,17 +113,3 @@ def run_phase(
     )
     plan.student.cpu().eval()
     return result
-
-
-def check_vocabulary(
-    ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase, ours_at: Path, theirs_at: Path
-) -> None:
-    """Student and teacher must read the same token ids.
-
-    Raises:
-        InputError: they do not.
-    """
-    if not same_vocabulary(ours, theirs):
-        raise InputError(
-            f"'{ours_at}' and '{theirs_at}' have different tokenizers: start the student from this teacher"
-        )

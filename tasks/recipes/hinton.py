@@ -4,18 +4,17 @@ from typing import Literal
 
 from pydantic import Field
 from torch import nn
-from transformers import PreTrainedModel
 
 from stillhouse.batches import Batch, model_inputs
 from stillhouse.methods import hinton as method
 from tasks.params import Block, Phase
+from tasks.phases import Given
 from tasks.training import Plan, StudentParams, make_student
 
 
 class Params(Block):
     """`hinton` in params.yaml."""
 
-    max_length: int = Field(gt=2, description="Tokens; longer texts are cut")
     student: StudentParams
     loss: Literal["soft", "logits"] = Field(
         description="Soft cross-entropy at T, or its limit, squared error of logits"
@@ -25,10 +24,9 @@ class Params(Block):
     distill: Phase
 
 
-def distill(params: Params, teacher: PreTrainedModel, student: PreTrainedModel | None) -> Plan:
+def distill(params: Params, given: Given) -> Plan:
     """The only phase."""
-    assert student is None
-    ours = make_student(teacher, params.student, params.distill.seed)
+    ours = make_student(given.teacher, params.student, params.distill.seed)
 
     def step(model: nn.Module, batch: Batch) -> dict:
         logits = model(**model_inputs(batch)).logits

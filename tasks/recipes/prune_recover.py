@@ -5,19 +5,18 @@ from typing import Literal
 
 from pydantic import Field
 from torch import nn
-from transformers import PreTrainedModel
 
 from stillhouse.batches import Batch, model_inputs
 from stillhouse.losses import task_loss
 from stillhouse.methods import hinton, magnitude
 from tasks.params import Block, Phase
+from tasks.phases import Given
 from tasks.training import Plan
 
 
 class Params(Block):
     """`prune-recover` in params.yaml."""
 
-    max_length: int = Field(gt=2, description="Tokens; longer texts are cut")
     scope: Literal["local", "global"] = Field(description="That share of each matrix, or of all weights together")
     shares: list[float] = Field(description="Rising shares of weights pruned, each in [0, 1)")
     distill: bool = Field(description="Recover with the teacher's logits; false: with the labels alone")
@@ -26,8 +25,9 @@ class Params(Block):
     recover: Phase
 
 
-def prune(params: Params, teacher: PreTrainedModel, report: Callable[[float, str], None]) -> Plan:
+def prune(params: Params, given: Given, report: Callable[[float, str], None]) -> Plan:
     """The whole schedule in one run of the loop; the teacher's weights are what is pruned."""
+    teacher = given.teacher
     callback = magnitude.GradualPruning(teacher, params.shares, params.scope, report)
 
     def step(model: nn.Module, batch: Batch) -> dict:

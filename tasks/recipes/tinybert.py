@@ -10,6 +10,7 @@ from stillhouse.batches import Batch, model_inputs
 from stillhouse.methods import tinybert as method
 from stillhouse.teacher import FrozenTeacher
 from tasks.params import Block, Phase
+from tasks.phases import Given
 from tasks.training import Plan, StudentParams, make_student
 
 
@@ -24,7 +25,6 @@ class Weights(Block):
 class Params(Block):
     """`tinybert` in params.yaml. A phase of null is left out, as in the paper's ablations."""
 
-    max_length: int = Field(gt=2, description="Tokens; longer texts are cut")
     student: StudentParams
     layer_map: Literal["uniform", "top", "bottom"] | list[int] = Field(description="g(m): the teacher's layers")
     weights: Weights
@@ -32,31 +32,30 @@ class Params(Block):
     general: Phase | None
     intermediate: Phase | None
     prediction: Phase | None
-    augmented: bool = Field(description="Train the task phases on data/augmented; false: on data/task")
+    rows: str = Field(description="What the task phases train on; dvc.yaml reads it")
 
 
-def general(params: Params, teacher: PreTrainedModel, student: PreTrainedModel | None) -> Plan:
+def general(params: Params, given: Given) -> Plan:
     """The student of the un-fine-tuned teacher, on the corpus."""
-    assert student is None
-    ours = make_student(teacher, params.student, params.general.seed if params.general else 0)
-    return _transformer_plan(params, teacher, ours, params.general)
+    ours = make_student(given.teacher, params.student, params.general.seed if params.general else 0)
+    return _transformer_plan(params, given.teacher, ours, params.general)
 
 
-def intermediate(params: Params, teacher: PreTrainedModel, student: PreTrainedModel | None) -> Plan:
+def intermediate(params: Params, given: Given) -> Plan:
     """The same losses with the fine-tuned teacher, on the task."""
-    assert student is not None
-    return _transformer_plan(params, teacher, student, params.intermediate)
+    assert given.student is not None
+    return _transformer_plan(params, given.teacher, given.student, params.intermediate)
 
 
-def prediction(params: Params, teacher: PreTrainedModel, student: PreTrainedModel | None) -> Plan:
+def prediction(params: Params, given: Given) -> Plan:
     """The teacher's logits, on the task."""
-    assert student is not None
+    assert given.student is not None
 
     def step(model: nn.Module, batch: Batch) -> dict:
         logits = model(**model_inputs(batch)).logits
         return {"prediction": method.prediction_loss(logits, batch["teacher_logits"], params.temperature)}
 
-    return Plan(student, student, step, params.prediction, teacher_logits=True)
+    return Plan(given.student, given.student, step, params.prediction, teacher_logits=True)
 
 
 def _transformer_plan(params: Params, teacher: PreTrainedModel, student: PreTrainedModel, phase: Phase | None) -> Plan:

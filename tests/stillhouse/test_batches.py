@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from stillhouse import batches
 from stillhouse.batches import LengthGroupedSampler, RandomSampler, collate
 
 
@@ -31,11 +33,13 @@ def test_rows_of_a_batch_have_similar_lengths():
     assert sum(spread) / len(spread) < 5
 
 
-def test_a_batch_is_padded_to_a_multiple_of_eight_and_masked_there():
+@pytest.mark.parametrize(("multiple", "padded"), [(8, 16), (2, 10), (1, 9)])
+def test_a_batch_is_padded_to_the_next_multiple_and_masked_there(multiple, padded, monkeypatch):
+    monkeypatch.setattr(batches, "MULTIPLE", multiple)
     batch = collate([{"input_ids": [5] * 9, "label": 1}, {"input_ids": [6] * 3, "label": 0}], pad_id=7)
-    assert batch["input_ids"].shape == (2, 16)
+    assert batch["input_ids"].shape == (2, padded)
     assert batch["attention_mask"].sum(1).tolist() == [9, 3]
-    assert batch["input_ids"][1].tolist() == [6] * 3 + [7] * 13
+    assert batch["input_ids"][1].tolist() == [6] * 3 + [7] * (padded - 3)
     assert batch["labels"].tolist() == [1, 0]
 
 

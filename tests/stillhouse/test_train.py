@@ -12,6 +12,7 @@ from transformers import TrainerCallback
 from stillhouse.batches import collator, model_inputs
 from stillhouse.errors import InputError
 from stillhouse.losses import task_loss
+from stillhouse.teacher import FrozenTeacher
 from stillhouse.train import choose_precision, fit, last_checkpoint
 from tests import tiny
 
@@ -151,6 +152,20 @@ def test_bf16_training_stays_close_to_fp32(tmp_path):
     train(rounded, tmp_path / "b", max_steps=3, precision="bf16")
     assert all(p.dtype == torch.float32 for p in rounded.parameters())
     assert all(torch.allclose(a, b, atol=2e-2) for a, b in zip(exact.parameters(), rounded.parameters(), strict=True))
+
+
+def test_the_whole_step_computes_in_the_chosen_precision_a_frozen_teacher_too(tmp_path):
+    teacher = FrozenTeacher(tiny.bert(seed=1), 2, [0])
+    linear = teacher.model.bert.encoder.layer[0].output.dense
+    seen = {}
+
+    def step(model, batch):
+        states = teacher(model_inputs(batch))
+        seen.update(scores=states.scores[0].dtype, logits=states.logits.dtype, weight=linear.weight.dtype)
+        return classify(model, batch)
+
+    train(tiny.bert(), tmp_path / "a", step, max_steps=1, precision="bf16")
+    assert seen == {"scores": torch.bfloat16, "logits": torch.bfloat16, "weight": torch.bfloat16}
 
 
 @pytest.mark.slow

@@ -19,14 +19,15 @@ PARAMS = {
     "evaluate": {"metric": "accuracy", "batch_sizes": [1, 4], "tokens": 8, "repeats": 4, "threads": 1},
     "train": {
         "precision": "fp32",
+        "max_length": 32,
         "eval_batch_size": 16,
         "checkpoint_steps": 10,
         "warmup": 0.0,
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
     },
-    "teacher": {"max_length": 32, "floor": 0.5},
-    "hinton": {"max_length": 32, "alpha": 0.7},
+    "teacher": {"floor": 0.5},
+    "hinton": {"alpha": 0.7},
 }
 
 

@@ -144,7 +144,7 @@ def test_pairs_and_scores_train_from_teacher_to_student(clone, kind):
 
 def tinybert_task(phase: str, student: str, out: str) -> tuple:
     return (
-        task_distill, "tinybert", "--phase", phase, "--data", "data/task", "--augmented", "data/task",
+        task_distill, "tinybert", "--phase", phase, "--data", "data/task", "--rows", "data/task/train.parquet",
         "--teacher", "models/teacher", "--student", student, "--out", out,
     )  # fmt: skip
 
