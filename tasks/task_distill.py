@@ -24,7 +24,7 @@ def main() -> None:
     reads = [path for path in (args.data, args.rows, args.teacher, args.student) if path]
     with stage_run("task_distill", {args.recipe: params, "train": train}, reads) as run:
         name = None if args.teacher else load("teacher", TeacherParams, args.params).model
-        work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, name])
+        work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, name or ""])
         task = load_task(args.data)
         teachers = checkpoints(args.teacher) if args.teacher else []
         source = teachers[-1] if name is None else teacher_source(name)
