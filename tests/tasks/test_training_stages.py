@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from stillhouse.checkpoint import load_model
 from tasks import finetune, general_distill, program, prune, task_distill
+from tasks.recipes import prune_recover
 from tests import tiny
 from tests.tasks import project
 
@@ -230,7 +231,7 @@ def test_pruning_writes_the_curve_and_a_model_with_the_last_share_of_zeros(clone
 def test_pruning_that_was_interrupted_ends_with_the_same_model_and_curve(clone, monkeypatch):
     run(*PRUNE)
     expected = (clone / "models/pruned/model.safetensors").read_bytes(), (clone / "reports/curve.csv").read_bytes()
-    step = prune.importlib.import_module("tasks.recipes.prune_recover").magnitude.GradualPruning
+    step = prune_recover.magnitude.GradualPruning
     real = step.on_optimizer_step
 
     def dies(self, args, state, control, **context):
