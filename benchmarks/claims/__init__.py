@@ -1,0 +1,39 @@
+"""What each method must show: variants that differ in one thing, and which should score higher."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Relation:
+    """`better` should score higher than `worse`."""
+
+    better: str
+    worse: str
+
+
+def correct(given: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """1 where a prediction is right, (N,)."""
+    return (given == truth).astype(float)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of a paper that can be checked on a small model and a small task.
+
+    Args:
+        slug: the method.
+        says: the statement.
+        variants: by name, what trains a model with a seed and gives its predictions for the validation rows, (N,).
+        relations: between the variants' scores.
+        score: of each validation row, given predictions and truth; NaN for a row that does not count.
+    """
+
+    slug: str
+    says: str
+    variants: Mapping[str, Callable[[Any, int], list[int]]]
+    relations: Sequence[Relation]
+    score: Callable[[np.ndarray, np.ndarray], np.ndarray] = correct

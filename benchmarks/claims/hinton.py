@@ -1,0 +1,45 @@
+"""Ensemble ≥ distilled > student on hard labels (Hinton 2015, sections 3 and 4)."""
+
+from torch import nn
+from transformers import PreTrainedModel
+
+from benchmarks.claims import Claim, Relation
+from benchmarks.lab import Lab
+from stillhouse.batches import Batch, model_inputs
+from stillhouse.methods.hinton import distillation_loss
+from stillhouse.student import build_student
+
+TEACHERS = (1, 2, 3)
+
+
+def student(lab: Lab) -> PreTrainedModel:
+    """Two of the un-fine-tuned teacher's layers."""
+    return build_student(lab.bare(), layers=2, source_layers=[3, 6], seed=0)
+
+
+def step(model: nn.Module, batch: Batch) -> dict:
+    """α = 0.9, T = 4."""
+    return distillation_loss(model(**model_inputs(batch)).logits, batch["teacher_logits"], batch["labels"], 0.9, 4.0)
+
+
+def hard(lab: Lab, seed: int) -> list[int]:
+    return lab.predictions(lab.fine_tune(student(lab), seed))
+
+
+def distilled(lab: Lab, seed: int) -> list[int]:
+    model = student(lab)
+    lab.fit(model, step, lab.taught(), seed=seed)
+    return lab.predictions(model)
+
+
+def ensemble(lab: Lab, seed: int) -> list[int]:
+    """The teachers themselves: the mean of their logits."""
+    return sum(lab.logits(lab.teacher(n), lab.validation) for n in TEACHERS).argmax(1).tolist()
+
+
+CLAIM = Claim(
+    "hinton",
+    "ensemble ≥ distilled > student on hard labels",
+    {"hard": hard, "distilled": distilled, "ensemble": ensemble},
+    [Relation("distilled", "hard"), Relation("ensemble", "distilled")],
+)

@@ -1,0 +1,250 @@
+"""What the paper checks share: a real task, a fine-tuned teacher, and variants that train the same and are told apart.
+
+Everything is kept in a folder, so that a run that was stopped goes on where it was: teachers, their logits, and the
+predictions of every variant. torch, transformers and `stillhouse` alone.
+
+Shapes: N rows, C classes.
+"""
+
+import csv
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedModel, TrainerCallback
+
+from stillhouse.batches import Batch, collator, model_inputs
+from stillhouse.checkpoint import load_model, load_tokenizer, save_model
+from stillhouse.losses import task_loss
+from stillhouse.masking import mask_tokens, maskable, masked_lm_loss
+from stillhouse.mlm_head import start_head
+from stillhouse.predict import predict
+from stillhouse.train import fit
+
+
+class Rows(list):
+    """Tokenized rows, with the columns that `fit` asks for."""
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        return tuple(self[0])
+
+    def __getitem__(self, key: Any) -> Any:
+        return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
+
+    def with_column(self, name: str, values: Iterable[Any]) -> "Rows":
+        """The same rows with one more column."""
+        return Rows({**row, name: value} for row, value in zip(self, values, strict=True))
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """How every variant trains, so that they differ in nothing but what is compared."""
+
+    epochs: float = 3
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+
+
+class Lab:
+    """A task and its teacher.
+
+    Args:
+        data: folder with train.tsv and dev.tsv: a header with `text` (or `sentence`) and `label`.
+        teacher: an encoder before fine-tuning.
+        corpus: a text file, a paragraph a line, for methods that train on one.
+        work: where results are kept.
+        limit: training rows.
+        sentences: of the corpus.
+    """
+
+    def __init__(
+        self, data: Path, teacher: Path, corpus: Path | None, work: Path, limit: int, sentences: int, numbers: Numbers
+    ) -> None:
+        self.source = teacher
+        self.corpus_file = corpus
+        self.sentences = sentences
+        self.numbers = numbers
+        self.tokenizer = load_tokenizer(teacher)
+        self.train_texts, self.train_labels = read_table(data / "train.tsv", limit)
+        self.texts, labels = read_table(data / "dev.tsv", None)
+        self.truth = np.array(labels)
+        digest = hashlib.blake2b(repr((self.train_texts, self.texts, numbers, sentences)).encode(), digest_size=6)
+        self.work = work / f"{data.name}-{digest.hexdigest()}"
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The training rows, tokenized."""
+        return self.tokenize(self.train_texts, self.train_labels)
+
+    @cached_property
+    def validation(self) -> Rows:
+        """The validation rows, tokenized."""
+        return self.tokenize(self.texts, self.truth.tolist())
+
+    def tokenize(self, texts: Sequence[str], labels: Sequence[int] | None, tokenizer: Any = None) -> Rows:
+        """Rows of `input_ids`, `length` and, where there are labels, `label`."""
+        ids = (tokenizer or self.tokenizer)(list(texts), truncation=True, max_length=64)["input_ids"]
+        rows = Rows({"input_ids": row, "length": len(row)} for row in ids)
+        return rows if labels is None else rows.with_column("label", labels)
+
+    @cached_property
+    def corpus(self) -> list[str]:
+        """Sentences of the corpus, of at least five words.
+
+        Raises:
+            SystemExit: no corpus was given.
+        """
+        if self.corpus_file is None:
+            raise SystemExit("error: this method trains on plain text: give --corpus FILE.txt")
+        lines = (line.strip() for line in self.corpus_file.read_text(encoding="utf-8").splitlines())
+        sentences = (part.strip() for line in lines if not line.startswith("=") for part in line.split(" . "))
+        return [sentence for sentence in sentences if len(sentence.split()) >= 5][: self.sentences]
+
+    def bare(self, seed: int = 0) -> PreTrainedModel:
+        """The teacher before fine-tuning, with a new head."""
+        torch.manual_seed(seed)
+        return load_model(self.source, AutoModelForSequenceClassification, num_labels=int(self.truth.max()) + 1)
+
+    def teacher(self, seed: int = 1) -> PreTrainedModel:
+        """The fine-tuned teacher, trained once."""
+        return load_model(self._route(seed)[-1], AutoModelForSequenceClassification)
+
+    def route(self, seed: int = 1) -> list[PreTrainedModel]:
+        """The teacher at each quarter of its training, the last one finished."""
+        return [load_model(folder, AutoModelForSequenceClassification) for folder in self._route(seed)]
+
+    def masked_lm(self) -> PreTrainedModel:
+        """The teacher before fine-tuning with a masked-LM head fitted on the corpus, once."""
+        folder = self.work / "mlm"
+        if not (folder / "config.json").exists():
+            rows = self.tokenize(self.corpus, None)
+            torch.manual_seed(0)
+            model = load_model(self.source, AutoModelForMaskedLM)
+            ids = torch.tensor([i for row in rows["input_ids"] for i in row])
+            start_head(model, torch.bincount(ids, minlength=len(self.tokenizer)).float())
+            model.get_input_embeddings().requires_grad_(False)
+            self.fit(model, self.masked_step, rows, epochs=1, learning_rate=5e-4, seed=1)
+            self._save(model.requires_grad_(True), folder)
+        return load_model(folder, AutoModelForMaskedLM)
+
+    def masked_step(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Masked language modelling with new masks for every batch."""
+        inputs = model_inputs(batch)
+        ids = inputs["input_ids"]
+        allowed = maskable(ids, inputs["attention_mask"], self.tokenizer.all_special_ids)
+        masked, chosen = mask_tokens(
+            ids, allowed, probability=0.15, mask_id=self.tokenizer.mask_token_id, vocabulary=len(self.tokenizer)
+        )
+        return masked_lm_loss(model, {**inputs, "input_ids": masked}, ids, chosen)
+
+    def logits(self, model: PreTrainedModel, rows: Rows) -> np.ndarray:
+        """(N, C) logits of a model."""
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return predict(model, rows, self.tokenizer, batch_size=64, device=device)
+
+    def taught(self, rows: Rows | None = None, teacher: PreTrainedModel | None = None) -> Rows:
+        """The rows with the column `teacher_logits`."""
+        rows = self.rows if rows is None else rows
+        return rows.with_column("teacher_logits", self.logits(teacher or self.teacher(), rows))
+
+    def fit(
+        self,
+        model: nn.Module,
+        step: Callable,
+        rows: Rows,
+        *,
+        seed: int,
+        callbacks: Sequence[TrainerCallback] = (),
+        tokenizer: Any = None,
+        **changes: Any,
+    ) -> None:
+        """Train in place with the numbers that all variants share; `changes` names those that are part of the claim."""
+        numbers = {**vars(self.numbers), **changes}
+        nowhere = self.work / "checkpoints"
+        torch.manual_seed(seed)
+        fit(
+            model, step, rows, collator((tokenizer or self.tokenizer).pad_token_id), seed=seed, checkpoints=nowhere,
+            checkpoint_steps=10**9, callbacks=callbacks, **numbers,
+        )  # fmt: skip
+        model.cpu().eval()
+
+    def fine_tune(self, model: PreTrainedModel, seed: int, **changes: Any) -> PreTrainedModel:
+        """Train on the labels alone."""
+        self.fit(model, classify, self.rows, seed=seed, **changes)
+        return model
+
+    def predictions(self, model: PreTrainedModel) -> list[int]:
+        """The predicted class of each validation row."""
+        return self.logits(model, self.validation).argmax(1).tolist()
+
+    def outcome(self, name: str, make: Callable[[], list[int]]) -> np.ndarray:
+        """What `make` predicts for the validation rows, (N,): from the folder if it was made before."""
+        file = self.work / f"{name}.json"
+        if not file.exists():
+            print(f"--- {name}", flush=True)
+            self._write(file, make())
+        return np.array(json.loads(file.read_text()))
+
+    def _route(self, seed: int) -> list[Path]:
+        stops = [self.work / f"teacher-{seed}" / f"{quarter}" for quarter in (1, 2, 3, 4)]
+        if not (stops[-1] / "config.json").exists():
+            print(f"--- teacher, seed {seed}", flush=True)
+            model = self.bare(seed)
+            self.fit(model, classify, self.rows, seed=seed, callbacks=[_Stops(model, stops, self._save)])
+        return stops
+
+    def _save(self, model: PreTrainedModel, folder: Path) -> None:
+        temporary = folder.with_name(f".{folder.name}")
+        save_model(model, self.tokenizer, temporary)
+        temporary.rename(folder)
+
+    def _write(self, file: Path, value: Any) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(".part")
+        temporary.write_text(json.dumps(value))
+        temporary.rename(file)
+
+
+class _Stops(TrainerCallback):
+    """Saves the model at each quarter of its training."""
+
+    def __init__(self, model: PreTrainedModel, stops: list[Path], save: Callable) -> None:
+        self.model, self.stops, self.save = model, stops, save
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        for number, folder in enumerate(self.stops, start=1):
+            if state.global_step == round(number * state.max_steps / len(self.stops)):
+                self.save(self.model, folder)
+
+
+def classify(model: nn.Module, batch: Batch) -> Tensor:
+    """The step of fine-tuning."""
+    return task_loss(model(**model_inputs(batch)).logits, batch["labels"])
+
+
+def read_table(file: Path, limit: int | None) -> tuple[list[str], list[int]]:
+    """Texts and labels of a TSV file; the first `limit` rows of a fixed shuffle."""
+    with file.open(encoding="utf-8", newline="") as stream:
+        table = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
+    column = "text" if "text" in table[0] else "sentence"
+    order = np.random.default_rng(0).permutation(len(table))[:limit] if limit else range(len(table))
+    return [table[i][column] for i in order], [int(table[i]["label"]) for i in order]
+
+
+def hardware() -> str:
+    """What the numbers were made on."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    names = [
+        line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line
+    ]
+    return f"{torch.get_num_threads()} threads, {names[0] if names else platform.machine()}"
