@@ -158,16 +158,10 @@ def table(results: list[dict]) -> str:
                 f"({score['worse']:.3f}) | {relation['difference']:+.3f} ± {relation['noise']:.3f} "
                 f"| {relation['verdict']} |"
             )
-    lines += [
-        "",
-        "| method | data | rows × epochs | seeds | hardware | date | seconds |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| `{r['slug']}` | {r['data']} | {r['rows']} × {r['epochs']:g} | {len(r['seeds'])} | {r['hardware']} | {r['date']} "
-        f"| {r['seconds']} |"
-        for r in results
-    ]
+    lines += ["", "| method | data | rows × epochs | seeds | hardware | date | seconds |", f"|{'---|' * 7}"]
+    for r in results:
+        work = f"{r['data']} | {r['rows']} × {r['epochs']:g} | {len(r['seeds'])}"
+        lines.append(f"| `{r['slug']}` | {work} | {r['hardware']} | {r['date']} | {r['seconds']} |")
     return "\n".join(lines) + "\n"
 
 
