@@ -5,6 +5,8 @@ from torch.nn import functional as F
 from stillhouse.errors import InputError
 from stillhouse.methods.hinton import combine, distillation_loss, logit_loss
 
+BOTH = [lambda s, t, y: distillation_loss(s, t, y, 1.0, 4.0), lambda s, t, y: logit_loss(s, t, y, 1.0)]
+
 
 def gradient(loss_of, logits: torch.Tensor) -> torch.Tensor:
     logits = logits.clone().requires_grad_()
@@ -38,9 +40,7 @@ def test_alpha_weighs_the_teacher_and_the_rest_the_labels():
     assert torch.allclose(terms["hard"], 0.7 * F.cross_entropy(student, labels))
 
 
-@pytest.mark.parametrize(
-    "loss", [lambda s, t, y: distillation_loss(s, t, y, 1.0, 4.0), lambda s, t, y: logit_loss(s, t, y, 1.0)]
-)
+@pytest.mark.parametrize("loss", BOTH)
 def test_regression_learns_the_teachers_score(loss):
     student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [2.0]])
     assert loss(student, teacher, torch.tensor([0.0, 0.0]))["soft"].item() == 2.0
@@ -90,9 +90,7 @@ def test_an_unknown_mean_is_refused():
         combine(torch.zeros(2, 1, 2), 1.0, "harmonic")
 
 
-@pytest.mark.parametrize(
-    "loss", [lambda s, t, y: distillation_loss(s, t, y, 1.0, 4.0), lambda s, t, y: logit_loss(s, t, y, 1.0)]
-)
+@pytest.mark.parametrize("loss", BOTH)
 def test_rows_without_labels_have_the_soft_part_alone(loss):
     student, teacher = torch.randn(3, 2), torch.randn(3, 2)
     terms = loss(student, teacher, None)

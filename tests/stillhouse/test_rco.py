@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from stillhouse.batches import collate, collator, model_inputs
 from stillhouse.errors import InputError
+from stillhouse.methods.hinton import distillation_loss
 from stillhouse.methods.rco import Equal, Greedy, OnRoute, Route, divergence, equal_anchors, next_anchor, route_step
 from stillhouse.train import fit
 from tests import tiny
@@ -136,33 +137,38 @@ def test_regression_follows_the_anchors_scores():
 
 
 def train(folder, epochs, parts):
-    """A student on a route from one answer to its opposite, and the anchor's share of the loss at each step."""
+    """A student on a route from one answer to its opposite: its anchor and its own answer at each step."""
     model = OnRoute(tiny.bert(layers=1))
     ids = tiny.tokenizer()(tiny.sentences(32)[0])["input_ids"]
     data = [{"input_ids": row, "label": 0, "teacher_logits": [[5.0, -5.0], [-5.0, 5.0]]} for row in ids]
-    route, seen = Route(model, parts, Equal(parts, 2)), []
-    paper = route_step(model, 1.0, 1.0)
+    paper, seen = route_step(model, 10.0, 1.0), []
 
     def step(m, rows):
-        seen.append(int(model.anchor))
+        seen.append((int(model.anchor), m(model_inputs(rows)).mean(0).argmax().item()))
         return paper(m, rows)
 
     fit(
         model, step, data, collator(0), epochs=epochs, batch_size=8, learning_rate=1e-2, seed=0,
-        checkpoints=folder, precision="fp32", callbacks=[route],
+        checkpoints=folder, precision="fp32", callbacks=[Route(model, parts, Equal(parts, 2))],
     )  # fmt: skip
-    return model, seen
+    return seen
 
 
-def test_a_student_turns_when_the_anchor_does(tmp_path):
-    model, seen = train(tmp_path / "both", 6, 2)
-    assert seen == [0] * 12 + [1] * 12
-    alone, seen = train(tmp_path / "teacher", 3, 1)
-    assert seen == [1] * 12
-    ids = torch.tensor([tiny.tokenizer()("the film is good")["input_ids"]])
-    for end in (model, alone):
-        # Labels say 0, both end with the teacher's 1.
-        assert end({"input_ids": ids}).argmax().item() == 1 or end({"input_ids": ids}).softmax(-1)[0, 1] > 0.3
+def test_a_student_answers_like_its_early_anchor_first_and_like_the_teacher_in_the_end(tmp_path):
+    seen = train(tmp_path, 8, 2)
+    assert [anchor for anchor, _ in seen] == [0] * 16 + [1] * 16
+    assert (seen[15], seen[31]) == ((0, 0), (1, 1))
+
+
+def test_a_route_of_the_teacher_alone_has_hintons_gradient_but_for_a_factor():
+    model = OnRoute(tiny.bert(layers=2))
+    teacher = torch.randn(2, 1, 2)
+    rows = batch(teacher)
+    ours = sum(route_step(model, 0.7 / 0.3, 4.0)(model, rows).values())
+    theirs = sum(distillation_loss(model(model_inputs(rows)), teacher[:, 0], rows["labels"], 0.7, 4.0).values())
+    weights = [w for w in model.parameters() if w.requires_grad]
+    for one, other in zip(torch.autograd.grad(ours, weights), torch.autograd.grad(theirs, weights), strict=True):
+        assert torch.allclose(0.3 * one, other, atol=1e-5)
 
 
 def test_fewer_steps_than_parts_are_refused(tmp_path):
