@@ -20,6 +20,19 @@ def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> 
     return -(target * F.log_softmax(student.float() / temperature, dim=-1)).sum(-1).mean()
 
 
+def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T²·CE(softmax(z_T/T), softmax(z_S/T)); squared error of the scores where C is 1 (regression).
+
+    Args:
+        student: z_S (B, C).
+        teacher: z_T (B, C).
+        temperature: T.
+    """
+    if student.shape[-1] == 1:
+        return F.mse_loss(student.float(), teacher.float())
+    return temperature**2 * soft_cross_entropy(student, teacher, temperature)
+
+
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy for class indices, squared error for scores (logits (B, 1), labels (B,) of floats)."""
     if labels.is_floating_point():

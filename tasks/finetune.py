@@ -1,14 +1,16 @@
 """The teacher: `python -m tasks.finetune --data data/task --out models/teacher --route models/teacher-route`.
 
 Fine-tunes `teacher.model` on the task, keeps checkpoints of its route, scores it, and refuses one below the floor: a
-student of a bad teacher costs GPU hours and shows nothing.
+student of a bad teacher costs GPU hours and shows nothing. With `--seed` it is one of several teachers, which differ in
+nothing else: `--seed 2 --out models/ensemble/second`.
 """
 
 import argparse
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field, RootModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
@@ -20,40 +22,54 @@ from tasks import program
 from tasks.dataset import load_task, tokenize
 from tasks.models import TeacherParams, load_start, teacher_source
 from tasks.outputs import fresh_dir
-from tasks.params import PARAMS, EvaluateParams, TrainParams, load
+from tasks.params import PARAMS, Block, EvaluateParams, TrainParams, load
 from tasks.scoring import validation_score
 from tasks.tracking import stage_run
 from tasks.training import Plan, run_phase
 from tasks.workspace import clear, workspace
 
 
+class Member(Block):
+    """One of several teachers."""
+
+    seed: int = Field(ge=0, description="In place of teacher.phase.seed")
+
+
+class EnsembleParams(RootModel[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], Member]]):
+    """`ensemble`: several teachers by name, a stage each; dvc.yaml hands their seeds over."""
+
+
 def main() -> None:
     args = arguments()
     params = load("teacher", TeacherParams, args.params)
+    if args.seed is not None:
+        params = with_seed(params, args.seed)
     train = load("train", TrainParams, args.params)
     metric = load("evaluate", EvaluateParams, args.params).metric
     blocks = {"teacher": params, "train": train, "evaluate": {"metric": metric}}
     with stage_run("finetune", blocks, [args.data]) as run:
-        work = workspace("teacher", [args.data], [params, train, metric])
+        # Two of an ensemble may have one seed, and run side by side.
+        work = workspace(f"{args.out.parent.name}-{args.out.name}", [args.data], [params, train, metric])
         task = load_task(args.data)
         source = teacher_source(params.model)
         tokenizer = load_tokenizer(source)
         model = load_start(source, task, params.phase.seed if params.phase else None)
-        route = Route(model, tokenizer, params.route if params.phase else 0, work / "route")
+        route = Route(model, tokenizer, params.route if params.phase and args.route else 0, work / "route")
         plan = Plan(model, model, classify, params.phase, callbacks=[route])
         result = run_phase(plan, tokenize(task.train, tokenizer, train.max_length), tokenizer, train, work, run)
         score = validation_score(
             model, tokenizer, task, metric=metric, max_length=train.max_length, batch_size=train.eval_batch_size
         )
-        print(f"teacher: validation {metric} {score:.4f} (floor {params.floor})", flush=True)
+        print(f"{args.out.name}: validation {metric} {score:.4f} (floor {params.floor})", flush=True)
         run.log_metrics({metric: score} | ({"train_loss": result.loss} if result else {}))
         if score < params.floor:
             raise InputError(
                 f"the teacher's {metric} is {score:.4f}, below teacher.floor = {params.floor}: "
                 "train it longer, or lower the floor if that is as good as it gets"
             )
-        with fresh_dir(args.route) as out:
-            route.move_to(out)
+        if args.route:
+            with fresh_dir(args.route) as out:
+                route.move_to(out)
         with fresh_dir(args.out) as out:
             save_model(model, tokenizer, out)
         clear(work)
@@ -63,9 +79,21 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tasks.finetune", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="the task")
     parser.add_argument("--out", type=Path, required=True, help="where the teacher goes")
-    parser.add_argument("--route", type=Path, required=True, help="where its checkpoints go")
+    parser.add_argument("--route", type=Path, help="where its checkpoints go; default: none are kept")
+    parser.add_argument("--seed", type=int, help="in place of teacher.phase.seed")
     parser.add_argument("--params", type=Path, default=PARAMS)
     return parser.parse_args()
+
+
+def with_seed(params: TeacherParams, seed: int) -> TeacherParams:
+    """The same teacher from another seed.
+
+    Raises:
+        InputError: it is not trained at all.
+    """
+    if params.phase is None:
+        raise InputError(f"--seed {seed}, but teacher.phase = null: a model that is not trained has no seed to vary")
+    return params.model_copy(update={"phase": params.phase.model_copy(update={"seed": seed})})
 
 
 def classify(model: nn.Module, batch: Batch) -> Tensor:

@@ -72,7 +72,11 @@ def train_student(plan: Plan, given: Given, train: TrainParams, work: Path, run:
     if plan.teacher_logits and plan.phase:
         theirs = data if tokenizer is given.tokenizer else tokenize(given.rows, given.tokenizer, train.max_length)
         logits = teacher_logits(given, theirs, train.eval_batch_size)
-        data = data.add_column("teacher_logits", list((plan.combine or _the_only_one)(logits)))
+        column = (plan.combine or _the_only_one)(logits)
+        # Arrow takes rows of one dimension as they are; of more, as lists.
+        data = data.add_column("teacher_logits", list(column) if column.ndim == 2 else column.tolist())
+    if plan.rows and plan.phase:
+        data = plan.rows(data)
     result = run_phase(plan, data, tokenizer, train, work, run)
     with fresh_dir(folder) as out:
         save_model(plan.student, tokenizer, out)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from datasets import Dataset
 from pydantic import Field
 from torch import nn
 from transformers import (
@@ -44,6 +45,7 @@ class Plan:
         phase: its numbers; None leaves the student as it is (an ablation).
         teacher_logits: whether the step reads the teacher's logits, `teacher_logits` (B, C), from the batch.
         combine: makes that column of the logits of several teachers, (K, N, C) to (N, …).
+        rows: gives those of the tokenized rows that are trained on; a method that measures on others keeps them.
         tokenizer: the student's, where it has its own.
         callbacks: what the method does between steps.
     """
@@ -54,6 +56,7 @@ class Plan:
     phase: Phase | None
     teacher_logits: bool = False
     combine: Callable[[np.ndarray], np.ndarray] | None = None
+    rows: Callable[[Dataset], Dataset] | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
     callbacks: Sequence[TrainerCallback] = ()
 

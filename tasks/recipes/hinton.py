@@ -1,11 +1,14 @@
-"""hinton: one stage, the teacher's softened logits and the labels."""
+"""hinton: one stage, the softened logits of one teacher or of several, and the labels."""
 
 from typing import Literal
 
+import numpy as np
+import torch
 from pydantic import Field
 from torch import nn
 
 from stillhouse.batches import Batch, model_inputs
+from stillhouse.errors import InputError
 from stillhouse.methods import hinton as method
 from tasks.params import Block, Phase
 from tasks.phases import Given
@@ -15,6 +18,9 @@ from tasks.training import Plan, StudentParams, make_student
 class Params(Block):
     """`hinton` in params.yaml."""
 
+    teacher: str = Field(description="One checkpoint, or a folder of several; dvc.yaml reads it")
+    mean: Literal["arithmetic", "geometric"] = Field(description="Of the softmaxes of several teachers")
+    rows: str = Field(description="The transfer set; dvc.yaml reads it")
     student: StudentParams
     loss: Literal["soft", "logits"] = Field(
         description="Soft cross-entropy at T, or its limit, squared error of logits"
@@ -25,15 +31,33 @@ class Params(Block):
 
 
 def distill(params: Params, given: Given) -> Plan:
-    """The only phase."""
+    """The only phase.
+
+    Raises:
+        InputError: rows without labels that α wants, or single sentences for a task of pairs.
+    """
+    check_rows(params, given)
     ours = make_student(given.teacher, params.student, params.distill.seed)
 
     def step(model: nn.Module, batch: Batch) -> dict:
-        logits = model(**model_inputs(batch)).logits
+        logits, theirs, labels = model(**model_inputs(batch)).logits, batch["teacher_logits"], batch.get("labels")
         if params.loss == "logits":
-            return method.logit_loss(logits, batch["teacher_logits"], batch["labels"], params.alpha)
-        return method.distillation_loss(
-            logits, batch["teacher_logits"], batch["labels"], params.alpha, params.temperature
-        )
+            return method.logit_loss(logits, theirs, labels, params.alpha)
+        return method.distillation_loss(logits, theirs, labels, params.alpha, params.temperature)
 
-    return Plan(ours, ours, step, params.distill, teacher_logits=True)
+    def combine(logits: np.ndarray) -> np.ndarray:
+        return method.combine(torch.from_numpy(logits), params.temperature, params.mean).numpy()
+
+    return Plan(ours, ours, step, params.distill, teacher_logits=True, combine=combine)
+
+
+def check_rows(params: Params, given: Given) -> None:
+    """Whether the transfer set has what the loss reads."""
+    columns = given.rows.column_names
+    if "label" not in columns and params.alpha != 1:
+        raise InputError(
+            f"hinton.alpha = {params.alpha}, but '{params.rows}' has no labels: set hinton.alpha to 1.0, "
+            "or hinton.rows to rows that have them"
+        )
+    if given.task is not None and given.task.pair and "text_pair" not in columns:
+        raise InputError(f"hinton.rows = '{params.rows}' has single sentences, but the task has pairs")

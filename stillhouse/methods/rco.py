@@ -1,0 +1,204 @@
+"""Route-constrained optimization (Jin et al. 2019, arXiv 1904.09149, section 3).
+
+The student learns from checkpoints C_1 … C_K of the teacher's own training, in their order, the teacher last:
+
+    L = CE(y, z_S) + λ·T²·KL(softmax(z_C/T), softmax(z_S/T))         C: the anchor of the moment
+
+The steps are divided into equal parts. At the start of each the anchor is chosen:
+
+    equal    as many anchors as parts, evenly spaced over the route, C_K the last
+    greedy   C_1 first. After a part with anchor C_i, H_ij = KL(C_j, student) is measured for j = i … K on held-out
+             rows; the next anchor is the first C_j with (H_ij − H_ii)/H_ii > δ, or C_K if none is that much harder.
+             The last part has C_K, whatever was measured.
+
+Where we differ: all parts are one run of one optimizer and one learning-rate schedule, so the whole takes as many steps
+as plain distillation from C_K, and starts like it from the teacher's layers; the paper trains at each anchor until its
+own schedule is through. In greedy the number of parts is fixed for the same reason. T² is ours, as in Hinton's loss: λ
+then means the same at every T. H is the training loss's own KL. For regression, KL is the squared error of the scores.
+
+Shapes: B sentences, N held-out rows, C classes, K anchors of the route.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+
+from stillhouse.batches import Batch, model_inputs
+from stillhouse.errors import InputError
+from stillhouse.losses import task_loss
+from stillhouse.predict import predict
+
+Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
+Choose = Callable[[int, int], int]  # (part, anchor of the part before), from 0: the anchor of this part
+
+
+def divergence(student: Tensor, anchor: Tensor, temperature: float) -> Tensor:
+    """T²·KL(softmax(z_C/T), softmax(z_S/T)), summed over classes, mean over sentences; squared error where C is 1.
+
+    Args:
+        student: z_S (B, C).
+        anchor: z_C (B, C).
+        temperature: T.
+    """
+    if student.shape[-1] == 1:
+        return F.mse_loss(student.float(), anchor.float())
+    ours = F.log_softmax(student.float() / temperature, dim=-1)
+    theirs = F.log_softmax(anchor.float() / temperature, dim=-1)
+    return temperature**2 * F.kl_div(ours, theirs, reduction="none", log_target=True).sum(-1).mean()
+
+
+def equal_anchors(count: int, route: int) -> list[int]:
+    """`count` of the route's checkpoints, evenly spaced, counted from 0; the last one is among them.
+
+    Raises:
+        InputError: more than there are.
+    """
+    if count > route:
+        raise InputError(
+            f"count ({count}) is more than the {route} checkpoints of the route: lower it, or raise teacher.route"
+        )
+    return [(part + 1) * route // count - 1 for part in range(count)]
+
+
+def next_anchor(hardness: Sequence[float], anchor: int, delta: float) -> int:
+    """The first later anchor whose KL is more than δ above the present one's, relative to it; else the last.
+
+    Args:
+        hardness: H_ij for all j of the route; those before `anchor` are not read.
+        anchor: i, from 0.
+        delta: δ.
+    """
+    here = hardness[anchor]
+    harder = (j for j in range(anchor + 1, len(hardness)) if hardness[j] - here > delta * here)
+    return next(harder, len(hardness) - 1)
+
+
+class OnRoute(nn.Module):
+    """A student and where on the route it is. The anchor is a buffer, so a checkpoint keeps it."""
+
+    anchor: Tensor
+
+    def __init__(self, student: PreTrainedModel) -> None:
+        super().__init__()
+        self.student = student
+        self.register_buffer("anchor", torch.tensor(0))  # from 0
+
+    def forward(self, inputs: Batch) -> Tensor:
+        """Logits (B, C)."""
+        return self.student(**inputs).logits
+
+
+class Equal:
+    """Evenly spaced anchors, one a part."""
+
+    def __init__(self, count: int, route: int) -> None:
+        self.anchors = equal_anchors(count, route)
+
+    def __call__(self, part: int, _: int) -> int:
+        return self.anchors[part]
+
+
+class Greedy:
+    """Anchors by what the student finds hard on held-out rows.
+
+    Args:
+        student: what is trained; it is measured in eval mode and given back in the mode it was in.
+        tokenizer: tells the padding.
+        parts: of the training.
+        route: K.
+        delta: δ.
+        temperature: T.
+        batch_size: of the measurement.
+    """
+
+    def __init__(
+        self,
+        student: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        parts: int,
+        route: int,
+        delta: float,
+        temperature: float,
+        batch_size: int,
+    ) -> None:
+        self.student = student
+        self.tokenizer = tokenizer
+        self.parts = parts
+        self.last = route - 1
+        self.delta = delta
+        self.temperature = temperature
+        self.batch_size = batch_size
+        self.rows: Any = None
+
+    def hold_out(self, rows: Any) -> None:
+        """Take the rows to measure on, tokenized, with `teacher_logits` (K, C) each."""
+        self.rows = rows
+
+    def __call__(self, part: int, anchor: int) -> int:
+        if part == self.parts - 1 or anchor == self.last:
+            return self.last
+        return next_anchor(self.hardness(), anchor, self.delta) if part else 0
+
+    def hardness(self) -> list[float]:
+        """H_j = KL(C_j, student as it is) for each anchor."""
+        ours = torch.from_numpy(predict(self.student, self.rows, self.tokenizer, batch_size=self.batch_size))  # (N, C)
+        anchors = torch.tensor(self.rows["teacher_logits"][:])  # (N, K, C)
+        hardness = [divergence(ours, theirs, self.temperature).item() for theirs in anchors.unbind(1)]
+        print("KL to each anchor of the route:", " ".join(f"{h:.4f}" for h in hardness), flush=True)
+        return hardness
+
+
+class Route(TrainerCallback):
+    """Leads a student along the route while `fit` trains it.
+
+    Args:
+        model: keeps the anchor.
+        parts: of the training, equal numbers of steps.
+        choose: gives the anchor at the start of each part.
+    """
+
+    def __init__(self, model: OnRoute, parts: int, choose: Choose) -> None:
+        self.model = model
+        self.parts = parts
+        self.choose = choose
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.max_steps < self.parts:
+            raise InputError(
+                f"{state.max_steps} steps are fewer than the {self.parts} parts of the route: "
+                "raise 'epochs', or lower 'count'"
+            )
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # A checkpoint between two parts is written before this: a run that resumes from it chooses again, and alike.
+        firsts = [part * state.max_steps // self.parts for part in range(self.parts)]
+        if state.global_step in firsts:
+            part = firsts.index(state.global_step)
+            self.model.anchor.fill_(self.choose(part, int(self.model.anchor)))
+            if state.is_world_process_zero:
+                print(f"step {state.global_step}: anchor {int(self.model.anchor) + 1} of the route", flush=True)
+
+
+def route_step(route: OnRoute, weight: float, temperature: float) -> Step:
+    """The step of the only phase, for `fit`; the batch brings the anchors' logits, `teacher_logits` (B, K, C).
+
+    Args:
+        route: knows the anchor.
+        weight: λ.
+        temperature: T.
+    """
+
+    def step(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        logits = model(model_inputs(batch))
+        anchor = batch["teacher_logits"].index_select(1, route.anchor.view(1)).squeeze(1)  # (B, C)
+        return {
+            "hard": task_loss(logits, batch["labels"]),
+            "soft": weight * divergence(logits, anchor, temperature),
+        }
+
+    return step

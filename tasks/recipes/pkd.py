@@ -1,0 +1,45 @@
+"""pkd: one stage, the teacher's logits, the labels, and the [CLS] states of layers in between."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from stillhouse.errors import InputError
+from stillhouse.methods import pkd as method
+from stillhouse.teacher import FrozenTeacher
+from tasks.params import Block, Phase
+from tasks.phases import Given
+from tasks.training import Plan, StudentParams, make_student
+
+
+class Params(Block):
+    """`pkd` in params.yaml."""
+
+    student: StudentParams
+    layers: Literal["skip", "last"] | list[int] = Field(
+        description="The teacher's layers that all of the student's but its last learn from"
+    )
+    alpha: float = Field(ge=0, le=1, description="α, weight of the teacher's logits; the labels have 1 − α")
+    beta: float = Field(ge=0, description="β, weight of the states")
+    temperature: float = Field(gt=0, description="T")
+    distill: Phase
+
+
+def distill(params: Params, given: Given) -> Plan:
+    """The only phase.
+
+    Raises:
+        InputError: student and teacher differ in width, or the layers do not fit their depths.
+    """
+    teacher = given.teacher
+    ours = make_student(teacher, params.student, params.distill.seed)
+    width, theirs = ours.config.hidden_size, teacher.config.hidden_size
+    if width != theirs:
+        raise InputError(
+            f"pkd.student.hidden_size ({width}) must be the teacher's {theirs}, for states are compared as they are: "
+            "set it to null, or use tinybert, which projects them"
+        )
+    mapping = method.layer_map(params.layers, ours.config.num_hidden_layers, teacher.config.num_hidden_layers)
+    frozen = FrozenTeacher(teacher, max(mapping), [])
+    step = method.patient_step(frozen, mapping, params.alpha, params.beta, params.temperature)
+    return Plan(ours, ours, step, params.distill, teacher_logits=True)

@@ -1,0 +1,93 @@
+"""rco: one stage, along the checkpoints of the teacher's own training."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from datasets import Dataset
+from pydantic import Field
+from transformers import PreTrainedModel
+
+from stillhouse.errors import InputError
+from stillhouse.methods import rco as method
+from tasks.params import Block, Phase
+from tasks.phases import Given
+from tasks.training import Plan, StudentParams, make_student
+
+Rows = Callable[[Dataset], Dataset]
+
+
+class Params(Block):
+    """`rco` in params.yaml."""
+
+    student: StudentParams
+    anchors: Literal["equal", "greedy"] = Field(description="Evenly spaced, or by what the student finds hard")
+    count: int = Field(gt=0, description="Parts of the training; equal: as many anchors, one a part")
+    delta: float = Field(gt=0, description="δ of greedy: how much harder the next anchor is, relative to this one")
+    held_out: float = Field(gt=0, lt=1, description="Share of the training rows that greedy measures on instead")
+    weight: float = Field(ge=0, description="λ, weight of the anchor; the labels have 1")
+    temperature: float = Field(gt=0, description="T")
+    distill: Phase
+
+
+def distill(params: Params, given: Given) -> Plan:
+    """The only phase.
+
+    Raises:
+        InputError: fewer checkpoints than anchors, or too few rows to hold some out.
+    """
+    ours = make_student(given.teacher, params.student, params.distill.seed)
+    route = len(given.teachers)
+    if params.anchors == "equal":
+        return _along(params, ours, method.Equal(params.count, route), params.distill, None)
+    greedy = method.Greedy(
+        ours,
+        given.tokenizer,
+        parts=params.count,
+        route=route,
+        delta=params.delta,
+        temperature=params.temperature,
+        batch_size=params.distill.batch_size,
+    )
+    count = len(given.rows)
+    measured = held_out(count, params.held_out, params.distill.seed)
+
+    def trained_on(data: Dataset) -> Dataset:
+        greedy.hold_out(data.select(measured))
+        return data.select(np.setdiff1d(np.arange(count), measured))
+
+    return _along(params, ours, greedy, same_steps(params.distill, count, count - len(measured)), trained_on)
+
+
+def _along(params: Params, student: PreTrainedModel, choose: method.Choose, phase: Phase, rows: Rows | None) -> Plan:
+    model = method.OnRoute(student)
+    return Plan(
+        student,
+        model,
+        method.route_step(model, params.weight, params.temperature),
+        phase,
+        teacher_logits=True,
+        combine=lambda logits: logits.transpose(1, 0, 2),  # (N, K, C)
+        rows=rows,
+        callbacks=[method.Route(model, params.count, choose)],
+    )
+
+
+def held_out(rows: int, share: float, seed: int) -> np.ndarray:
+    """Which rows are measured on and not trained on, in order.
+
+    Raises:
+        InputError: that is none, or all.
+    """
+    count = round(rows * share)
+    if not 0 < count < rows:
+        raise InputError(f"rco.held_out = {share} takes {count} of {rows} rows: choose a share that divides them")
+    return np.sort(np.random.default_rng(seed).permutation(rows)[:count])
+
+
+def same_steps(phase: Phase, before: int, after: int) -> Phase:
+    """The phase with as many optimizer steps on `after` rows as it has on `before`."""
+    steps = math.ceil(phase.epochs * math.ceil(before / phase.batch_size))
+    # The loop rounds up: half a step less keeps a rounding error from making one more.
+    return phase.model_copy(update={"epochs": (steps - 0.5) / math.ceil(after / phase.batch_size)})
