@@ -68,9 +68,13 @@ def train_student(plan: Plan, given: Given, train: TrainParams, work: Path, run:
     if plan.tokenizer is None and given.student_tokenizer is not None:
         check_vocabulary(given.student_tokenizer, given.tokenizer)
     tokenizer = plan.tokenizer or given.tokenizer
-    data = tokenize(given.rows, tokenizer, train.max_length)
+    if plan.rows:
+        data = plan.rows(given.rows, train.max_length)
+    else:
+        data = tokenize(given.rows, tokenizer, train.max_length)
     if plan.teacher_logits and plan.phase:
-        theirs = data if tokenizer is given.tokenizer else tokenize(given.rows, given.tokenizer, train.max_length)
+        same = plan.rows is None and tokenizer is given.tokenizer
+        theirs = data if same else tokenize(given.rows, given.tokenizer, train.max_length)
         logits = teacher_logits(given, theirs, train.eval_batch_size)
         data = data.add_column("teacher_logits", list((plan.combine or _the_only_one)(logits)))
     result = run_phase(plan, data, tokenizer, train, work, run)

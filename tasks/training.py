@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from datasets import Dataset
 from pydantic import Field
 from torch import nn
 from transformers import (
@@ -14,7 +15,7 @@ from transformers import (
     TrainerCallback,
 )
 
-from stillhouse.batches import collator
+from stillhouse.batches import Batch, collator
 from stillhouse.errors import InputError
 from stillhouse.student import build_student, spread_layers
 from stillhouse.train import FitResult, Step, fit
@@ -45,6 +46,7 @@ class Plan:
         teacher_logits: whether the step reads the teacher's logits, `teacher_logits` (B, C), from the batch.
         combine: makes that column of the logits of several teachers, (K, N, C) to (N, …).
         tokenizer: the student's, where it has its own.
+        rows: makes the tokenized rows of the text and `train.max_length`; None: `tokenize` with the student's tokenizer.
         callbacks: what the method does between steps.
     """
 
@@ -55,7 +57,17 @@ class Plan:
     teacher_logits: bool = False
     combine: Callable[[np.ndarray], np.ndarray] | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
+    rows: Callable[[Dataset, int], Dataset] | None = None
     callbacks: Sequence[TrainerCallback] = ()
+
+
+def left_out(student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None) -> Plan:
+    """The plan of a phase that is switched off, or that has no loss: the student is passed on as it is."""
+
+    def step(model: nn.Module, batch: Batch) -> dict:
+        raise AssertionError("a phase that is left out takes no step")
+
+    return Plan(student, student, step, None, tokenizer=tokenizer)
 
 
 def make_student(teacher: PreTrainedModel, params: StudentParams, seed: int) -> PreTrainedModel:
