@@ -68,10 +68,8 @@ def train_student(plan: Plan, given: Given, train: TrainParams, work: Path, run:
     if plan.tokenizer is None and given.student_tokenizer is not None:
         check_vocabulary(given.student_tokenizer, given.tokenizer)
     tokenizer = plan.tokenizer or given.tokenizer
-    if plan.rows:
-        data = plan.rows(given.rows, train.max_length)
-    else:
-        data = tokenize(given.rows, tokenizer, train.max_length)
+    make = plan.rows or (lambda rows, max_length: tokenize(rows, tokenizer, max_length))
+    data = make(given.rows, train.max_length)
     if plan.teacher_logits and plan.phase:
         same = plan.rows is None and tokenizer is given.tokenizer
         theirs = data if same else tokenize(given.rows, given.tokenizer, train.max_length)

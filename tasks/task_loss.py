@@ -30,8 +30,6 @@ def task_plan(
         logits = model(**model_inputs(batch)).logits
         if loss.loss == "finetune":
             return {"hard": task_loss(logits, batch["labels"])}
-        return hinton.distillation_loss(
-            logits, batch["teacher_logits"], batch["labels"], loss.alpha, loss.temperature
-        )
+        return hinton.distillation_loss(logits, batch["teacher_logits"], batch["labels"], loss.alpha, loss.temperature)
 
     return Plan(student, student, step, phase, teacher_logits=loss.loss == "distill", tokenizer=tokenizer)

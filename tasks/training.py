@@ -46,7 +46,7 @@ class Plan:
         teacher_logits: whether the step reads the teacher's logits, `teacher_logits` (B, C), from the batch.
         combine: makes that column of the logits of several teachers, (K, N, C) to (N, …).
         tokenizer: the student's, where it has its own.
-        rows: makes the tokenized rows of the text and `train.max_length`; None: `tokenize` with the student's tokenizer.
+        rows: makes tokenized rows of the text and `train.max_length`; None: `tokenize` with the student's tokenizer.
         callbacks: what the method does between steps.
     """
 

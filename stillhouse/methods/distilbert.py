@@ -101,7 +101,8 @@ class GeneralDistillation(nn.Module):
         widths = student.config.hidden_size, teacher.config.hidden_size
         if weights["cosine"] and widths[0] != widths[1]:
             raise InputError(
-                f"student.hidden_size ({widths[0]}): the cosine needs the teacher's {widths[1]}: set weights.cosine to 0"
+                f"student.hidden_size ({widths[0]}): the cosine needs the teacher's {widths[1]}: "
+                "set weights.cosine to 0"
             )
         self.student = student
         self.teacher = _Teacher(teacher)
