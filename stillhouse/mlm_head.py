@@ -1,4 +1,4 @@
-"""The head of a masked LM: whether a checkpoint brought a trained one, a good start for one that it did not, its logits.
+"""The head of a masked LM: whether a checkpoint brought a trained one, a good start for one that did not, its logits.
 
 N tokens, H width, V vocabulary.
 """
