@@ -77,7 +77,8 @@ class RandomSampler(Sampler[int]):
 def collate(rows: Sequence[Row], pad_id: int) -> Batch:
     """Pad rows of a tokenized data set into one batch.
 
-    `label` becomes `labels`; every other column of numbers is stacked as it is (`teacher_logits`: (B, C)).
+    `label` becomes `labels`; every other column of numbers is stacked as it is (`teacher_logits`: (B, C)); where
+    its lists differ in length, the shorter ones are filled up with -1.
     """
     lengths = torch.tensor([len(row["input_ids"]) for row in rows])  # type: ignore[arg-type]
     longest = -(-int(lengths.max()) // MULTIPLE) * MULTIPLE
@@ -90,6 +91,9 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
             fill = pad_id if name == "input_ids" else 0
             batch[name] = torch.tensor([[*v, *[fill] * (longest - len(v))] for v in values])  # type: ignore[misc, arg-type]
         else:
+            widths = {len(value) for value in values if isinstance(value, list)}
+            if len(widths) > 1:
+                values = [[*v, *[-1] * (max(widths) - len(v))] for v in values]  # type: ignore[misc, arg-type]
             batch["labels" if name == "label" else name] = torch.as_tensor(values)
     return batch
 

@@ -1,9 +1,10 @@
-"""The head of a masked LM: whether a checkpoint brought a trained one, and a good start for one that it did not.
+"""The head of a masked LM: whether a checkpoint brought a trained one, a good start for one that did not, its logits.
 
-H width, V vocabulary.
+N tokens, H width, V vocabulary.
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -55,3 +56,19 @@ def start_head(model: PreTrainedModel, counts: Tensor) -> None:
     if output.bias is not None:
         smoothed = counts + 0.1  # a token that the text lacks is rare, not impossible
         output.bias[: len(counts)] = (smoothed / smoothed.sum()).log()
+
+
+def vocabulary_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """The head of a masked LM on some outputs of its encoder, (N, H) to (N, V).
+
+    Raises:
+        InputError: the model is no masked LM of a known family.
+    """
+    parts: Any = model
+    if hasattr(model, "cls"):  # BERT
+        return parts.cls(hidden)
+    if hasattr(model, "lm_head"):  # RoBERTa, XLM-RoBERTa, CamemBERT
+        return parts.lm_head(hidden)
+    if hasattr(model, "generator_lm_head"):  # ELECTRA
+        return parts.generator_lm_head(parts.generator_predictions(hidden))
+    raise InputError(f"{type(model).__name__} has no masked-LM head that is known: give a masked LM (--mlm models/mlm)")

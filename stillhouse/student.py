@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.architecture import encoder_layers
 from stillhouse.errors import InputError
@@ -17,6 +17,7 @@ def build_student(
     hidden_size: int | None = None,
     heads: int | None = None,
     intermediate_size: int | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
     source_layers: list[int] | None,
     seed: int,
 ) -> PreTrainedModel:
@@ -26,6 +27,7 @@ def build_student(
         teacher: gives the family, vocabulary and head, and the weights of `source_layers`.
         layers: depth of the student.
         hidden_size, heads, intermediate_size: its width; None for the teacher's.
+        tokenizer: of a vocabulary of its own, for a student of random weights; None for the teacher's vocabulary.
         source_layers: the teacher's layers to start from, counted from 1; None starts from random weights.
         seed: of the random weights.
 
@@ -43,6 +45,9 @@ def build_student(
     config.hidden_size = hidden_size
     config.num_attention_heads = heads
     config.intermediate_size = intermediate_size
+    if tokenizer is not None:
+        assert source_layers is None
+        config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = type(teacher)(config)
@@ -60,7 +65,8 @@ def build_student(
 def give_head(base: PreTrainedModel, teacher: PreTrainedModel, seed: int) -> PreTrainedModel:
     """A model of the teacher's class around a student without a head.
 
-    Where the widths agree the head (with BERT's pooler) starts from the teacher's, else from random weights.
+    Where the widths agree the head (with BERT's pooler) starts from the teacher's, else from random weights. The base's
+    own pooler is left behind: loading a base that was saved without one fills it with weights that no seed decides.
 
     Args:
         base: the student's encoder.
@@ -74,10 +80,15 @@ def give_head(base: PreTrainedModel, teacher: PreTrainedModel, seed: int) -> Pre
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = type(teacher)(config)
-    student.base_model.load_state_dict(base.state_dict(), strict=False)
+    encoder = {name: value for name, value in base.state_dict().items() if not name.startswith("pooler.")}
+    student.base_model.load_state_dict(encoder, strict=False)
     if base.config.hidden_size == teacher.config.hidden_size:
-        encoder = tuple(f"{teacher.base_model_prefix}.{part}." for part in ("embeddings", "encoder"))
-        head = {name: value for name, value in teacher.state_dict().items() if not name.startswith(encoder)}
+        inside = f"{teacher.base_model_prefix}."
+        head = {
+            name: value
+            for name, value in teacher.state_dict().items()
+            if not name.startswith(inside) or name.startswith(f"{inside}pooler.")
+        }
         student.load_state_dict(head, strict=False)
     return student.eval()
 

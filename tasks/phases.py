@@ -68,15 +68,17 @@ def train_student(plan: Plan, given: Given, train: TrainParams, work: Path, run:
     if plan.tokenizer is None and given.student_tokenizer is not None:
         check_vocabulary(given.student_tokenizer, given.tokenizer)
     tokenizer = plan.tokenizer or given.tokenizer
-    data = tokenize(given.rows, tokenizer, train.max_length)
+    make = plan.encode or (lambda rows, max_length: tokenize(rows, tokenizer, max_length))
+    data = make(given.rows, train.max_length)
     if plan.teacher_logits and plan.phase:
-        theirs = data if tokenizer is given.tokenizer else tokenize(given.rows, given.tokenizer, train.max_length)
+        same = plan.encode is None and tokenizer is given.tokenizer
+        theirs = data if same else tokenize(given.rows, given.tokenizer, train.max_length)
         logits = teacher_logits(given, theirs, train.eval_batch_size)
         column = (plan.combine or _the_only_one)(logits)
         # Arrow takes rows of one dimension as they are; of more, as lists.
         data = data.add_column("teacher_logits", list(column) if column.ndim == 2 else column.tolist())
-    if plan.rows and plan.phase:
-        data = plan.rows(data)
+    if plan.keep and plan.phase:
+        data = plan.keep(data)
     result = run_phase(plan, data, tokenizer, train, work, run)
     with fresh_dir(folder) as out:
         save_model(plan.student, tokenizer, out)

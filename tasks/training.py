@@ -15,7 +15,7 @@ from transformers import (
     TrainerCallback,
 )
 
-from stillhouse.batches import collator
+from stillhouse.batches import Batch, collator
 from stillhouse.errors import InputError
 from stillhouse.student import build_student, spread_layers
 from stillhouse.train import FitResult, Step, fit
@@ -45,8 +45,9 @@ class Plan:
         phase: its numbers; None leaves the student as it is (an ablation).
         teacher_logits: whether the step reads the teacher's logits, `teacher_logits` (B, C), from the batch.
         combine: makes that column of the logits of several teachers, (K, N, C) to (N, …).
-        rows: gives those of the tokenized rows that are trained on; a method that measures on others keeps them.
         tokenizer: the student's, where it has its own.
+        encode: makes tokenized rows of the text and `train.max_length`; None: `tokenize` with the student's tokenizer.
+        keep: gives those of the tokenized rows that are trained on; a method that measures on others takes them here.
         callbacks: what the method does between steps.
     """
 
@@ -56,9 +57,19 @@ class Plan:
     phase: Phase | None
     teacher_logits: bool = False
     combine: Callable[[np.ndarray], np.ndarray] | None = None
-    rows: Callable[[Dataset], Dataset] | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
+    encode: Callable[[Dataset, int], Dataset] | None = None
+    keep: Callable[[Dataset], Dataset] | None = None
     callbacks: Sequence[TrainerCallback] = ()
+
+
+def left_out(student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None) -> Plan:
+    """The plan of a phase that is switched off, or that has no loss: the student is passed on as it is."""
+
+    def step(model: nn.Module, batch: Batch) -> dict:
+        raise AssertionError("a phase that is left out takes no step")
+
+    return Plan(student, student, step, None, tokenizer=tokenizer)
 
 
 def make_student(teacher: PreTrainedModel, params: StudentParams, seed: int) -> PreTrainedModel:

@@ -69,7 +69,7 @@ def _along(params: Params, student: PreTrainedModel, choose: method.Choose, phas
         phase,
         teacher_logits=True,
         combine=lambda logits: logits.transpose(1, 0, 2),  # (N, K, C)
-        rows=rows,
+        keep=rows,
         callbacks=[method.Route(model, params.count, choose)],
     )
 

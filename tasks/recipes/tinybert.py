@@ -11,7 +11,7 @@ from stillhouse.methods import tinybert as method
 from stillhouse.teacher import FrozenTeacher
 from tasks.params import Block, Phase
 from tasks.phases import Given
-from tasks.training import Plan, StudentParams, make_student
+from tasks.training import Plan, StudentParams, left_out, make_student
 
 
 class Weights(Block):
@@ -62,14 +62,10 @@ def _transformer_plan(params: Params, teacher: PreTrainedModel, student: PreTrai
     weights = params.weights.model_dump()
     mapping = method.layer_map(params.layer_map, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
     if phase is None or not any(weights.values()):
-        return Plan(student, student, _no_step, None)
+        return left_out(student)
     scores = bool(weights["attention"])
     frozen = FrozenTeacher(teacher, max(mapping), [n - 1 for n in mapping] if scores else [])
     model = method.TransformerDistillation(
         student, teacher.config.hidden_size, range(len(mapping)) if scores else [], phase.seed
     )
     return Plan(student, model, method.transformer_step(frozen, mapping, weights), phase)
-
-
-def _no_step(model: nn.Module, batch: Batch) -> dict:
-    raise AssertionError("a phase that is left out takes no step")

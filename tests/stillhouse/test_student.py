@@ -5,7 +5,7 @@ import torch
 
 from stillhouse.errors import InputError
 from stillhouse.student import build_student, give_head, spread_layers
-from tests import tiny
+from tests import tiny, tiny_mlm
 
 
 def test_a_student_of_all_the_teachers_layers_gives_the_teachers_logits():
@@ -39,6 +39,26 @@ def test_a_student_without_a_head_gets_the_teachers_where_the_widths_agree():
     student = give_head(base, teacher, seed=0)
     assert torch.equal(student.classifier.weight, teacher.classifier.weight)
     assert torch.equal(student.bert.encoder.layer[0].output.dense.weight, base.encoder.layer[0].output.dense.weight)
+    assert student.config.id2label == {0: "bad", 1: "good"}
+
+
+def test_a_head_is_the_same_whatever_pooler_the_base_was_loaded_with():
+    teacher = tiny.bert(layers=2)
+    for shape in ({}, {"hidden_size": 16, "heads": 2}):
+        base = build_student(teacher, layers=1, **shape, source_layers=None, seed=0).base_model
+        first = give_head(base, teacher, seed=0)
+        torch.nn.init.normal_(base.pooler.dense.weight)
+        again = give_head(base, teacher, seed=0)
+        assert torch.equal(first.bert.pooler.dense.weight, again.bert.pooler.dense.weight)
+    assert not torch.equal(again.bert.pooler.dense.weight, base.pooler.dense.weight)
+
+
+def test_a_base_of_another_vocabulary_keeps_its_embeddings_and_gets_the_teachers_labels():
+    teacher, other = tiny.bert(layers=1), tiny_mlm.tokenizer()
+    base = build_student(teacher, layers=1, tokenizer=other, source_layers=None, seed=0).base_model
+    student = give_head(base, teacher, seed=0)
+    assert student.config.vocab_size == len(other) != teacher.config.vocab_size
+    assert torch.equal(student.bert.embeddings.word_embeddings.weight, base.embeddings.word_embeddings.weight)
     assert student.config.id2label == {0: "bad", 1: "good"}
 
 

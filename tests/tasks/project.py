@@ -20,7 +20,7 @@ def params(folder: Path, **changes: Any) -> Path:
     yaml = YAML(typ="safe", pure=True)
     tree = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     overlay(tree, yaml.load((ROOT / "profiles" / "smoke.yaml").read_text(encoding="utf-8")))
-    for block in ("hinton", "tinybert"):
+    for block in ("hinton", "tinybert", "distilbert"):
         tree[block]["student"]["layers"] = 2
     tree["teacher"]["model"] = "start"
     for key, value in changes.items():

@@ -1,0 +1,50 @@
+"""distilbert: the masked LM's predictions and hidden states on the corpus, then the task."""
+
+from pydantic import Field
+
+from stillhouse.errors import InputError
+from stillhouse.methods import distilbert as method
+from tasks.params import Block, Phase
+from tasks.phases import Given
+from tasks.task_loss import TaskLoss, task_plan
+from tasks.training import Plan, StudentParams, left_out, make_student
+
+
+class Weights(Block):
+    """Weights of the general losses; 0 leaves one out, and what it alone needs is not computed."""
+
+    kl: float = Field(ge=0, description="The teacher's predictions at T, on all real tokens")
+    mlm: float = Field(ge=0, description="The masked tokens")
+    cosine: float = Field(ge=0, description="Directions of the last hidden states")
+
+
+class Params(Block):
+    """`distilbert` in params.yaml."""
+
+    student: StudentParams
+    weights: Weights
+    temperature: float = Field(gt=0, description="T of the general phase")
+    mask: float = Field(gt=0, lt=1, description="Share of the tokens that are masked")
+    general: Phase | None = Field(description="null leaves it out, as an ablation")
+    task: TaskLoss
+    distill: Phase
+
+
+def general(params: Params, given: Given) -> Plan:
+    """The student of the masked LM, on the corpus; its encoder is what is kept."""
+    teacher, tokenizer = given.teacher, given.tokenizer
+    if teacher.get_output_embeddings() is None:
+        raise InputError(f"distilbert's teacher is a {type(teacher).__name__}: give a masked LM (--mlm models/mlm)")
+    ours = make_student(teacher, params.student, params.general.seed if params.general else 0)
+    weights = params.weights.model_dump()
+    if params.general is None or not any(weights.values()):
+        return left_out(ours.base_model)
+    model = method.GeneralDistillation(ours, teacher, weights, params.temperature)
+    step = method.general_step(params.mask, tokenizer.mask_token_id, tokenizer.all_special_ids, len(tokenizer))
+    return Plan(ours.base_model, model, step, params.general)
+
+
+def distill(params: Params, given: Given) -> Plan:
+    """The task, from the general student."""
+    assert given.student is not None
+    return task_plan(given.student, params.task, params.distill)

@@ -1,0 +1,35 @@
+"""The last phase of the recipes that distil on a corpus first: the task, with or without the teacher's logits."""
+
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from stillhouse.batches import Batch, model_inputs
+from stillhouse.losses import task_loss
+from stillhouse.methods import hinton
+from tasks.params import Block, Phase
+from tasks.training import Plan
+
+
+class TaskLoss(Block):
+    """`task` of a recipe: what its student learns on the task."""
+
+    loss: Literal["distill", "finetune"] = Field(description="The teacher's logits and the labels, or the labels alone")
+    alpha: float = Field(ge=0, le=1, description="α of distill, weight of the teacher; the labels have 1 − α")
+    temperature: float = Field(gt=0, description="T of distill")
+
+
+def task_plan(
+    student: PreTrainedModel, loss: TaskLoss, phase: Phase, tokenizer: PreTrainedTokenizerBase | None = None
+) -> Plan:
+    """The plan of this phase; the teacher's logits are computed only if the loss reads them."""
+
+    def step(model: nn.Module, batch: Batch) -> dict:
+        logits = model(**model_inputs(batch)).logits
+        if loss.loss == "finetune":
+            return {"hard": task_loss(logits, batch["labels"])}
+        return hinton.distillation_loss(logits, batch["teacher_logits"], batch["labels"], loss.alpha, loss.temperature)
+
+    return Plan(student, student, step, phase, teacher_logits=loss.loss == "distill", tokenizer=tokenizer)
