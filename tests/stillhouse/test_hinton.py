@@ -2,7 +2,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from stillhouse.methods.hinton import distillation_loss, logit_loss
+from stillhouse.errors import InputError
+from stillhouse.methods.hinton import combine, distillation_loss, logit_loss
+
+BOTH = [lambda s, t, y: distillation_loss(s, t, y, 1.0, 4.0), lambda s, t, y: logit_loss(s, t, y, 1.0)]
 
 
 def gradient(loss_of, logits: torch.Tensor) -> torch.Tensor:
@@ -37,9 +40,59 @@ def test_alpha_weighs_the_teacher_and_the_rest_the_labels():
     assert torch.allclose(terms["hard"], 0.7 * F.cross_entropy(student, labels))
 
 
-@pytest.mark.parametrize(
-    "loss", [lambda s, t, y: distillation_loss(s, t, y, 1.0, 4.0), lambda s, t, y: logit_loss(s, t, y, 1.0)]
-)
+@pytest.mark.parametrize("loss", BOTH)
 def test_regression_learns_the_teachers_score(loss):
     student, teacher = torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [2.0]])
     assert loss(student, teacher, torch.tensor([0.0, 0.0]))["soft"].item() == 2.0
+
+
+@pytest.mark.parametrize("temperature", [1.0, 4.0])
+def test_the_arithmetic_mean_of_teachers_is_that_of_their_probabilities_at_t(temperature):
+    teachers = torch.randn(3, 6, 4) * 3
+    probabilities = F.softmax(combine(teachers, temperature, "arithmetic") / temperature, -1)
+    assert torch.allclose(probabilities, F.softmax(teachers / temperature, -1).mean(0), atol=1e-6)
+
+
+def test_the_geometric_mean_of_teachers_is_the_normalized_one_of_their_probabilities():
+    teachers = torch.randn(3, 6, 4)
+    product = F.softmax(teachers / 2, -1).prod(0) ** (1 / 3)
+    got = F.softmax(combine(teachers, 2.0, "geometric") / 2, -1)
+    assert torch.allclose(got, product / product.sum(-1, keepdim=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("mean", ["arithmetic", "geometric"])
+def test_one_teacher_and_teachers_that_agree_come_back_as_they_are(mean):
+    one = torch.randn(1, 5, 3)
+    assert torch.equal(combine(one, 4.0, mean), one[0])
+    assert torch.allclose(combine(one.repeat(3, 1, 1), 4.0, mean), one[0], atol=1e-5)
+
+
+def test_both_means_meet_at_high_temperature_and_differ_at_a_low_one():
+    teachers = torch.randn(2, 6, 4).double()
+    for temperature, meet in ((1e4, True), (1.0, False)):
+        kinds = [combine(teachers, temperature, mean) for mean in ("arithmetic", "geometric")]
+        assert torch.allclose(*kinds, atol=1e-3) == meet
+
+
+@pytest.mark.parametrize("mean", ["arithmetic", "geometric"])
+def test_teachers_that_disagree_without_end_give_finite_logits(mean):
+    teachers = torch.tensor([[[500.0, -500.0]], [[-500.0, 500.0]]])
+    assert torch.allclose(combine(teachers, 1.0, mean), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("mean", ["arithmetic", "geometric"])
+def test_several_scores_give_their_mean(mean):
+    assert combine(torch.tensor([[[1.0], [4.0]], [[3.0], [0.0]]]), 4.0, mean).tolist() == [[2.0], [2.0]]
+
+
+def test_an_unknown_mean_is_refused():
+    with pytest.raises(InputError, match="mean = 'harmonic' is not one of arithmetic, geometric"):
+        combine(torch.zeros(2, 1, 2), 1.0, "harmonic")
+
+
+@pytest.mark.parametrize("loss", BOTH)
+def test_rows_without_labels_have_the_soft_part_alone(loss):
+    student, teacher = torch.randn(3, 2), torch.randn(3, 2)
+    terms = loss(student, teacher, None)
+    assert set(terms) == {"soft"}
+    assert torch.equal(terms["soft"], loss(student, teacher, torch.tensor([0, 1, 1]))["soft"])
