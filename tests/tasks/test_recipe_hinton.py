@@ -12,8 +12,10 @@ from transformers import AutoModelForSequenceClassification
 
 from flows.graph import load_graph
 from stillhouse.checkpoint import load_model
+from stillhouse.errors import InputError
 from stillhouse.methods import hinton as method
 from tasks import finetune, task_distill
+from tasks.params import load
 from tests import tiny
 from tests.tasks import project
 from tests.tasks.project import refused, run
@@ -56,6 +58,13 @@ def test_teachers_of_an_ensemble_differ_by_their_seed_alone_and_never_share_a_wo
     assert weights("models/ensemble/one") == weights("models/ensemble/again") != weights("models/ensemble/two")
     assert sorted(path.name for path in Path("models/ensemble").iterdir()) == ["again", "one", "two"]
     assert len(set(used)) == 3
+
+
+@pytest.mark.parametrize("ensemble", [{"a/b": {"seed": 1}}, {"one": {}}, {"one": {"seed": -1}}, {"one": {"sed": 1}}])
+def test_a_member_with_no_seed_or_no_name_for_a_folder_is_refused(clone, ensemble):
+    project.params(clone, ensemble=ensemble)
+    with pytest.raises(InputError, match="ensemble"):
+        load("ensemble", finetune.EnsembleParams)
 
 
 def test_a_seed_for_a_teacher_that_is_not_trained_is_refused(clone, capsys):
