@@ -3,7 +3,7 @@ import math
 import torch
 from torch.nn import functional as F
 
-from stillhouse.losses import masked_mse, masked_score_mse, soft_cross_entropy, task_loss
+from stillhouse.losses import masked_mse, masked_score_mse, soft_cross_entropy, soft_target_loss, task_loss
 
 
 def test_soft_cross_entropy_is_kl_plus_the_teachers_entropy():
@@ -18,6 +18,13 @@ def test_soft_cross_entropy_is_kl_plus_the_teachers_entropy():
 def test_soft_cross_entropy_sums_over_classes_so_uniform_logits_give_log_c():
     uniform = torch.zeros(4, 7)
     assert math.isclose(soft_cross_entropy(uniform, uniform, 1.0).item(), math.log(7), rel_tol=1e-6)
+
+
+def test_the_soft_target_loss_keeps_its_gradient_when_the_temperature_rises_and_is_squared_error_for_scores():
+    student, teacher = torch.randn(5, 3, requires_grad=True), torch.randn(5, 3)
+    sizes = [torch.autograd.grad(soft_target_loss(student, teacher, t), student)[0].norm() for t in (50.0, 100.0)]
+    assert math.isclose(*sizes, rel_tol=0.05)
+    assert soft_target_loss(torch.tensor([[1.0], [2.0]]), torch.tensor([[3.0], [2.0]]), 9.0).item() == 2.0
 
 
 def test_masked_mse_does_not_see_padding():
