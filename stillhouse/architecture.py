@@ -21,6 +21,13 @@ def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     return base.encoder.layer
 
 
+def encoder(model: PreTrainedModel) -> PreTrainedModel:
+    """The model without its head."""
+    base = model.base_model
+    assert isinstance(base, PreTrainedModel)
+    return base
+
+
 def word_embeddings(model: PreTrainedModel) -> nn.Embedding:
     """The token embedding table, V×d."""
     table = model.get_input_embeddings()

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
+from stillhouse.architecture import encoder
 from stillhouse.batches import Batch, model_inputs
 from stillhouse.errors import InputError
 from stillhouse.masking import mask_tokens, maskable
@@ -142,13 +143,13 @@ class _Teacher:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.encoder = FrozenTeacher(model.base_model, model.config.num_hidden_layers, [])
+        self.encoder = FrozenTeacher(encoder(model), model.config.num_hidden_layers, [])
 
     def hidden(self, inputs: Batch) -> Tensor:
         return self.encoder(inputs).hidden[-1]  # (B, L, d)
 
     def head(self, hidden: Tensor) -> Tensor:
-        self.model.to(hidden.device)  # type: ignore[arg-type]  # transformers' wrapper hides `self`
+        self.model.to(hidden.device)
         return vocabulary_logits(self.model, hidden)
 
 

@@ -39,6 +39,7 @@ from stillhouse.masking import logits_at, mask_tokens, maskable, masked_lm_loss
 from stillhouse.wordpiece import cut, words
 
 Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
+Masked = tuple[Batch, Tensor, Tensor]  # inputs, the ids before masking (B, L), which were chosen (B, L)
 
 
 # ---------------------------------------------------------------------------------------------- two ways to cut
@@ -270,8 +271,8 @@ class DualTraining(nn.Module):
             source, target = reversed(shapes) if up else shapes
             self.projection = SharedProjection(source, target, seed)
 
-    def forward(self, student: tuple, teacher: tuple | None) -> dict[str, Tensor]:
-        """The terms. Of each model: its masked inputs, the ids before masking (B, L), which were chosen (B, L)."""
+    def forward(self, student: Masked, teacher: Masked | None) -> dict[str, Tensor]:
+        """The terms, of what each model reads."""
         terms = {"student": masked_lm_loss(self.student, *student)}
         if self.teacher is not None:
             assert teacher is not None
@@ -302,7 +303,7 @@ def dual_step(
     special = Special(teacher.cls_token_id, teacher.sep_token_id, teacher.pad_token_id, teacher.mask_token_id)
     kept = [*teacher.all_special_ids, *((offset or 0) + i for i in student.all_special_ids)]
 
-    def hidden(inputs: Batch, special_ids: list[int], mask_id: int, vocabulary: int) -> tuple:
+    def hidden(inputs: Batch, special_ids: list[int], mask_id: int, vocabulary: int) -> Masked:
         ids = inputs["input_ids"]
         allowed = maskable(ids, inputs["attention_mask"], special_ids)
         altered, chosen = mask_tokens(ids, allowed, probability=mask, mask_id=mask_id, vocabulary=vocabulary)

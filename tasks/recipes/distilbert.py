@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from stillhouse.architecture import encoder
 from stillhouse.errors import InputError
 from stillhouse.methods import distilbert as method
 from tasks.params import Block, Phase
@@ -38,10 +39,10 @@ def general(params: Params, given: Given) -> Plan:
     ours = make_student(teacher, params.student, params.general.seed if params.general else 0)
     weights = params.weights.model_dump()
     if params.general is None or not any(weights.values()):
-        return left_out(ours.base_model)
+        return left_out(encoder(ours))
     model = method.GeneralDistillation(ours, teacher, weights, params.temperature)
     step = method.general_step(params.mask, tokenizer.mask_token_id, tokenizer.all_special_ids, len(tokenizer))
-    return Plan(ours.base_model, model, step, params.general)
+    return Plan(encoder(ours), model, step, params.general)
 
 
 def distill(params: Params, given: Given) -> Plan:

@@ -6,6 +6,7 @@ from datasets import Dataset
 from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 
+from stillhouse.architecture import encoder
 from stillhouse.errors import InputError
 from stillhouse.methods import subword as method
 from stillhouse.student import build_student
@@ -57,7 +58,7 @@ def general(params: Params, given: Given) -> Plan:
         teacher, layers=len(layers), **params.student.model_dump(), tokenizer=tokenizer, source_layers=None, seed=seed
     )
     if params.general is None:
-        return left_out(ours.base_model, tokenizer)
+        return left_out(encoder(ours), tokenizer)
     offset = None
     if params.projection != "none" and params.weight:
         starts = _starts(theirs, tokenizer) if params.start == "teacher" else None
@@ -80,7 +81,7 @@ def general(params: Params, given: Given) -> Plan:
             keep_in_memory=len(data) <= 100_000,
         )  # fmt: skip
 
-    return Plan(ours.base_model, model, step, params.general, tokenizer=tokenizer, encode=encode)
+    return Plan(encoder(ours), model, step, params.general, tokenizer=tokenizer, encode=encode)
 
 
 def distill(params: Params, given: Given) -> Plan:
@@ -91,6 +92,6 @@ def distill(params: Params, given: Given) -> Plan:
 
 def _starts(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase) -> list[list[int]]:
     """For each of the student's pieces, the teacher's for the same text."""
-    pieces = student.convert_ids_to_tokens(range(len(student)))
+    pieces = student.convert_ids_to_tokens(list(range(len(student))))
     theirs = teacher.get_vocab()
     return [[theirs[piece]] if piece in theirs else cut(teacher, piece.removeprefix("##")) for piece in pieces]
