@@ -70,16 +70,16 @@ def start_from(table: nn.Embedding, vocabulary: Mapping[str, int], vectors: Mapp
     words = [word for word in vocabulary if word in vectors]
     if not words:
         raise InputError("the word vectors know no word of the training texts: give others, or set vectors to random")
-    known = torch.stack([vectors[word] for word in words])  # (N, d)
+    # In double precision: a product's last bit depends on where its matrices lie in memory, so on the run.
+    known = torch.stack([vectors[word] for word in words]).double()  # (N, d)
     width = table.embedding_dim
     if known.shape[1] < width:
         raise InputError(
             f"student.embedding_size ({width}) is more than the word vectors' width ({known.shape[1]}): lower it"
         )
     if known.shape[1] > width:
-        # Eigenvectors in double precision, the largest last: the same on every run.
-        directions = torch.linalg.eigh((known.T @ known).double())[1].flip(1)[:, :width]
-        known = known @ directions.to(known.dtype)
+        directions = torch.linalg.eigh(known.T @ known)[1].flip(1)[:, :width]  # it gives the largest last
+        known = known @ directions
     rows = torch.tensor([vocabulary[word] for word in words])
-    table.weight[rows] = known * (table.weight[rows].std() / known.std())
+    table.weight[rows] = (known * (table.weight[rows].std() / known.std())).to(table.weight.dtype)
     return len(words)
