@@ -33,7 +33,7 @@ def export_onnx(
 
     Args:
         model: any encoder that takes the tokenizer's inputs; it is given back as it was.
-        tokenizer: its `model_input_names` that the model takes are the graph's inputs, int64 (batch, sequence).
+        tokenizer: of its `model_input_names` those that the model uses are the graph's inputs, int64 (batch, sequence).
         file: where the graph goes, weights included.
         outputs: attributes of the model's output, in order; each is an output of the graph.
         per_token: whether the outputs have the sequence axis too: (batch, sequence, …), not (batch, …).
@@ -54,6 +54,7 @@ def export_onnx(
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
             warnings.filterwarnings("ignore", message="Exporting aten::index")  # of negative indices, which none are
+            warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other")  # of LSTMs
             torch.onnx.export(
                 graph,
                 _example(model, names, batch=2, length=6),
@@ -103,10 +104,12 @@ def _example(model: PreTrainedModel, names: Sequence[str], batch: int, length: i
 
 
 def _check(graph: _Positional, inputs: tuple[Tensor, ...], file: Path) -> None:
-    from stillhouse.runtime import open_session
+    from stillhouse.runtime import feed, open_session
 
-    feed = {name: tensor.cpu().numpy() for name, tensor in zip(graph.inputs, inputs, strict=True)}
-    given = open_session(file, threads=1).run(list(graph.outputs), feed)
+    session = open_session(file, threads=1)
+    batch = {name: tensor.cpu().numpy() for name, tensor in zip(graph.inputs, inputs, strict=True)}
+    # An input that the model takes and does not use is none of the graph's.
+    given = session.run(list(graph.outputs), feed(session, batch))
     with torch.inference_mode():
         wanted = graph(*inputs)
     for name, one, other in zip(graph.outputs, wanted, given, strict=True):

@@ -41,10 +41,18 @@ def summary(seconds: np.ndarray, batch_size: int) -> dict[str, float]:
     }
 
 
-def token_batch(batch_size: int, tokens: int, vocabulary: int) -> dict[str, np.ndarray]:
-    """Random sentences without padding, the same each time. (batch_size, tokens) int64 each."""
+def token_batch(batch_size: int, tokens: int, vocabulary: int, pair: bool = False) -> dict[str, np.ndarray]:
+    """Random sentences without padding, the same each time. (batch_size, tokens) int64 each.
+
+    With `pair` the later half of the tokens is a second sentence, which only the token types tell.
+    """
     ids = np.random.default_rng(0).integers(vocabulary, size=(batch_size, tokens), dtype=np.int64)
-    return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+    types = np.arange(tokens) >= (tokens // 2 if pair else tokens)
+    return {
+        "input_ids": ids,
+        "attention_mask": np.ones_like(ids),
+        "token_type_ids": np.broadcast_to(types, ids.shape).astype(np.int64),
+    }
 
 
 def usable_cores() -> int:

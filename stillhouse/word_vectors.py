@@ -3,7 +3,7 @@
 V words, D dimensions, Q queries.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,15 +80,33 @@ class EmbeddingVectors(WordVectors):
 
 
 def read_word_vectors(file: Path) -> WordVectors:
-    """Read a text file of one word and its numbers a line, as GloVe and word2vec's text form have it.
-
-    Only words that may stand in for another (`stillhouse.words.is_content_word`) are kept. Peak memory is what is kept.
+    """The words of a file of vectors that may stand in for another (`stillhouse.words.is_content_word`).
 
     Raises:
-        InputError: no such file, or a line with other than the first line's count of numbers (with its number).
+        InputError: as `read_vectors`.
     """
+    return WordVectors(*read_vectors(file, is_content_word, "augment.word_vectors"))
+
+
+def read_vectors(file: Path, keep: Callable[[str], bool], key: str) -> tuple[list[str], Tensor]:
+    """Read a text file of one word and its numbers a line, as GloVe and word2vec's text form have it.
+
+    Peak memory is room for as many vectors as the file has lines, of which only those kept are touched.
+
+    Args:
+        keep: which words are wanted.
+        key: what names the file in params.yaml, for the messages.
+
+    Returns:
+        The words, in the file's order, and their vectors (V, D).
+
+    Raises:
+        InputError: no such file, a line with other than the first line's count of numbers (with its number), or none of
+            the words.
+    """
+    key = f"{key} = '{file}'"
     if not file.is_file():
-        raise InputError(f"augment.word_vectors = '{file}': no such file: give a GloVe-format file, or null")
+        raise InputError(f"{key}: no such file: give a file of word vectors")
     with file.open("rb") as stream:
         lines = sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b"")) + 1
     words: list[str] = []
@@ -100,25 +118,25 @@ def read_word_vectors(file: Path) -> WordVectors:
                 continue  # word2vec's header: how many words, how many dimensions
             if vectors is None:
                 if len(fields) < 3:
-                    raise _broken(file, number, "expected a word and its numbers")
+                    raise _broken(key, number, "expected a word and its numbers")
                 vectors = np.empty((lines, len(fields) - 1), dtype=np.float32)
             width = vectors.shape[1]
             # Some published files have words with spaces in them: the numbers are counted from the right.
             if len(fields) < width + 1:
-                raise _broken(file, number, f"{max(len(fields) - 1, 0)} numbers where line 1 has {width}")
+                raise _broken(key, number, f"{max(len(fields) - 1, 0)} numbers where line 1 has {width}")
             try:
                 values = np.array(fields[-width:], dtype=np.float32)
             except ValueError:
-                raise _broken(file, number, "not all numbers after the word") from None
+                raise _broken(key, number, "not all numbers after the word") from None
             if not np.isfinite(values).all():
-                raise _broken(file, number, "a number is not finite")
-            if len(fields) == width + 1 and is_content_word(fields[0]):
+                raise _broken(key, number, "a number is not finite")
+            if len(fields) == width + 1 and keep(fields[0]):
                 vectors[len(words)] = values
                 words.append(fields[0])
     if vectors is None or not words:
-        raise InputError(f"augment.word_vectors = '{file}': no words in it: give a GloVe-format file, or null")
-    return WordVectors(words, torch.from_numpy(vectors[: len(words)]))
+        raise InputError(f"{key}: none of the words in it: give another file of word vectors")
+    return words, torch.from_numpy(vectors[: len(words)])
 
 
-def _broken(file: Path, line: int, what: str) -> InputError:
-    return InputError(f"augment.word_vectors = '{file}', line {line}: {what}: fetch the file again, or mend the line")
+def _broken(key: str, line: int, what: str) -> InputError:
+    return InputError(f"{key}, line {line}: {what}: fetch the file again, or mend the line")

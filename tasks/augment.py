@@ -8,7 +8,6 @@ killed run goes on after its last whole chunk and ends with the same bytes, and 
 import argparse
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -22,16 +21,15 @@ from transformers import AutoModelForMaskedLM
 from stillhouse.augment import Find, Texts, augment
 from stillhouse.candidates import Candidates
 from stillhouse.checkpoint import load_model, load_tokenizer
-from stillhouse.errors import InputError
 from stillhouse.word_vectors import EmbeddingVectors, read_word_vectors
 from tasks import program
 from tasks.outputs import fresh_dir, fresh_file
 from tasks.params import PARAMS, Block, load
+from tasks.split import Split, interleaved, open_split
 from tasks.tracking import stage_run
 from tasks.workspace import clear, workspace
 
 CHUNK = 256  # augmented rows a file
-BATCH = 4096  # rows of the task in memory at a time
 REPORT_SECONDS = 5.0
 
 
@@ -52,7 +50,7 @@ def main() -> None:
     args = arguments()
     params = load("augment", AugmentParams, args.params)
     with stage_run("augment", params, [args.data, args.mlm]) as run:
-        task = open_task(args.data / "train.parquet")
+        task = open_split(args.data / "train.parquet")
         find = candidates(args.mlm, params)
         vectors = [Path(params.word_vectors)] if params.word_vectors else []
         work = workspace("augment", [task.file, args.mlm, *vectors], [params])
@@ -72,44 +70,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="where the augmented task goes")
     parser.add_argument("--params", type=Path, default=PARAMS)
     return parser.parse_args()
-
-
-@dataclass(frozen=True)
-class Task:
-    """The training split, left on disk."""
-
-    file: Path
-    schema: pa.Schema
-    rows: int
-    texts: tuple[str, ...]  # the columns that are augmented
-
-    def batches(self) -> Iterator[tuple[int, pa.Table]]:
-        """Its rows in order: the index of the first, and some rows."""
-        first = 0
-        with pq.ParquetFile(self.file) as rows:
-            for batch in rows.iter_batches(batch_size=BATCH):
-                yield first, pa.Table.from_batches([batch])
-                first += len(batch)
-
-
-def open_task(file: Path) -> Task:
-    """Look at a split without reading it.
-
-    Raises:
-        InputError: it is missing, damaged, empty, or has no column `text`.
-    """
-    if not file.is_file():
-        raise InputError(f"'{file}' is missing: run the stage that makes it (dvc repro prepare)")
-    try:
-        with pq.ParquetFile(file) as rows:
-            schema, count = rows.schema_arrow, rows.metadata.num_rows
-    except pa.ArrowInvalid as error:
-        raise InputError(f"'{file}' is not a whole Parquet file ({error}): remove it and run its stage again") from None
-    if count == 0:
-        raise InputError(f"'{file}' has no rows: check the source and the limits in params.yaml")
-    if "text" not in schema.names:
-        raise InputError(f"'{file}' has the columns {schema.names}, none of them 'text': augment takes texts or pairs")
-    return Task(file, schema, count, tuple(name for name in ("text", "text_pair") if name in schema.names))
 
 
 def choose(rows: int, limit: int | None, seed: int) -> np.ndarray:
@@ -134,7 +94,7 @@ def candidates(mlm: Path, params: AugmentParams) -> Find:
     ).find
 
 
-def write_chunks(task: Task, chosen: np.ndarray, find: Find, params: AugmentParams, work: Path) -> list[Path]:
+def write_chunks(task: Split, chosen: np.ndarray, find: Find, params: AugmentParams, work: Path) -> list[Path]:
     """Augment the chosen rows, a file for each CHUNK of them, without those that an earlier run finished."""
     report = Progress(len(chosen))
     chunks: list[Path] = []
@@ -152,7 +112,7 @@ def write_chunks(task: Task, chosen: np.ndarray, find: Find, params: AugmentPara
     return chunks
 
 
-def chosen_texts(task: Task, chosen: np.ndarray) -> Iterator[tuple[int, Texts]]:
+def chosen_texts(task: Split, chosen: np.ndarray) -> Iterator[tuple[int, Texts]]:
     """Index and texts of each chosen row, in order."""
     for first, rows in task.batches():
         inside = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(rows))]
@@ -170,7 +130,7 @@ def is_whole(file: Path) -> bool:
     return True
 
 
-def variants_table(task: Task, chunk: list[tuple[int, Texts]], variants: list[list[Texts]]) -> pa.Table:
+def variants_table(task: Split, chunk: list[tuple[int, Texts]], variants: list[list[Texts]]) -> pa.Table:
     """The copies of some rows: the row's index, and the texts."""
     flat = [(row, *texts) for (row, _), copies in zip(chunk, variants, strict=True) for texts in copies]
     schema = pa.schema([("row", pa.int64()), *((name, task.schema.field(name).type) for name in task.texts)])
@@ -178,7 +138,7 @@ def variants_table(task: Task, chunk: list[tuple[int, Texts]], variants: list[li
     return pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema)
 
 
-def write_rows(task: Task, chunks: list[Path], to: Path) -> int:
+def write_rows(task: Split, chunks: list[Path], to: Path) -> int:
     """Write every row with its copies after it; give the count of both."""
     waiting = iter(chunks)
     copies = None  # read from the chunks, not yet written
@@ -201,20 +161,6 @@ def write_rows(task: Task, chunks: list[Path], to: Path) -> int:
             writer.write_table(merged)
             count += len(merged)
     return count
-
-
-def interleaved(rows: pa.Table, first: int, copies: pa.Table, task: Task) -> pa.Table:
-    """Rows, each with its copies after it; what is no text comes from the row."""
-    source = np.concatenate([np.arange(len(rows)), copies["row"].to_numpy() - first])
-    order = np.argsort(source, kind="stable")
-    columns = []
-    for name in task.schema.names:
-        if name in task.texts:
-            both = pa.chunked_array([*rows[name].chunks, *copies[name].chunks], type=task.schema.field(name).type)
-            columns.append(both.take(order))
-        else:
-            columns.append(rows[name].take(source[order]))
-    return pa.table(columns, schema=task.schema)
 
 
 class Progress:

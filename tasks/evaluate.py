@@ -17,6 +17,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+import stillhouse.models.modeling_bilstm  # noqa: F401 - what the model may be, so that DVC knows of it
 from stillhouse import latency, measure
 from stillhouse.checkpoint import load_model, load_tokenizer
 from stillhouse.errors import InputError
@@ -56,13 +57,16 @@ def main() -> None:
             "task_metric": params.metric,
             "value": value,
             "kept": kept(value, teacher["value"]) if teacher else 1.0,
-            **size_figures(model, args.model, params.tokens),
+            **size_figures(model, args.model, params.tokens, task.pair),
             **agreement,
             "examples": len(data),
+            "vocabulary": len(tokenizer),
             "metrics": scores,
         }
         files = {"student": args.onnx} | ({"teacher": args.teacher_onnx} if args.teacher_onnx else {})
-        times = latency_figures(files, params, vocabulary=len(tokenizer))
+        # Teacher and student are timed on the same token ids, so on those that both know.
+        vocabulary = min(len(tokenizer), teacher["vocabulary"]) if teacher else len(tokenizer)
+        times = latency_figures(files, params, vocabulary, task.pair)
         args.out.mkdir(parents=True, exist_ok=True)
         write_predictions(args.out / "predictions.csv", logits[:, columns], task)
         write_json(args.out / "metrics.json", rounded(figures))
@@ -129,13 +133,13 @@ def kept(value: float, teacher: float) -> float:
     return value / teacher if teacher > 0 else 0.0
 
 
-def size_figures(model: PreTrainedModel, folder: Path, tokens: int) -> dict[str, float]:
+def size_figures(model: PreTrainedModel, folder: Path, tokens: int, pair: bool) -> dict[str, float]:
     """What the model is, whatever it runs on."""
     return {
         "parameters": measure.parameters(model),
         "nonzero_parameters": measure.nonzero_parameters(model),
         "sparsity": measure.sparsity(model),
-        "flops": measure.flops(model, tokens),
+        "flops": measure.flops(model, tokens, pair),
         "tokens": tokens,
         "checkpoint_bytes": measure.checkpoint_bytes(folder),
     }
@@ -153,8 +157,8 @@ def onnx_figures(
     return {"onnx_bytes": file.stat().st_size, "onnx_max_difference": float(np.abs(given - logits[sample]).max())}
 
 
-def latency_figures(folders: Mapping[str, Path], params: EvaluateParams, vocabulary: int) -> dict[str, Any]:
-    """Times of the exported models on sentences of `params.tokens` tokens, student and teacher in turns.
+def latency_figures(folders: Mapping[str, Path], params: EvaluateParams, vocabulary: int, pair: bool) -> dict[str, Any]:
+    """Times of the exported models on sentences (or pairs) of `params.tokens` tokens, student and teacher in turns.
 
     `speedup` is the ratio of the two medians of this run; 1 for the teacher alone.
     """
@@ -164,7 +168,7 @@ def latency_figures(folders: Mapping[str, Path], params: EvaluateParams, vocabul
     sessions = {name: open_session(folder / "model.onnx", threads) for name, folder in folders.items()}
     rows: dict[str, dict[str, Any]] = {name: {} for name in sessions}
     for batch_size in params.batch_sizes:
-        batch = latency.token_batch(batch_size, params.tokens, vocabulary)
+        batch = latency.token_batch(batch_size, params.tokens, vocabulary, pair)
         calls = {name: caller(session, batch) for name, session in sessions.items()}
         repeats = params.repeats if batch_size == 1 else max(1, params.repeats // 10)
         for name, seconds in latency.time_in_turns(calls, repeats).items():

@@ -1,0 +1,108 @@
+"""bilstm: a BiLSTM over word vectors learns the teacher's logits, on the task with its augmentation."""
+
+from pathlib import Path
+
+from pydantic import Field
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase, set_seed
+
+from stillhouse.batches import Batch, model_inputs
+from stillhouse.errors import InputError
+from stillhouse.labels import set_labels
+from stillhouse.methods import bilstm as method
+from stillhouse.models.configuration_bilstm import BiLstmConfig
+from stillhouse.models.modeling_bilstm import BiLstmForSequenceClassification
+from stillhouse.word_tokenizer import word_tokenizer
+from stillhouse.word_vectors import read_vectors
+from tasks.dataset import TaskData
+from tasks.params import Block, Phase
+from tasks.phases import Given
+from tasks.training import Plan
+
+
+class BiLstmParams(Block):
+    """`student` of `bilstm`: its shape."""
+
+    embedding_size: int | None = Field(gt=0, description="Width of the word vectors; null for that of `vectors`")
+    hidden_size: int = Field(gt=0, description="LSTM units in each direction")
+    dense_size: int = Field(gt=0, description="Units of the ReLU layer")
+    dropout: float = Field(ge=0, lt=1, description="Of the word vectors and of the ReLU layer")
+
+
+class Params(Block):
+    """`bilstm` in params.yaml."""
+
+    student: BiLstmParams
+    vocabulary: int = Field(gt=3, description="The most frequent words of the training set are known, so many at most")
+    min_count: int = Field(gt=0, description="A word that stands there less often is unknown")
+    vectors: str = Field(description="random, teacher (its input embeddings), or a GloVe-format file")
+    alpha: float = Field(ge=0, le=1, description="α, weight of the labels; the teacher's logits have 1 − α")
+    distill: Phase
+    rows: str = Field(description="What it trains on; dvc.yaml reads it")
+
+
+def distill(params: Params, given: Given) -> Plan:
+    """The only phase."""
+    assert given.task is not None
+    mask = given.tokenizer.mask_token
+    if mask is None:
+        raise InputError(f"'{given.tokenizer.name_or_path}': the teacher's tokenizer has no mask token: set one there")
+    sides = ("text", "text_pair") if given.task.pair else ("text",)
+    texts = [text for side in sides for text in given.task.train[side]]
+    tokenizer = word_tokenizer(texts, size=params.vocabulary, least=params.min_count, mask=mask)
+    student = make_student(params, given.task, tokenizer, starting_vectors(params, given, tokenizer))
+
+    def step(model: nn.Module, batch: Batch) -> dict:
+        logits = model(**model_inputs(batch)).logits
+        return method.distillation_loss(logits, batch["teacher_logits"], batch["labels"], params.alpha)
+
+    return Plan(student, student, step, params.distill, teacher_logits=True, tokenizer=tokenizer)
+
+
+def starting_vectors(params: Params, given: Given, tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
+    """What is known of the vocabulary's words before training; nothing for `random`.
+
+    Raises:
+        InputError: a damaged or missing file.
+    """
+    special = set(tokenizer.all_special_tokens)
+    words = [word for word in tokenizer.get_vocab() if word not in special]
+    if params.vectors == "random":
+        return {}
+    if params.vectors == "teacher":
+        return method.piece_vectors(words, given.teacher, given.tokenizer)
+    wanted = set(words)
+    return dict(zip(*read_vectors(Path(params.vectors), wanted.__contains__, "bilstm.vectors"), strict=True))
+
+
+def make_student(
+    params: Params, task: TaskData, tokenizer: PreTrainedTokenizerBase, vectors: dict[str, Tensor]
+) -> BiLstmForSequenceClassification:
+    """The student before training.
+
+    Raises:
+        InputError: a width of the word vectors that cannot be.
+    """
+    shape = params.student
+    width = shape.embedding_size or (len(next(iter(vectors.values()))) if vectors else None)
+    if width is None:
+        raise InputError("bilstm.student.embedding_size = null: random vectors have no width of their own: give one")
+    config = BiLstmConfig(
+        vocab_size=len(tokenizer),
+        embedding_size=width,
+        hidden_size=shape.hidden_size,
+        dense_size=shape.dense_size,
+        pair=task.pair,
+        dropout=shape.dropout,
+        pad_token_id=tokenizer.pad_token_id,
+        num_labels=len(task.labels) or 1,
+        problem_type="regression" if task.regression else "single_label_classification",
+    )
+    set_seed(params.distill.seed)
+    student = BiLstmForSequenceClassification(config)
+    if not task.regression:
+        set_labels(student, task.labels)
+    if vectors:
+        known = method.start_from(student.embeddings, tokenizer.get_vocab(), vectors)
+        print(f"{known} of {len(tokenizer)} tokens start from {params.vectors}, {width} wide", flush=True)
+    return student
