@@ -146,10 +146,10 @@ class Lab:
         )
         return masked_lm_loss(model, {**inputs, "input_ids": masked}, ids, chosen)
 
-    def logits(self, model: PreTrainedModel, rows: Rows) -> np.ndarray:
+    def logits(self, model: PreTrainedModel, rows: Rows, tokenizer: Any = None) -> np.ndarray:
         """(N, C) logits of a model."""
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return predict(model, rows, self.tokenizer, batch_size=64, device=device)
+        return predict(model, rows, tokenizer or self.tokenizer, batch_size=64, device=device)
 
     def taught(self, rows: Rows | None = None, teacher: PreTrainedModel | None = None) -> Rows:
         """The rows with the column `teacher_logits`."""
@@ -177,14 +177,16 @@ class Lab:
         )  # fmt: skip
         model.cpu().eval()
 
-    def fine_tune(self, model: PreTrainedModel, seed: int, **changes: Any) -> PreTrainedModel:
-        """Train on the labels alone."""
-        self.fit(model, classify, self.rows, seed=seed, **changes)
+    def fine_tune(self, model: PreTrainedModel, seed: int, tokenizer: Any = None, **changes: Any) -> PreTrainedModel:
+        """Train on the labels alone; `tokenizer` is a student's own."""
+        rows = self.rows if tokenizer is None else self.tokenize(self.train_texts, self.train_labels, tokenizer)
+        self.fit(model, classify, rows, seed=seed, tokenizer=tokenizer, **changes)
         return model
 
-    def predictions(self, model: PreTrainedModel) -> list[int]:
-        """The predicted class of each validation row."""
-        return self.logits(model, self.validation).argmax(1).tolist()
+    def predictions(self, model: PreTrainedModel, tokenizer: Any = None) -> list[int]:
+        """The predicted class of each validation row; `tokenizer` is a student's own."""
+        rows = self.validation if tokenizer is None else self.tokenize(self.texts, None, tokenizer)
+        return self.logits(model, rows, tokenizer).argmax(1).tolist()
 
     def outcome(self, name: str, make: Callable[[], list[int]]) -> np.ndarray:
         """What `make` predicts for the validation rows, (N,): from the folder if it was made before."""

@@ -1,0 +1,53 @@
+"""Linear schedule ≥ constant > reversed; Theseus > the same truncated model fine-tuned (Xu 2020, tables 3 and 5)."""
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import nn
+
+from benchmarks.claims import Claim, Relation
+from benchmarks.lab import Lab, classify
+from stillhouse.batches import Batch, model_inputs
+from stillhouse.losses import task_loss
+from stillhouse.methods.theseus import Theseus, replacement_schedule
+from stillhouse.schedules import Scheduled
+from stillhouse.student import build_student
+
+LAYERS = 2  # of the teacher's six: each stands for three
+FINE_TUNED = 2.0  # passes after the replacement
+
+
+def variant(schedule: str, base: float) -> Callable[[Lab, int], list[int]]:
+    return partial(run, schedule, base)
+
+
+def run(schedule: str, base: float, lab: Lab, seed: int) -> list[int]:
+    teacher = lab.teacher()
+    successor = build_student(teacher, layers=LAYERS, source_layers=list(range(1, LAYERS + 1)), seed=seed)
+    rate = Scheduled(replacement_schedule(schedule, base, 0.8))
+
+    def step(model: nn.Module, batch: Batch) -> dict:
+        return {"task": task_loss(model(model_inputs(batch), rate.value), batch["labels"])}
+
+    lab.fit(Theseus(teacher, successor), step, lab.rows, seed=seed, callbacks=[rate])
+    lab.fit(successor, classify, lab.rows, seed=seed, epochs=FINE_TUNED)
+    return lab.predictions(successor)
+
+
+def truncated(lab: Lab, seed: int) -> list[int]:
+    """The first layers, fine-tuned for as many passes in all."""
+    model = build_student(lab.teacher(), layers=LAYERS, source_layers=list(range(1, LAYERS + 1)), seed=seed)
+    return lab.predictions(lab.fine_tune(model, seed, epochs=lab.numbers.epochs + FINE_TUNED))
+
+
+CLAIM = Claim(
+    "theseus",
+    "linear schedule ≥ constant > reversed; Theseus > the same truncated model fine-tuned",
+    {
+        "linear": variant("linear", 0.3),
+        "constant": variant("constant", 0.5),
+        "reversed": variant("reversed", 0.3),
+        "truncated": truncated,
+    },
+    [Relation("linear", "constant"), Relation("constant", "reversed"), Relation("linear", "truncated")],
+)
