@@ -10,7 +10,7 @@ VOCABULARY, WIDTH = 5000, 96
 
 
 def dual(lab: Lab, seed: int) -> list[int]:
-    return run(lab, seed, weight=1.0)
+    return run(lab, seed, weight=0.01)
 
 
 def alone(lab: Lab, seed: int) -> list[int]:
@@ -33,7 +33,7 @@ def run(lab: Lab, seed: int, weight: float) -> list[int]:
         starts = [[known[p]] if p in known else cut(theirs, p.removeprefix("##")) for p in pieces]
         offset = add_vocabulary(teacher, len(ours), starts, seed)
     model = DualTraining(
-        student, None if offset is None else teacher.requires_grad_(True), offset=offset or 0, layers=layers, up=True,
+        student, None if offset is None else teacher.requires_grad_(True), offset=offset or 0, layers=layers, up=False,
         weight=weight, seed=seed,
     )  # fmt: skip
     columns = TwoCuts(theirs, ours, 64)(lab.corpus)
