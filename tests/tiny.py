@@ -5,7 +5,15 @@ from pathlib import Path
 import torch
 from datasets import ClassLabel, Dataset, Features, Value
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertTokenizerFast,
+    ElectraConfig,
+    ElectraForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
 
 WORDS = [
     *("the", "a", "film", "plot", "actor", "scene", "story", "is", "was", "feels", "looks", "very", "quite", "rather"),
@@ -45,6 +53,24 @@ def bert(layers: int = 2, width: int = 32, heads: int = 4, labels: tuple[str, ..
         config.id2label = dict(enumerate(labels))
         config.label2id = {name: i for i, name in enumerate(labels)}
     return BertForSequenceClassification(config).eval()
+
+
+def other_family(family: str, layers: int = 2, width: int = 32):
+    """A classifier of the family roberta or electra, the latter with embeddings narrower than its layers."""
+    torch.manual_seed(0)
+    shape = {
+        "vocab_size": len(SPECIAL) + len(WORDS),
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 2 * width,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.2,
+        "pad_token_id": 0,
+    }
+    if family == "roberta":
+        return RobertaForSequenceClassification(RobertaConfig(**shape)).eval()
+    return ElectraForSequenceClassification(ElectraConfig(**shape, embedding_size=width // 2)).eval()
 
 
 def sentences(count: int, seed: int = 0) -> tuple[list[str], list[int]]:

@@ -1,0 +1,50 @@
+"""fitnets: a student deeper and thinner than the teacher; its lower half by a hint, then all of it by the logits."""
+
+from pydantic import Field
+from torch import nn
+
+from stillhouse.batches import Batch, model_inputs
+from stillhouse.methods import fitnets as method
+from stillhouse.schedules import Scheduled, linear
+from stillhouse.teacher import FrozenTeacher
+from tasks.params import Block, Phase
+from tasks.phases import Given
+from tasks.training import Plan, StudentParams, make_student
+
+
+class Params(Block):
+    """`fitnets` in params.yaml."""
+
+    student: StudentParams
+    hint_layer: int | None = Field(description="The teacher's layer that is the hint, from 1; null for the middle")
+    guided_layer: int | None = Field(description="The student's layer that learns it, from 1; null for the middle")
+    temperature: float = Field(gt=0, description="τ")
+    weight_start: float = Field(ge=0, description="λ at the start of the second stage")
+    weight_end: float = Field(ge=0, description="λ at its end; it falls linearly")
+    hint: Phase | None = Field(description="Stage 1; null leaves it out: plain distillation")
+    distill: Phase
+
+
+def hint(params: Params, given: Given) -> Plan:
+    """Stage 1: the student up to its guided layer."""
+    phase = params.hint
+    ours = make_student(given.teacher, params.student, phase.seed if phase else 0)
+    depths = given.teacher.config.num_hidden_layers, ours.config.num_hidden_layers
+    hint_layer = method.middle_layer("hint_layer", params.hint_layer, depths[0])
+    guided_layer = method.middle_layer("guided_layer", params.guided_layer, depths[1])
+    model = method.GuidedStudent(ours, guided_layer, given.teacher.config.hidden_size, phase.seed if phase else 0)
+    return Plan(ours, model, method.hint_step(FrozenTeacher(given.teacher, hint_layer, [])), phase)
+
+
+def distill(params: Params, given: Given) -> Plan:
+    """Stage 2: the whole student."""
+    assert given.student is not None
+    weight = Scheduled(linear(params.weight_start, params.weight_end))  # λ
+
+    def step(model: nn.Module, batch: Batch) -> dict:
+        logits = model(**model_inputs(batch)).logits
+        return method.distillation_loss(
+            logits, batch["teacher_logits"], batch["labels"], weight.value, params.temperature
+        )
+
+    return Plan(given.student, given.student, step, params.distill, teacher_logits=True, callbacks=[weight])

@@ -1,0 +1,63 @@
+"""rocket: one stage, a light net beside its booster, the teacher's model before fine-tuning."""
+
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+
+from stillhouse.batches import Batch, model_inputs
+from stillhouse.errors import InputError
+from stillhouse.losses import task_loss
+from stillhouse.methods import rocket as method
+from stillhouse.student import build_student
+from tasks.params import Block, Phase
+from tasks.phases import Given
+from tasks.training import Plan
+
+
+class Params(Block):
+    """`rocket` in params.yaml."""
+
+    shared: int = Field(ge=0, description="Lowest layers that both nets share, besides the embeddings")
+    light_layers: int = Field(gt=0, description="Layers of the light net's own, above the shared ones")
+    init: Literal["booster", "random"] = Field(description="Those start as the booster's next layers, or at random")
+    booster: bool = Field(description="false: the light net alone, on the labels (an ablation)")
+    gradient_block: bool = Field(description="The hint gives the booster no gradient")
+    hint: Literal["logits", "softmax", "soft"] = Field(description="What of the two nets is compared")
+    weight: float = Field(ge=0, description="λ, of the hint")
+    temperature: float = Field(gt=0, description="T, of the hint 'soft'")
+    launch: Phase
+
+
+def launch(params: Params, given: Given) -> Plan:
+    """The only phase: both nets together, from the labels."""
+    booster, layers = given.teacher, params.shared + params.light_layers
+    if layers > booster.config.num_hidden_layers:
+        raise InputError(
+            f"rocket.shared + rocket.light_layers = {layers} is more than the booster's "
+            f"{booster.config.num_hidden_layers} layers: lower one of them"
+        )
+    source = list(range(1, layers + 1)) if params.init == "booster" else None
+    light = build_student(booster, layers=layers, source_layers=source, seed=params.launch.seed)
+    # Without a booster too, so that the ablation starts from the same weights.
+    method.share_lowest(light, booster, params.shared)
+    if not params.booster:
+        return Plan(light, light, _alone, params.launch)
+
+    def step(model: nn.Module, batch: Batch) -> dict:
+        ours, theirs = model(model_inputs(batch))
+        return method.launch_loss(
+            ours,
+            theirs,
+            batch["labels"],
+            params.hint,
+            params.weight,
+            params.temperature,
+            gradient_block=params.gradient_block,
+        )
+
+    return Plan(light, method.Rocket(light, booster, params.shared), step, params.launch)
+
+
+def _alone(model: nn.Module, batch: Batch) -> dict:
+    return {"light": task_loss(model(**model_inputs(batch)).logits, batch["labels"])}

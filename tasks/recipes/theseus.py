@@ -1,0 +1,50 @@
+"""theseus: the teacher's layers are replaced at random while it works, then what replaced them works alone."""
+
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+
+from stillhouse.batches import Batch, model_inputs
+from stillhouse.losses import task_loss
+from stillhouse.methods import theseus as method
+from stillhouse.schedules import Scheduled
+from stillhouse.student import build_student
+from tasks.params import Block, Phase
+from tasks.phases import Given
+from tasks.training import Plan
+
+
+class Params(Block):
+    """`theseus` in params.yaml."""
+
+    layers: int = Field(gt=0, description="Layers of the successor; they must divide the teacher's")
+    schedule: Literal["constant", "linear", "reversed"] = Field(description="Of the replacement rate p")
+    replace_rate: float = Field(ge=0, le=1, description="p where it is constant, else b, where the linear p starts")
+    ramp: float = Field(gt=0, le=1, description="Share of the steps over which the linear p rises to 1")
+    replace: Phase
+    finetune: Phase | None = Field(description="The successor alone; null leaves it out")
+
+
+def replace(params: Params, given: Given) -> Plan:
+    """The successor's layers, inside the frozen teacher."""
+    depth = given.teacher.config.num_hidden_layers
+    method.group_size(depth, params.layers)
+    first = list(range(1, params.layers + 1))
+    ours = build_student(given.teacher, layers=params.layers, source_layers=first, seed=params.replace.seed)
+    rate = Scheduled(method.replacement_schedule(params.schedule, params.replace_rate, params.ramp))
+
+    def step(model: nn.Module, batch: Batch) -> dict:
+        return {"task": task_loss(model(model_inputs(batch), rate.value), batch["labels"])}
+
+    return Plan(ours, method.Theseus(given.teacher, ours), step, params.replace, callbacks=[rate])
+
+
+def finetune(params: Params, given: Given) -> Plan:
+    """The successor by itself, on the labels."""
+    assert given.student is not None
+
+    def step(model: nn.Module, batch: Batch) -> dict:
+        return {"task": task_loss(model(**model_inputs(batch)).logits, batch["labels"])}
+
+    return Plan(given.student, given.student, step, params.finetune)
