@@ -19,8 +19,8 @@ As in the reference code the predecessor's dropout is on while it is being repla
 inputs of one kind. A group whose coin is 0 gives its successor a gradient of zero, as the formula has it, not none.
 
 Where we differ: k is given as the share of the steps after which the linear schedule reaches 1, `ramp`, so that it fits
-any number of steps: k = (1 − b)/(ramp·T). In the last stage all weights of the successor train, embeddings and head
-among them.
+any number of steps: k = (1 − b)/(ramp·T). In the last stage all weights of the successor train; in the reference code
+embeddings and head stay as they were.
 
 Shapes: B sentences, L tokens, d width, C classes.
 """

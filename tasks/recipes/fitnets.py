@@ -16,6 +16,7 @@ class Params(Block):
     """`fitnets` in params.yaml."""
 
     student: StudentParams
+    seed: int = Field(ge=0, description="Of the student's and the regressor's random weights, with a hint or without")
     hint_layer: int | None = Field(description="The teacher's layer that is the hint, from 1; null for the middle")
     guided_layer: int | None = Field(description="The student's layer that learns it, from 1; null for the middle")
     temperature: float = Field(gt=0, description="τ")
@@ -27,13 +28,12 @@ class Params(Block):
 
 def hint(params: Params, given: Given) -> Plan:
     """Stage 1: the student up to its guided layer."""
-    phase = params.hint
-    ours = make_student(given.teacher, params.student, phase.seed if phase else 0)
+    ours = make_student(given.teacher, params.student, params.seed)
     depths = given.teacher.config.num_hidden_layers, ours.config.num_hidden_layers
     hint_layer = method.middle_layer("hint_layer", params.hint_layer, depths[0])
     guided_layer = method.middle_layer("guided_layer", params.guided_layer, depths[1])
-    model = method.GuidedStudent(ours, guided_layer, given.teacher.config.hidden_size, phase.seed if phase else 0)
-    return Plan(ours, model, method.hint_step(FrozenTeacher(given.teacher, hint_layer, [])), phase)
+    model = method.GuidedStudent(ours, guided_layer, given.teacher.config.hidden_size, params.seed)
+    return Plan(ours, model, method.hint_step(FrozenTeacher(given.teacher, hint_layer, [])), params.hint)
 
 
 def distill(params: Params, given: Given) -> Plan:

@@ -35,24 +35,26 @@ def gradients(model, of) -> dict[str, bool]:
 
 
 def test_the_hints_are_those_of_the_paper():
-    l, z = torch.randn(3, 4), torch.randn(3, 4)
+    light, booster = torch.randn(3, 4), torch.randn(3, 4)
 
     def hint(kind):
-        return hint_loss(l, z, kind, 2.0, gradient_block=True)
+        return hint_loss(light, booster, kind, 2.0, gradient_block=True)
 
-    assert torch.allclose(hint("logits"), torch.stack([(a - b).norm() ** 2 for a, b in zip(l, z, strict=True)]).mean())
-    p, q = F.softmax(l, -1), F.softmax(z, -1)
+    assert torch.allclose(
+        hint("logits"), torch.stack([(a - b).norm() ** 2 for a, b in zip(light, booster, strict=True)]).mean()
+    )
+    p, q = F.softmax(light, -1), F.softmax(booster, -1)
     assert torch.allclose(hint("softmax"), ((p - q) ** 2).sum() / 3)
-    soft = -(F.softmax(z / 2, -1) * F.log_softmax(l / 2, -1)).sum() / 3
+    soft = -(F.softmax(booster / 2, -1) * F.log_softmax(light / 2, -1)).sum() / 3
     assert torch.allclose(hint("soft"), 4 * soft)
 
 
 def test_the_joint_loss_is_both_nets_cross_entropy_and_the_weighted_hint():
-    l, z, labels = torch.randn(3, 4), torch.randn(3, 4), torch.tensor([0, 3, 1])
-    terms = launch_loss(l, z, labels, "logits", 0.5, 1.0, gradient_block=True)
-    assert torch.allclose(terms["light"], F.cross_entropy(l, labels))
-    assert torch.allclose(terms["booster"], F.cross_entropy(z, labels))
-    assert torch.allclose(terms["hint"], 0.5 * (l - z).square().sum(-1).mean())
+    light, booster, labels = torch.randn(3, 4), torch.randn(3, 4), torch.tensor([0, 3, 1])
+    terms = launch_loss(light, booster, labels, "logits", 0.5, 1.0, gradient_block=True)
+    assert torch.allclose(terms["light"], F.cross_entropy(light, labels))
+    assert torch.allclose(terms["booster"], F.cross_entropy(booster, labels))
+    assert torch.allclose(terms["hint"], 0.5 * (light - booster).square().sum(-1).mean())
 
 
 @pytest.mark.parametrize("kind", ["logits", "softmax", "soft"])
@@ -100,9 +102,9 @@ def test_both_nets_in_one_pass_give_what_each_gives_alone(family, shared):
     booster = tiny.bert(layers=4) if family == "bert" else tiny.other_family(family, layers=4)
     model, light, whole = nets(shared, 1, booster)
     inputs = model_inputs(batch())
-    l, z = model(inputs)
-    assert torch.allclose(l, light(**inputs).logits, atol=1e-6)
-    assert torch.allclose(z, whole(**inputs).logits, atol=1e-6)
+    of_light, of_booster = model(inputs)
+    assert torch.allclose(of_light, light(**inputs).logits, atol=1e-6)
+    assert torch.allclose(of_booster, whole(**inputs).logits, atol=1e-6)
 
 
 def test_shared_layers_run_once_a_pass_and_are_held_once():

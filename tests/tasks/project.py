@@ -1,11 +1,15 @@
 """A folder like a clone's: params.yaml at a tiny size, and the inputs that a stage wants."""
 
 import copy
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
+from transformers import Trainer
 
+from tasks import program
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -45,3 +49,50 @@ def fill(folder: Path) -> None:
     tiny.write_corpus(folder / "data" / "corpus")
     tiny.save(tiny.bert(layers=4).bert, folder / "start")
     tiny.save(tiny.bert(layers=4, seed=3), folder / "models" / "teacher")
+
+
+def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go to a folder that is filled, with its params.yaml, and track nothing."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("STILLHOUSE_TRACKING", "off")
+    params(folder)
+    fill(folder)
+
+
+def run(module: Any, *words: object) -> None:
+    """A stage's program, in this process."""
+    sys.argv = ["program", *map(str, words)]
+    module.main()
+
+
+def refused(capsys: pytest.CaptureFixture, module: Any, *words: object) -> str:
+    """The one line of a program that leaves with the exit code for bad input."""
+    sys.argv = ["program", *map(str, words)]
+    with pytest.raises(SystemExit) as left:
+        program.run(module.main)
+    assert left.value.code == program.EXIT_INPUT
+    line = capsys.readouterr().err
+    assert line.startswith("error: ") and line.count("\n") == 1
+    return line
+
+
+def interrupted_and_resumed_is_the_same(monkeypatch: pytest.MonkeyPatch, words: tuple, step: int) -> bool:
+    """Whether a program that dies after `step` steps, and runs again, writes the model of one that did not."""
+    weights = Path(words[words.index("--out") + 1]) / "model.safetensors"
+    run(*words)
+    whole = weights.read_bytes()
+
+    trains = Trainer.training_step
+
+    def dies(self: Any, *batch: Any) -> Any:
+        if self.state.global_step == step:
+            raise KeyboardInterrupt
+        return trains(self, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "training_step", dies)
+        with pytest.raises(KeyboardInterrupt):
+            run(*words)
+    assert list(Path(".cache/work").rglob("complete")), "nothing to resume from"
+    run(*words)
+    return weights.read_bytes() == whole
