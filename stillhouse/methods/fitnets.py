@@ -16,6 +16,7 @@ Shapes: B sentences, L tokens, d width of the student, d_T of the teacher, C cla
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -120,7 +121,7 @@ def _first_layers(model: PreTrainedModel, count: int) -> PreTrainedModel:
     """The encoder up to layer `count`, without pooler and head, around the very parameters of `model`."""
     base = model.base_model
     assert isinstance(base, PreTrainedModel) and count <= len(encoder_layers(base))
-    lower = copy.deepcopy(base, {id(weight): weight for weight in base.parameters()})
+    lower: Any = copy.deepcopy(base, {id(weight): weight for weight in base.parameters()})
     if hasattr(lower, "pooler"):
         lower.pooler = None
     return keep_first_layers(lower, count)
