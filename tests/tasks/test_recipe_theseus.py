@@ -4,8 +4,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from stillhouse.batches import collate, model_inputs
 from stillhouse.checkpoint import load_model
 from tasks import task_distill
+from tasks.recipes import theseus
 from tests import tiny
 from tests.tasks import project
 from tests.tasks.project import refused, run
@@ -38,6 +40,17 @@ def test_the_successor_is_a_plain_model_of_few_layers_around_the_teachers_embedd
             assert torch.equal(weight, theirs[name]), name
     name = "bert.encoder.layer.1.output.dense.weight"
     assert not torch.equal(ours[name], theirs[name])
+
+
+def test_the_successor_gives_the_logits_that_it_had_inside_the_teacher(clone, monkeypatch):
+    plans = []
+    replace = theseus.replace
+    monkeypatch.setattr(theseus, "replace", lambda *given: plans.append(replace(*given)) or plans[-1])
+    run(*REPLACE)
+    inputs = model_inputs(collate([{"input_ids": [2, 7, 8, 3]}], pad_id=0))
+    inside = plans[0].model.eval().replaced(inputs, [True, True])
+    alone = loaded("models/theseus-replace")(**inputs).logits
+    assert torch.allclose(alone, inside, atol=1e-5)
 
 
 def test_fine_tuning_trains_all_of_the_successor_and_can_be_left_out(clone):
