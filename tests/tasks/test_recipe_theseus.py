@@ -64,6 +64,17 @@ def test_fine_tuning_trains_all_of_the_successor_and_can_be_left_out(clone):
     assert all(torch.equal(weight, before[name]) for name, weight in loaded("models/theseus").state_dict().items())
 
 
+@pytest.mark.parametrize(("init", "layers"), [("group", [2, 4]), ("first", [1, 2])])
+def test_successors_start_from_their_groups_last_layers_or_from_the_first(clone, init, layers):
+    numbers = {"theseus.layers": 2, "theseus.init": init, "theseus.replace.learning_rate": 1e-12}
+    project.params(clone, **numbers)
+    run(*REPLACE)
+    theirs = loaded("models/teacher").bert.encoder.layer
+    for ours, source in zip(loaded("models/theseus-replace").bert.encoder.layer, layers, strict=True):
+        for a, b in zip(ours.parameters(), theirs[source - 1].parameters(), strict=True):
+            assert torch.allclose(a, b, atol=1e-6)
+
+
 def test_each_schedule_makes_another_successor(clone):
     seen = set()
     for schedule in ("constant", "linear", "reversed"):
