@@ -13,7 +13,7 @@ where t of T steps are done:
     linear      p = min(1, k·t + b)              the paper's curriculum
     reversed    p = min(1, k·(T − t) + b)        the same in reverse order: from 1 down to b
 
-The successors start from the predecessor's first M layers.
+In the paper the successors start from the predecessor's first M layers.
 
 As in the reference code the predecessor's dropout is on while it is being replaced, so that successors learn among
 inputs of one kind. A group whose coin is 0 gives its successor a gradient of zero, as the formula has it, not none.

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 from torch import nn
+from transformers import PreTrainedModel
 
 from stillhouse.batches import Batch, model_inputs
 from stillhouse.errors import InputError
@@ -20,7 +21,9 @@ class Params(Block):
 
     shared: int = Field(ge=0, description="Lowest layers that both nets share, besides the embeddings")
     light_layers: int = Field(gt=0, description="Layers of the light net's own, above the shared ones")
-    init: Literal["booster", "random"] = Field(description="Those start as the booster's next layers, or at random")
+    init: Literal["last", "next", "random"] = Field(
+        description="Those start as the booster's last layers, as the ones after the shared, or at random"
+    )
     booster: bool = Field(description="false: the light net alone, on the labels (an ablation)")
     gradient_block: bool = Field(description="The hint gives the booster no gradient")
     hint: Literal["logits", "softmax", "soft"] = Field(description="What of the two nets is compared")
@@ -37,8 +40,7 @@ def launch(params: Params, given: Given) -> Plan:
             f"rocket.shared + rocket.light_layers = {layers} is more than the booster's "
             f"{booster.config.num_hidden_layers} layers: lower one of them"
         )
-    source = list(range(1, layers + 1)) if params.init == "booster" else None
-    light = build_student(booster, layers=layers, source_layers=source, seed=params.launch.seed)
+    light = build_student(booster, layers=layers, source_layers=_source(params, booster), seed=params.launch.seed)
     # Without a booster too, so that the ablation starts from the same weights.
     method.share_lowest(light, booster, params.shared)
     if not params.booster:
@@ -57,6 +59,15 @@ def launch(params: Params, given: Given) -> Plan:
         )
 
     return Plan(light, method.Rocket(light, booster, params.shared), step, params.launch)
+
+
+def _source(params: Params, booster: PreTrainedModel) -> list[int] | None:
+    """The booster's layers that the light net starts from, counted from 1."""
+    shared = list(range(1, params.shared + 1))
+    if params.init == "random":
+        return None
+    first = params.shared if params.init == "next" else booster.config.num_hidden_layers - params.light_layers
+    return [*shared, *range(first + 1, first + params.light_layers + 1)]
 
 
 def _alone(model: nn.Module, batch: Batch) -> dict:

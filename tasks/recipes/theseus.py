@@ -19,6 +19,9 @@ class Params(Block):
     """`theseus` in params.yaml."""
 
     layers: int = Field(gt=0, description="Layers of the successor; they must divide the teacher's")
+    init: Literal["group", "first"] = Field(
+        description="Each starts as the last layer of its group, or they start as the teacher's first layers"
+    )
     schedule: Literal["constant", "linear", "reversed"] = Field(description="Of the replacement rate p")
     replace_rate: float = Field(ge=0, le=1, description="p where it is constant, else b, where the linear p starts")
     ramp: float = Field(gt=0, le=1, description="Share of the steps over which the linear p rises to 1")
@@ -29,9 +32,9 @@ class Params(Block):
 def replace(params: Params, given: Given) -> Plan:
     """The successor's layers, inside the frozen teacher."""
     depth = given.teacher.config.num_hidden_layers
-    method.group_size(depth, params.layers)
-    first = list(range(1, params.layers + 1))
-    ours = build_student(given.teacher, layers=params.layers, source_layers=first, seed=params.replace.seed)
+    size = method.group_size(depth, params.layers) if params.init == "group" else 1
+    source = [size * (i + 1) for i in range(params.layers)]
+    ours = build_student(given.teacher, layers=params.layers, source_layers=source, seed=params.replace.seed)
     rate = Scheduled(method.replacement_schedule(params.schedule, params.replace_rate, params.ramp))
 
     def step(model: nn.Module, batch: Batch) -> dict:

@@ -39,13 +39,14 @@ def test_the_light_net_is_a_plain_model_that_gives_its_logits_without_the_booste
     assert torch.allclose(light(**inputs).logits, plans[0].model.eval()(inputs)[0], atol=2e-2)  # in bf16 here and there
 
 
-def test_the_booster_is_the_model_before_fine_tuning(clone):
+@pytest.mark.parametrize(("init", "layers"), [("last", [1, 2, 4]), ("next", [1, 2, 3])])
+def test_the_booster_is_the_model_before_fine_tuning_and_gives_the_light_net_its_start(clone, init, layers):
     (clone / "models/teacher/model.safetensors").unlink()
-    project.params(clone, **{"rocket.launch.learning_rate": 1e-12})
+    project.params(clone, **{"rocket.launch.learning_rate": 1e-12, "rocket.init": init})
     run(*LAUNCH)
-    start = tiny.bert(layers=4).bert
-    for ours, theirs in zip(loaded().bert.encoder.layer, start.encoder.layer[:3], strict=True):
-        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+    start = tiny.bert(layers=4).bert.encoder.layer
+    for ours, source in zip(loaded().bert.encoder.layer, layers, strict=True):
+        for a, b in zip(ours.parameters(), start[source - 1].parameters(), strict=True):
             assert torch.allclose(a, b, atol=1e-6)
 
 
@@ -54,6 +55,7 @@ def weights(folder):
 
 
 def test_the_booster_the_block_and_the_kind_of_hint_each_make_another_light_net(clone):
+    tiny.write_task(clone / "data/task", train=32)
     seen = set()
     changes = [
         {}, {"gradient_block": False}, {"booster": False}, {"hint": "softmax"}, {"hint": "soft"}, {"init": "random"},

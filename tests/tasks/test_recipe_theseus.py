@@ -4,8 +4,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from stillhouse.batches import collate, model_inputs
 from stillhouse.checkpoint import load_model
 from tasks import task_distill
+from tasks.recipes import theseus
 from tests import tiny
 from tests.tasks import project
 from tests.tasks.project import refused, run
@@ -40,6 +42,17 @@ def test_the_successor_is_a_plain_model_of_few_layers_around_the_teachers_embedd
     assert not torch.equal(ours[name], theirs[name])
 
 
+def test_the_successor_gives_the_logits_that_it_had_inside_the_teacher(clone, monkeypatch):
+    plans = []
+    replace = theseus.replace
+    monkeypatch.setattr(theseus, "replace", lambda *given: plans.append(replace(*given)) or plans[-1])
+    run(*REPLACE)
+    inputs = model_inputs(collate([{"input_ids": [2, 7, 8, 3]}], pad_id=0))
+    inside = plans[0].model.eval().replaced(inputs, [True, True])
+    alone = loaded("models/theseus-replace")(**inputs).logits
+    assert torch.allclose(alone, inside, atol=1e-5)
+
+
 def test_fine_tuning_trains_all_of_the_successor_and_can_be_left_out(clone):
     run(*REPLACE)
     run(*FINETUNE)
@@ -49,6 +62,17 @@ def test_fine_tuning_trains_all_of_the_successor_and_can_be_left_out(clone):
     project.params(clone, **{"theseus.layers": 2, "theseus.finetune": None})
     run(*FINETUNE)
     assert all(torch.equal(weight, before[name]) for name, weight in loaded("models/theseus").state_dict().items())
+
+
+@pytest.mark.parametrize(("init", "layers"), [("group", [2, 4]), ("first", [1, 2])])
+def test_successors_start_from_their_groups_last_layers_or_from_the_first(clone, init, layers):
+    numbers = {"theseus.layers": 2, "theseus.init": init, "theseus.replace.learning_rate": 1e-12}
+    project.params(clone, **numbers)
+    run(*REPLACE)
+    theirs = loaded("models/teacher").bert.encoder.layer
+    for ours, source in zip(loaded("models/theseus-replace").bert.encoder.layer, layers, strict=True):
+        for a, b in zip(ours.parameters(), theirs[source - 1].parameters(), strict=True):
+            assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_each_schedule_makes_another_successor(clone):

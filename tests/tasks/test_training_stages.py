@@ -16,31 +16,13 @@ from tasks import finetune, general_distill, program, prune, task_distill
 from tasks.recipes import prune_recover
 from tests import tiny
 from tests.tasks import project
+from tests.tasks.project import refused, run
 
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("STILLHOUSE_TRACKING", "off")
-    project.params(tmp_path)
-    project.fill(tmp_path)
+    project.enter(tmp_path, monkeypatch)
     return tmp_path
-
-
-def run(module, *words: object) -> None:
-    sys.argv = ["program", *map(str, words)]
-    module.main()
-
-
-def refused(capsys, module, *words: object) -> str:
-    """The one line of a program that leaves with the exit code for bad input."""
-    sys.argv = ["program", *map(str, words)]
-    with pytest.raises(SystemExit) as left:
-        program.run(module.main)
-    assert left.value.code == program.EXIT_INPUT
-    line = capsys.readouterr().err
-    assert line.startswith("error: ") and line.count("\n") == 1
-    return line
 
 
 FINETUNE = (finetune, "--data", "data/task", "--out", "models/new", "--route", "models/route")
