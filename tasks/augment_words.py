@@ -4,7 +4,7 @@ Writes train.parquet with the columns and features of the task's own: each row, 
 stand nowhere before. A copy keeps its row's label, so that the schema stays; what the copy means the teacher says
 (α = 0 reads its logits alone; with α > 0 a copy that lost its decisive word still claims its row's label).
 
-Not resumable, for it need not be: see docs/decisions.md for its speed.
+Not resumable, for it need not be: it asks no model (docs/decisions.md).
 """
 
 import argparse

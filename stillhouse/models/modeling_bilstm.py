@@ -39,7 +39,7 @@ class BiLstmForSequenceClassification(PreTrainedModel):
             nn.Linear(config.hidden_size * (8 if config.pair else 2), config.dense_size),
             nn.ReLU(),
             nn.Dropout(config.dropout),
-            nn.Linear(config.dense_size, config.num_labels),
+            nn.Linear(config.dense_size, config.num_labels),  # type: ignore[arg-type]
         )
         self.post_init()
 
@@ -78,7 +78,8 @@ class BiLstmForSequenceClassification(PreTrainedModel):
         """
         lengths = (mask.sum(1) - 1).clamp(min=0)  # (B,)
         first = mask.argmax(1)  # (B,)
-        step = torch.arange(lengths.max().clamp(min=1), device=mask.device)[None]  # (1, K)
+        # Of the tensor, not of its number: the exported graph counts each batch's words anew.
+        step = torch.arange(lengths.max().clamp(min=1), device=mask.device)[None]  # type: ignore[call-overload]  # (1, K)
         last = input_ids.shape[1] - 1
         # Past the end of a sentence these repeat some word of the row: nothing reads the states there.
         ahead = (first[:, None] + step).clamp(max=last)  # (B, K)

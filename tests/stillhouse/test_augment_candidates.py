@@ -168,7 +168,7 @@ def test_stop_words_numbers_and_words_with_spaces_are_read_over(tmp_path: Path) 
         (["film"], "line 1: expected a word and its numbers"),
         (["film 1 2 3", ""], "line 2: 0 numbers where line 1 has 3"),
         ([""], "line 1: expected a word and its numbers"),
-        (["the 1 2"], "no words in it"),
+        (["the 1 2"], "none of the words in it"),
     ],
 )
 def test_a_broken_vector_file_is_refused_with_its_line(tmp_path: Path, lines: list[str], message: str) -> None:

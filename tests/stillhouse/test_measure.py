@@ -94,5 +94,17 @@ def test_the_timed_sentences_are_the_same_each_time():
     np.testing.assert_array_equal(one["input_ids"], other["input_ids"])
 
 
+def test_the_later_half_of_a_timed_pair_is_its_second_sentence():
+    pairs, sentences = token_batch(4, 7, 29, pair=True), token_batch(4, 7, 29)
+    assert pairs["token_type_ids"].tolist() == [[0, 0, 0, 1, 1, 1, 1]] * 4
+    assert not sentences["token_type_ids"].any()
+    np.testing.assert_array_equal(pairs["input_ids"], sentences["input_ids"])
+
+
+def test_a_pair_costs_a_transformer_what_a_sentence_of_its_length_does():
+    for model in (tiny.bert(), RobertaForSequenceClassification(RobertaConfig(num_hidden_layers=1, vocab_size=30))):
+        assert flops(model, 8, pair=True) == flops(model, 8)
+
+
 def test_the_hardware_is_named_with_its_cores():
     assert hardware().endswith(" cores")
