@@ -23,7 +23,7 @@ run: $(VENV)/ready
 	python -m flows.compress $(RECIPE)
 
 test: $(VENV)/ready
-	python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 python -m pytest -m "not slow" --numprocesses auto --dist worksteal
 
 test-slow: $(VENV)/ready
 	python -m pytest -m slow

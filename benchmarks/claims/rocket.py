@@ -12,7 +12,8 @@ from stillhouse.methods.rocket import Rocket, launch_loss, share_lowest
 from stillhouse.predict import predict
 from stillhouse.student import build_student
 
-SHARED, OWN, WEIGHT = 1, 1, 0.03
+SHARED, WEIGHT = 1, 0.03
+START = [1, 6]  # of the light net: the shared layer, and the booster's last
 
 
 def light(booster: bool, block: bool = True) -> Callable[[Lab, int], list[int]]:
@@ -25,8 +26,7 @@ def booster(block: bool) -> Callable[[Lab, int], list[int]]:
 
 def run(with_booster: bool, block: bool, wanted: str, lab: Lab, seed: int) -> list[int]:
     full = lab.bare(seed)
-    layers = SHARED + OWN
-    net = build_student(full, layers=layers, source_layers=list(range(1, layers + 1)), seed=seed)
+    net = build_student(full, layers=len(START), source_layers=START, seed=seed)
     share_lowest(net, full, SHARED)
     if not with_booster:
         return lab.predictions(lab.fine_tune(net, seed))

@@ -105,8 +105,8 @@ def test_greedy_measures_on_rows_that_it_does_not_train_on(clone, monkeypatch):
     keep, loop = method.Greedy.hold_out, rco.Plan
     monkeypatch.setattr(method.Greedy, "hold_out", lambda self, rows: measured.append(rows) or keep(self, rows))
 
-    def plan(*given, rows, **rest):
-        return loop(*given, rows=lambda data: trained.append(rows(data)) or trained[-1], **rest)
+    def plan(*given, keep, **rest):
+        return loop(*given, keep=lambda data: trained.append(keep(data)) or trained[-1], **rest)
 
     monkeypatch.setattr(rco, "Plan", plan)
     run(*RCO)
