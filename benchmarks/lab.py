@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import platform
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -169,12 +170,12 @@ class Lab:
     ) -> None:
         """Train in place with the numbers that all variants share; `changes` names those that are part of the claim."""
         numbers = {**vars(self.numbers), **changes}
-        nowhere = self.work / "checkpoints"
         torch.manual_seed(seed)
-        fit(
-            model, step, rows, collator((tokenizer or self.tokenizer).pad_token_id), seed=seed, checkpoints=nowhere,
-            checkpoint_steps=10**9, callbacks=callbacks, **numbers,
-        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as checkpoints:
+            fit(
+                model, step, rows, collator((tokenizer or self.tokenizer).pad_token_id), seed=seed,
+                checkpoints=Path(checkpoints), checkpoint_steps=10**9, callbacks=callbacks, **numbers,
+            )  # fmt: skip
         model.cpu().eval()
 
     def fine_tune(self, model: PreTrainedModel, seed: int, tokenizer: Any = None, **changes: Any) -> PreTrainedModel:

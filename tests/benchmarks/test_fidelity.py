@@ -81,6 +81,14 @@ def test_the_teacher_is_trained_once_and_its_route_ends_with_it(lab, capsys):
     assert "--- teacher" not in capsys.readouterr().out
 
 
+def test_a_variant_does_not_go_on_where_another_one_ended(lab):
+    place = lab()
+    one, other = (place.predictions(place.fine_tune(place.bare(seed), 1)) for seed in (1, 2))
+    alone = lab()
+    assert alone.predictions(alone.fine_tune(alone.bare(2), 1)) == other
+    assert len(one) == len(other) == 24
+
+
 def test_what_a_variant_predicted_is_kept(lab):
     first = lab()
     given = first.outcome("x/a-1", lambda: first.predictions(first.fine_tune(first.bare(), 1)))
