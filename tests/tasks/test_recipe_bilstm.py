@@ -17,6 +17,7 @@ from tasks import augment_words, evaluate, export, program, task_distill
 from tasks.recipes import bilstm as recipe
 from tests import tiny
 from tests.tasks import project
+from tests.tasks.project import run
 
 AUGMENT = (augment_words, "bilstm", "--data", "data/task", "--out", "data/bilstm-augmented")
 DISTILL = (
@@ -28,16 +29,8 @@ KINDS = {"sentences": {}, "pairs": {"pair": True}, "scores": {"regression": True
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("STILLHOUSE_TRACKING", "off")
-    project.params(tmp_path)
-    project.fill(tmp_path)
+    project.enter(tmp_path, monkeypatch)
     return tmp_path
-
-
-def run(module, *words: object) -> None:
-    sys.argv = ["program", *map(str, words)]
-    module.main()
 
 
 def evaluated(name: str, *teacher: str) -> dict:

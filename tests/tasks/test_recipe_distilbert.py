@@ -18,6 +18,7 @@ from stillhouse.methods import distilbert as method
 from tasks import finetune, general_distill, program, task_distill
 from tests import tiny
 from tests.tasks import project
+from tests.tasks.project import run
 
 GENERAL = (general_distill, "distilbert", "--corpus", "data/corpus", "--mlm", "models/mlm", "--out", "models/general")
 TASK = (
@@ -28,18 +29,10 @@ TASK = (
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("STILLHOUSE_TRACKING", "off")
-    project.params(tmp_path)
-    project.fill(tmp_path)
+    project.enter(tmp_path, monkeypatch)
     torch.manual_seed(0)
     tiny.save(BertForMaskedLM(tiny.bert(layers=4).config), tmp_path / "models/mlm")
     return tmp_path
-
-
-def run(module, *words: object) -> None:
-    sys.argv = ["program", *map(str, words)]
-    module.main()
 
 
 def test_the_general_student_is_a_bare_encoder_of_every_other_layer(clone):

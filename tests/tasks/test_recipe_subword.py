@@ -1,7 +1,5 @@
 """subword's two stages at a tiny size."""
 
-import sys
-
 import pytest
 import torch
 from tokenizers import Tokenizer, models
@@ -16,9 +14,10 @@ from transformers import (
 
 from stillhouse.checkpoint import load_model, load_tokenizer
 from stillhouse.methods import subword as method
-from tasks import finetune, general_distill, program, task_distill
+from tasks import finetune, general_distill, task_distill
 from tests import tiny
 from tests.tasks import project
+from tests.tasks.project import refused, run
 
 GENERAL = (general_distill, "subword", "--corpus", "data/corpus", "--mlm", "models/mlm", "--out", "models/general")
 TASK = (
@@ -29,26 +28,10 @@ TASK = (
 
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("STILLHOUSE_TRACKING", "off")
-    project.params(tmp_path)
-    project.fill(tmp_path)
+    project.enter(tmp_path, monkeypatch)
     torch.manual_seed(0)
     tiny.save(BertForMaskedLM(tiny.bert(layers=4).config), tmp_path / "models/mlm")
     return tmp_path
-
-
-def run(module, *words: object) -> None:
-    sys.argv = ["program", *map(str, words)]
-    module.main()
-
-
-def refused(capsys, module, *words: object) -> str:
-    sys.argv = ["program", *map(str, words)]
-    with pytest.raises(SystemExit) as left:
-        program.run(module.main)
-    assert left.value.code == program.EXIT_INPUT
-    return capsys.readouterr().err
 
 
 def test_it_goes_from_the_corpus_to_a_classifier_with_a_vocabulary_of_its_own(clone):
