@@ -14,6 +14,7 @@ from stillhouse.student import build_student
 from stillhouse.teacher import FrozenTeacher
 
 LAYERS, WIDTH = 8, 192
+RATE = 5e-4  # the recipe's: from random weights, at the rate of the other checks nothing is learnt
 
 
 def variant(hint: bool, distil: bool) -> Callable[[Lab, int], list[int]]:
@@ -30,16 +31,16 @@ def run(hint: bool, distil: bool, lab: Lab, seed: int) -> list[int]:
         guided = middle_layer("guided_layer", None, LAYERS)
         depth = middle_layer("hint_layer", None, teacher.config.num_hidden_layers)
         model = GuidedStudent(student, guided, teacher.config.hidden_size, seed)
-        lab.fit(model, hint_step(FrozenTeacher(lab.teacher(), depth, [])), lab.rows, seed=seed)
+        lab.fit(model, hint_step(FrozenTeacher(lab.teacher(), depth, [])), lab.rows, seed=seed, learning_rate=RATE)
     if not distil:
-        return lab.predictions(lab.fine_tune(student, seed))
+        return lab.predictions(lab.fine_tune(student, seed, learning_rate=RATE))
     weight = Scheduled(linear(4.0, 1.0))
 
     def step(model: nn.Module, batch: Batch) -> dict:
         logits = model(**model_inputs(batch)).logits
         return distillation_loss(logits, batch["teacher_logits"], batch["labels"], weight.value, 3.0)
 
-    lab.fit(student, step, lab.taught(), seed=seed, callbacks=[weight])
+    lab.fit(student, step, lab.taught(), seed=seed, callbacks=[weight], learning_rate=RATE)
     return lab.predictions(student)
 
 
