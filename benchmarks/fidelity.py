@@ -17,7 +17,6 @@ import importlib
 import json
 import logging
 import pkgutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +83,6 @@ def arguments() -> argparse.Namespace:
 
 def check(claim: Claim, lab: Lab, seeds: list[int]) -> dict:
     """Run every variant with every seed, and judge the relations."""
-    began = time.perf_counter()
     right: dict[str, np.ndarray] = {}  # (seeds, N) of each variant
     for name, variant in claim.variants.items():
         rounds = []
@@ -103,7 +101,6 @@ def check(claim: Claim, lab: Lab, seeds: list[int]) -> dict:
             for name, rows in right.items()
         },
         "seeds": seeds,
-        "seconds": round(time.perf_counter() - began),
     }
 
 
@@ -158,10 +155,10 @@ def table(results: list[dict]) -> str:
                 f"({score['worse']:.3f}) | {relation['difference']:+.3f} ± {relation['noise']:.3f} "
                 f"| {relation['verdict']} |"
             )
-    lines += ["", "| method | data | rows × epochs | seeds | hardware | date | seconds |", f"|{'---|' * 7}"]
+    lines += ["", "| method | data | rows × epochs | seeds | hardware | date |", f"|{'---|' * 6}"]
     for r in results:
         work = f"{r['data']} | {r['rows']} × {r['epochs']:g} | {len(r['seeds'])}"
-        lines.append(f"| `{r['slug']}` | {work} | {r['hardware']} | {r['date']} | {r['seconds']} |")
+        lines.append(f"| `{r['slug']}` | {work} | {r['hardware']} | {r['date']} |")
     return "\n".join(lines) + "\n"
 
 
