@@ -8,7 +8,8 @@ relation holds if the difference of the mean accuracies is above the noise, does
 noise, else it is within noise. The noise is 1.645 standard errors of the difference (one-sided 5 %) over the validation
 rows, each row's accuracy averaged over the seeds first: the variants answer the same questions, so they are paired.
 
-Runs that were stopped go on: what a variant predicted is kept in `--work`.
+Runs that were stopped go on: what a variant predicted is kept in `--work`, for as long as code, teacher and data stay
+the same.
 """
 
 import argparse

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedModel, TrainerCallback
 
 from stillhouse.batches import Batch, collator, model_inputs
-from stillhouse.checkpoint import load_model, load_tokenizer, save_model
-from stillhouse.losses import task_loss
-from stillhouse.masking import mask_tokens, maskable, masked_lm_loss
+from stillhouse.checkpoint import load_model, load_tokenizer, save_model, weight_files
+from stillhouse.classify import classify
+from stillhouse.masking import hide_tokens, masked_lm_loss
 from stillhouse.mlm_head import start_head
 from stillhouse.predict import predict
 from stillhouse.train import fit
@@ -78,7 +78,13 @@ class Lab:
         self.train_texts, self.train_labels = read_table(data / "train.tsv", limit)
         self.texts, labels = read_table(data / "dev.tsv", None)
         self.truth = np.array(labels)
+        # What was found with another teacher, corpus or version of the code is not found again.
         digest = hashlib.blake2b(repr((self.train_texts, self.texts, numbers, sentences)).encode(), digest_size=6)
+        root = Path(__file__).parents[1]
+        code = [path for folder in ("stillhouse", "benchmarks") for path in sorted((root / folder).rglob("*.py"))]
+        for file in (*code, *weight_files(teacher), *([corpus] if corpus else [])):
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "blake2b").digest())
         self.work = work / f"{data.name}-{digest.hexdigest()}"
 
     @cached_property
@@ -139,13 +145,12 @@ class Lab:
 
     def masked_step(self, model: nn.Module, batch: Batch) -> Tensor:
         """Masked language modelling with new masks for every batch."""
-        inputs = model_inputs(batch)
-        ids = inputs["input_ids"]
-        allowed = maskable(ids, inputs["attention_mask"], self.tokenizer.all_special_ids)
-        masked, chosen = mask_tokens(
-            ids, allowed, probability=0.15, mask_id=self.tokenizer.mask_token_id, vocabulary=len(self.tokenizer)
-        )
-        return masked_lm_loss(model, {**inputs, "input_ids": masked}, ids, chosen)
+        coder = self.tokenizer
+        inputs, ids, chosen = hide_tokens(
+            model_inputs(batch), probability=0.15, mask_id=coder.mask_token_id,
+            special_ids=coder.all_special_ids, vocabulary=len(coder),
+        )  # fmt: skip
+        return masked_lm_loss(model, inputs, ids, chosen)
 
     def logits(self, model: PreTrainedModel, rows: Rows, tokenizer: Any = None) -> np.ndarray:
         """(N, C) logits of a model."""
@@ -227,11 +232,6 @@ class _Stops(TrainerCallback):
         for number, folder in enumerate(self.stops, start=1):
             if state.global_step == round(number * state.max_steps / len(self.stops)):
                 self.save(self.model, folder)
-
-
-def classify(model: nn.Module, batch: Batch) -> Tensor:
-    """The step of fine-tuning."""
-    return task_loss(model(**model_inputs(batch)).logits, batch["labels"])
 
 
 def read_table(file: Path, limit: int | None) -> tuple[list[str], list[int]]:

@@ -47,6 +47,25 @@ def mask_tokens(
     return torch.where(chosen, altered, ids), chosen
 
 
+def hide_tokens(
+    inputs: Mapping[str, Tensor], *, probability: float, mask_id: int, special_ids: list[int], vocabulary: int
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Draw new masks for a batch, from torch's own generator.
+
+    Args:
+        inputs: of the model, with `input_ids` and `attention_mask` (B, L).
+        probability: share of the tokens that are predicted.
+        mask_id, special_ids, vocabulary: the tokenizer's.
+
+    Returns:
+        The inputs with altered ids, the ids as they were (B, L), and which positions were chosen (B, L).
+    """
+    ids = inputs["input_ids"]
+    allowed = maskable(ids, inputs["attention_mask"], special_ids)
+    altered, chosen = mask_tokens(ids, allowed, probability=probability, mask_id=mask_id, vocabulary=vocabulary)
+    return {**inputs, "input_ids": altered}, ids, chosen
+
+
 def logits_at(model: nn.Module, batch: Mapping[str, Tensor], positions: Tensor) -> Tensor:
     """Vocabulary logits of a masked LM at some positions only.
 

@@ -11,13 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, RootModel
-from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from stillhouse.batches import Batch, model_inputs
 from stillhouse.checkpoint import load_tokenizer, save_model
+from stillhouse.classify import classify
 from stillhouse.errors import InputError
-from stillhouse.losses import task_loss
 from tasks import program
 from tasks.dataset import load_task, tokenize
 from tasks.models import TeacherParams, load_start, teacher_source
@@ -94,11 +92,6 @@ def with_seed(params: TeacherParams, seed: int) -> TeacherParams:
     if params.phase is None:
         raise InputError(f"--seed {seed}, but teacher.phase = null: a model that is not trained has no seed to vary")
     return params.model_copy(update={"phase": params.phase.model_copy(update={"seed": seed})})
-
-
-def classify(model: nn.Module, batch: Batch) -> Tensor:
-    """The step of fine-tuning."""
-    return task_loss(model(**model_inputs(batch)).logits, batch["labels"])
 
 
 class Route(TrainerCallback):

@@ -19,7 +19,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokeni
 from stillhouse.batches import Batch, collate, model_inputs
 from stillhouse.checkpoint import load_model, load_tokenizer, save_model
 from stillhouse.errors import InputError
-from stillhouse.masking import logits_at, mask_tokens, maskable, masked_lm_loss
+from stillhouse.masking import hide_tokens, logits_at, maskable, masked_lm_loss
 from stillhouse.mlm_head import has_head, start_head
 from tasks import program
 from tasks.dataset import load_split, tokenize
@@ -134,13 +134,11 @@ def masked_step(tokenizer: PreTrainedTokenizerBase, params: MlmParams) -> Callab
         if params.encoder == "frozen":
             # No dropout under a head that learns alone.
             getattr(model, "module", model).base_model.eval()  # type: ignore[union-attr]
-        inputs = model_inputs(batch)
-        ids = inputs["input_ids"]
-        allowed = maskable(ids, inputs["attention_mask"], tokenizer.all_special_ids)
-        altered, chosen = mask_tokens(
-            ids, allowed, probability=params.mask, mask_id=tokenizer.mask_token_id, vocabulary=len(tokenizer)
-        )
-        return masked_lm_loss(model, inputs | {"input_ids": altered}, ids, chosen)
+        inputs, ids, chosen = hide_tokens(
+            model_inputs(batch), probability=params.mask, mask_id=tokenizer.mask_token_id,
+            special_ids=tokenizer.all_special_ids, vocabulary=len(tokenizer),
+        )  # fmt: skip
+        return masked_lm_loss(model, inputs, ids, chosen)
 
     return step
 

@@ -7,8 +7,9 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.batches import Batch, model_inputs
-from stillhouse.losses import task_loss
+from stillhouse.classify import classify
 from stillhouse.methods import hinton
+from stillhouse.train import Step
 from tasks.params import Block, Phase
 from tasks.training import Plan
 
@@ -26,10 +27,16 @@ def task_plan(
 ) -> Plan:
     """The plan of this phase; the teacher's logits are computed only if the loss reads them."""
 
+    distill = loss.loss == "distill"
+    step = soft_and_hard(loss.alpha, loss.temperature) if distill else classify
+    return Plan(student, student, step, phase, teacher_logits=distill, tokenizer=tokenizer)
+
+
+def soft_and_hard(alpha: float, temperature: float) -> Step:
+    """The step of Hinton's loss: the teacher's logits and the labels."""
+
     def step(model: nn.Module, batch: Batch) -> dict:
         logits = model(**model_inputs(batch)).logits
-        if loss.loss == "finetune":
-            return {"hard": task_loss(logits, batch["labels"])}
-        return hinton.distillation_loss(logits, batch["teacher_logits"], batch["labels"], loss.alpha, loss.temperature)
+        return hinton.distillation_loss(logits, batch["teacher_logits"], batch["labels"], alpha, temperature)
 
-    return Plan(student, student, step, phase, teacher_logits=loss.loss == "distill", tokenizer=tokenizer)
+    return step

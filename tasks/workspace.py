@@ -1,7 +1,7 @@
 """A stage's private folder, outside its outputs, named after everything that decides its result.
 
-DVC clears a stage's outputs before it runs, so what a killed run wants to find again lives in `.cache/work`. The same
-inputs, parameters and code give the same folder; anything else gives another, so no run resumes a stranger's work.
+DVC clears a stage's outputs before it runs, so what a killed run wants to find again lives in `.cache/unfinished`. The
+same inputs, parameters and code give the same folder; anything else gives another, so no run resumes a stranger's work.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def workspace(stage: str, inputs: Iterable[Path], params: Iterable[BaseModel | s
         digest.update(json.dumps(tree, sort_keys=True).encode())
     for path in inputs:
         digest.update(content_digest(path).encode())
-    folder = cache_dir() / "work" / f"{stage}-{digest.hexdigest()}"
+    folder = cache_dir() / "unfinished" / f"{stage}-{digest.hexdigest()}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

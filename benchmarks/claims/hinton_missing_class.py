@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.claims.hinton import step, student
-from benchmarks.lab import Lab, Rows, classify
+from benchmarks.lab import Lab, Rows
+from stillhouse.classify import classify
 
 MISSING = 1
 

@@ -6,8 +6,9 @@ from functools import partial
 from torch import nn
 
 from benchmarks.claims import Claim, Relation
-from benchmarks.lab import Lab, classify
+from benchmarks.lab import Lab
 from stillhouse.batches import Batch, model_inputs
+from stillhouse.classify import classify
 from stillhouse.losses import task_loss
 from stillhouse.methods.theseus import Theseus, replacement_schedule
 from stillhouse.schedules import Scheduled

@@ -28,7 +28,7 @@ from transformers import PreTrainedModel
 from stillhouse.architecture import encoder
 from stillhouse.batches import Batch, model_inputs
 from stillhouse.errors import InputError
-from stillhouse.masking import mask_tokens, maskable
+from stillhouse.masking import hide_tokens
 from stillhouse.mlm_head import vocabulary_logits
 from stillhouse.teacher import FrozenTeacher
 
@@ -162,10 +162,9 @@ def general_step(mask: float, mask_id: int, special_ids: list[int], vocabulary: 
     """
 
     def step(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        inputs = model_inputs(batch)
-        ids = inputs["input_ids"]
-        allowed = maskable(ids, inputs["attention_mask"], special_ids)
-        altered, chosen = mask_tokens(ids, allowed, probability=mask, mask_id=mask_id, vocabulary=vocabulary)
-        return model(inputs | {"input_ids": altered}, ids, chosen)
+        hidden = hide_tokens(
+            model_inputs(batch), probability=mask, mask_id=mask_id, special_ids=special_ids, vocabulary=vocabulary
+        )
+        return model(*hidden)
 
     return step

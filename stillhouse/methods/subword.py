@@ -35,7 +35,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from stillhouse.architecture import encoder_layers, word_embeddings
 from stillhouse.batches import MULTIPLE, Batch, model_inputs
 from stillhouse.errors import InputError
-from stillhouse.masking import logits_at, mask_tokens, maskable, masked_lm_loss
+from stillhouse.masking import hide_tokens, logits_at, masked_lm_loss
 from stillhouse.wordpiece import cut, words
 
 Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
@@ -303,20 +303,20 @@ def dual_step(
     special = Special(teacher.cls_token_id, teacher.sep_token_id, teacher.pad_token_id, teacher.mask_token_id)
     kept = [*teacher.all_special_ids, *((offset or 0) + i for i in student.all_special_ids)]
 
-    def hidden(inputs: Batch, special_ids: list[int], mask_id: int, vocabulary: int) -> Masked:
-        ids = inputs["input_ids"]
-        allowed = maskable(ids, inputs["attention_mask"], special_ids)
-        altered, chosen = mask_tokens(ids, allowed, probability=mask, mask_id=mask_id, vocabulary=vocabulary)
-        return inputs | {"input_ids": altered}, ids, chosen
-
     def step(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        ours = hidden(model_inputs(batch), student.all_special_ids, student.mask_token_id, len(student))
+        ours = hide_tokens(
+            model_inputs(batch), probability=mask, mask_id=student.mask_token_id,
+            special_ids=student.all_special_ids, vocabulary=len(student),
+        )  # fmt: skip
         if offset is None:
             return model(ours, None)
         shape = len(batch["words"]), int(batch["words"].max()) + 1
         coins = (torch.rand(shape) < probability).to(batch["words"].device)
         mixed = framed(*mix(batch, coins, offset), special)
-        return model(ours, hidden(mixed, kept, special.mask, offset + len(student)))
+        theirs = hide_tokens(
+            mixed, probability=mask, mask_id=special.mask, special_ids=kept, vocabulary=offset + len(student)
+        )
+        return model(ours, theirs)
 
     return step
 

@@ -4,13 +4,12 @@ from collections.abc import Callable
 from typing import Literal
 
 from pydantic import Field
-from torch import nn
 
-from stillhouse.batches import Batch, model_inputs
-from stillhouse.losses import task_loss
-from stillhouse.methods import hinton, magnitude
+from stillhouse.classify import classify
+from stillhouse.methods import magnitude
 from tasks.params import Block, Phase
 from tasks.phases import Given
+from tasks.task_loss import soft_and_hard
 from tasks.training import Plan
 
 
@@ -30,12 +29,5 @@ def prune(params: Params, given: Given, report: Callable[[float, str], None]) ->
     teacher = given.teacher
     callback = magnitude.GradualPruning(teacher, params.shares, params.scope, report)
 
-    def step(model: nn.Module, batch: Batch) -> dict:
-        logits = model(**model_inputs(batch)).logits
-        if not params.distill:
-            return {"hard": task_loss(logits, batch["labels"])}
-        return hinton.distillation_loss(
-            logits, batch["teacher_logits"], batch["labels"], params.alpha, params.temperature
-        )
-
+    step = soft_and_hard(params.alpha, params.temperature) if params.distill else classify
     return Plan(teacher, teacher, step, params.recover, teacher_logits=params.distill, callbacks=[callback])

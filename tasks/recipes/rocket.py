@@ -7,8 +7,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from stillhouse.batches import Batch, model_inputs
+from stillhouse.classify import classify
 from stillhouse.errors import InputError
-from stillhouse.losses import task_loss
 from stillhouse.methods import rocket as method
 from stillhouse.student import build_student
 from tasks.params import Block, Phase
@@ -44,7 +44,7 @@ def launch(params: Params, given: Given) -> Plan:
     # Without a booster too, so that the ablation starts from the same weights.
     method.share_lowest(light, booster, params.shared)
     if not params.booster:
-        return Plan(light, light, _alone, params.launch)
+        return Plan(light, light, classify, params.launch)
 
     def step(model: nn.Module, batch: Batch) -> dict:
         ours, theirs = model(model_inputs(batch))
@@ -68,7 +68,3 @@ def _source(params: Params, booster: PreTrainedModel) -> list[int] | None:
         return None
     first = params.shared if params.init == "next" else booster.config.num_hidden_layers - params.light_layers
     return [*shared, *range(first + 1, first + params.light_layers + 1)]
-
-
-def _alone(model: nn.Module, batch: Batch) -> dict:
-    return {"light": task_loss(model(**model_inputs(batch)).logits, batch["labels"])}

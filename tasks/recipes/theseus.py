@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import nn
 
 from stillhouse.batches import Batch, model_inputs
+from stillhouse.classify import classify
 from stillhouse.losses import task_loss
 from stillhouse.methods import theseus as method
 from stillhouse.schedules import Scheduled
@@ -47,7 +48,4 @@ def finetune(params: Params, given: Given) -> Plan:
     """The successor by itself, on the labels."""
     assert given.student is not None
 
-    def step(model: nn.Module, batch: Batch) -> dict:
-        return {"task": task_loss(model(**model_inputs(batch)).logits, batch["labels"])}
-
-    return Plan(given.student, given.student, step, params.finetune)
+    return Plan(given.student, given.student, classify, params.finetune)

@@ -56,7 +56,7 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def kill_the_teacher_in_training(folder: Path, flow: subprocess.Popen) -> None:
     deadline = time.monotonic() + 240
-    while not list(folder.glob(".cache/work/models-teacher-*/checkpoints/checkpoint-*/complete")):
+    while not list(folder.glob(".cache/unfinished/models-teacher-*/checkpoints/checkpoint-*/complete")):
         assert flow.poll() is None and time.monotonic() < deadline, "the teacher never wrote a checkpoint"
         time.sleep(0.05)
     children = psutil.Process(flow.pid).children(recursive=True)

@@ -10,8 +10,8 @@ import torch
 from transformers import TrainerCallback
 
 from stillhouse.batches import collator, model_inputs
+from stillhouse.classify import classify
 from stillhouse.errors import InputError
-from stillhouse.losses import task_loss
 from stillhouse.teacher import FrozenTeacher
 from stillhouse.train import choose_precision, fit, last_checkpoint
 from tests import tiny
@@ -21,10 +21,6 @@ def rows(count: int = 64) -> list[dict]:
     texts, labels = tiny.sentences(count)
     ids = tiny.tokenizer()(texts)["input_ids"]
     return [{"input_ids": row, "label": label} for row, label in zip(ids, labels, strict=True)]
-
-
-def classify(model, batch):
-    return task_loss(model(**model_inputs(batch)).logits, batch["labels"])
 
 
 def train(model, folder: Path, step=classify, **options):

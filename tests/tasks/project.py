@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from transformers import Trainer
+from transformers import BertForMaskedLM, Trainer
 
 from tasks import program
 from tests import tiny
@@ -44,11 +44,12 @@ def overlay(tree: dict, changes: dict) -> None:
 
 
 def fill(folder: Path) -> None:
-    """A task, a corpus, a model to start from, and a teacher of four layers."""
+    """A task, a corpus, a model to start from, a teacher of four layers, and a masked LM of as many."""
     tiny.write_task(folder / "data" / "task")
     tiny.write_corpus(folder / "data" / "corpus")
     tiny.save(tiny.bert(layers=4).bert, folder / "start")
     tiny.save(tiny.bert(layers=4, seed=3), folder / "models" / "teacher")
+    tiny.save(BertForMaskedLM(tiny.bert(layers=4).config), folder / "models" / "mlm")
 
 
 def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +94,6 @@ def interrupted_and_resumed_is_the_same(monkeypatch: pytest.MonkeyPatch, words: 
         patch.setattr(Trainer, "training_step", dies)
         with pytest.raises(KeyboardInterrupt):
             run(*words)
-    assert list(Path(".cache/work").rglob("complete")), "nothing to resume from"
+    assert list(Path(".cache/unfinished").rglob("complete")), "nothing to resume from"
     run(*words)
     return weights.read_bytes() == whole

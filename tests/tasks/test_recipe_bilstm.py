@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,11 +12,11 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from stillhouse.checkpoint import load_model, load_tokenizer
-from tasks import augment_words, evaluate, export, program, task_distill
+from tasks import augment_words, evaluate, export, task_distill
 from tasks.recipes import bilstm as recipe
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import run
+from tests.tasks.project import refused, run
 
 AUGMENT = (augment_words, "bilstm", "--data", "data/task", "--out", "data/bilstm-augmented")
 DISTILL = (
@@ -168,10 +167,5 @@ def test_word_vectors_come_from_a_file(clone, monkeypatch):
 def test_bad_numbers_are_refused_in_one_line_and_nothing_is_written(clone, capsys, changes, message):
     project.params(clone, **changes)
     shutil.copytree("data/task", "data/bilstm-augmented")
-    sys.argv = ["program", *map(str, DISTILL[1:])]
-    with pytest.raises(SystemExit) as left:
-        program.run(task_distill.main)
-    assert left.value.code == program.EXIT_INPUT
-    line = capsys.readouterr().err
-    assert message in line and line.count("\n") == 1
+    assert message in refused(capsys, *DISTILL)
     assert not Path("models/bilstm").exists()

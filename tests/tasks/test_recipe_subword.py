@@ -29,8 +29,6 @@ TASK = (
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
     project.enter(tmp_path, monkeypatch)
-    torch.manual_seed(0)
-    tiny.save(BertForMaskedLM(tiny.bert(layers=4).config), tmp_path / "models/mlm")
     return tmp_path
 
 

@@ -39,7 +39,7 @@ def test_the_teacher_and_its_route_are_checkpoints_with_the_datas_labels(clone):
     assert [stop.name for stop in route] == ["01", "02"]
     last = load_model(route[-1], AutoModelForSequenceClassification)
     assert all(torch.equal(a, b) for a, b in zip(last.parameters(), teacher.parameters(), strict=True))
-    assert not list((clone / ".cache/work").iterdir())
+    assert not list((clone / ".cache/unfinished").iterdir())
 
 
 def test_the_route_is_the_same_when_the_run_was_interrupted(clone, monkeypatch):
