@@ -43,6 +43,7 @@ class Rows(list):
 
     def with_column(self, name: str, values: Iterable[Any]) -> "Rows":
         """The same rows with one more column."""
+        values = values.tolist() if isinstance(values, np.ndarray) else values
         return Rows({**row, name: value} for row, value in zip(self, values, strict=True))
 
 
@@ -177,7 +178,7 @@ class Lab:
         numbers = {**vars(self.numbers), **changes}
         torch.manual_seed(seed)
         with tempfile.TemporaryDirectory() as checkpoints:
-            fit(
+            self.last_fit = fit(
                 model, step, rows, collator((tokenizer or self.tokenizer).pad_token_id), seed=seed,
                 checkpoints=Path(checkpoints), checkpoint_steps=10**9, callbacks=callbacks, **numbers,
             )  # fmt: skip

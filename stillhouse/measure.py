@@ -55,7 +55,7 @@ def flops(model: PreTrainedModel, tokens: int, pair: bool = False) -> int:
     inputs = {"input_ids": ones, "attention_mask": ones}
     if pair and getattr(model.config, "type_vocab_size", 1) > 1:
         inputs["token_type_ids"] = (torch.arange(tokens, device=model.device) >= tokens // 2).long()[None]
-    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mkldnn_rnn_layer: _lstm_flops})
+    counter = FlopCounterMode(display=False, custom_mapping=LSTM_FLOPS)
     try:
         with torch.no_grad(), counter:
             model(**inputs)
@@ -68,6 +68,9 @@ def flops(model: PreTrainedModel, tokens: int, pair: bool = False) -> int:
 def _lstm_flops(words: torch.Size, from_words: torch.Size, from_state: torch.Size, *_, **__) -> int:
     """Of oneDNN's fused layer, which the counter does not know: words (L, B, E), matrices (4H, E) and (4H, H)."""
     return 2 * words[0] * words[1] * (from_words.numel() + from_state.numel())
+
+
+LSTM_FLOPS = {torch.ops.aten.mkldnn_rnn_layer: _lstm_flops}  # for `FlopCounterMode`
 
 
 def longest_input(model: PreTrainedModel) -> int | None:

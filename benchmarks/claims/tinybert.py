@@ -18,6 +18,7 @@ from stillhouse.teacher import FrozenTeacher
 
 FULL = {"attention": 1.0, "hidden": 1.0, "embeddings": 1.0}
 LAYERS = 3
+RATE = 5e-4  # of both phases: at lower ones a student of random weights learns nothing in so few steps
 
 
 def variant(weights: dict[str, float], kind: str = "uniform") -> Callable[[Lab, int], list[int]]:
@@ -31,8 +32,8 @@ def run(weights: dict[str, float], kind: str, lab: Lab, seed: int) -> list[int]:
         mapping = layer_map(kind, LAYERS, teacher.config.num_hidden_layers)
         frozen = FrozenTeacher(lab.teacher(), max(mapping), [n - 1 for n in mapping])
         model = TransformerDistillation(student, teacher.config.hidden_size, range(LAYERS), seed)
-        lab.fit(model, transformer_step(frozen, mapping, weights), lab.rows, seed=seed)
-    lab.fit(student, predict_as_teacher, lab.taught(), seed=seed, learning_rate=5e-5)
+        lab.fit(model, transformer_step(frozen, mapping, weights), lab.rows, seed=seed, learning_rate=RATE)
+    lab.fit(student, predict_as_teacher, lab.taught(), seed=seed, learning_rate=RATE)
     return lab.predictions(student)
 
 
