@@ -5,12 +5,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import PreTrainedConfig
+from transformers import BertConfig, CamembertConfig, PreTrainedConfig, RobertaConfig, XLMRobertaConfig
 
 from stillhouse.errors import InputError
-from stillhouse.models.configuration_compact import CONFIGS, FIELDS
+from stillhouse.models.configuration_compact import (
+    FIELDS,
+    CompactBertConfig,
+    CompactCamembertConfig,
+    CompactConfig,
+    CompactRobertaConfig,
+    CompactXLMRobertaConfig,
+)
 from stillhouse.models.family import family
 
+# Each family's own config class, and its compact one.
+CONFIGS: dict[type[PreTrainedConfig], type[CompactConfig]] = {
+    BertConfig: CompactBertConfig,
+    RobertaConfig: CompactRobertaConfig,
+    XLMRobertaConfig: CompactXLMRobertaConfig,
+    CamembertConfig: CompactCamembertConfig,
+}
 # The matrices of a layer, by their names in it.
 ATTENTION = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
 FFN = ("intermediate.dense", "output.dense")

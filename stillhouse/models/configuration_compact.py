@@ -1,18 +1,19 @@
-"""The shape of a compressed encoder: transformers' own config of its family, and what surgery has made of it.
+"""The config of a compressed encoder: its family's own, and what surgery has made of the shape.
 
-A field that is None is as the family has it. `config.json` says all of it, so a checkpoint needs nothing beside it.
+The families' config classes themselves cannot be imported while transformers imports its table of them, which is when
+this file is; so their common fields stand here.
 """
 
 from typing import Any
 
-from transformers import BertConfig, CamembertConfig, PreTrainedConfig, RobertaConfig, XLMRobertaConfig
+from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import AutoConfig
 
 from stillhouse.models.family import COMPACT
 
 
-class _Shape:
-    """The fields that every family's compact config has.
+class CompactConfig(PreTrainedConfig):
+    """Fields of BERT's and RoBERTa's configs, and those of a compressed shape, which are None where it is not.
 
     embedding_size: E, width of the word vectors; under `hidden_size` they are factorized, V×E and E×d.
     head_size: width of an attention head.
@@ -24,6 +25,27 @@ class _Shape:
     pooled_size: outputs of the dense layer between the encoder and a classifier.
     """
 
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float | int = 0.1
+    attention_probs_dropout_prob: float | int = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int | None = 0
+    use_cache: bool = True
+    classifier_dropout: float | int | None = None
+    is_decoder: bool = False
+    add_cross_attention: bool = False
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    tie_word_embeddings: bool = True
+
     embedding_size: int | None = None
     head_size: int | None = None
     layer_heads: list[int] | None = None
@@ -34,28 +56,26 @@ class _Shape:
     pooled_size: int | None = None
 
 
-FIELDS = tuple(_Shape.__annotations__)
+FIELDS = (
+    "embedding_size",
+    "head_size",
+    "layer_heads",
+    "layer_intermediate_sizes",
+    "attention_of",
+    "ffn_of",
+    "ranks",
+    "pooled_size",
+)
 
 
-def _compact(plain: Any) -> type[PreTrainedConfig]:
-    """The compact config class of a family."""
-    name = f"Compact{plain.__name__}"
-    fields: dict[str, Any] = dict.fromkeys(FIELDS)
-    made: Any = type(
-        name,
-        (plain,),
-        {
-            **fields,
-            "__annotations__": dict(_Shape.__annotations__),
-            "__doc__": f"{plain.__name__}, and the fields of a compressed shape.",
-            "__module__": __name__,
-            "model_type": COMPACT + plain.model_type,
-        },
-    )
+def _of_family(name: str, family: str) -> type[CompactConfig]:
+    text = f"The config of a compressed {family} encoder."
+    made: Any = type(name, (CompactConfig,), {"model_type": COMPACT + family, "__module__": __name__, "__doc__": text})
     AutoConfig.register(made.model_type, made)
     return made
 
 
-# Each family's own config class, and its compact one.
-CONFIGS = {plain: _compact(plain) for plain in (BertConfig, RobertaConfig, XLMRobertaConfig, CamembertConfig)}
-globals().update({made.__name__: made for made in CONFIGS.values()})
+CompactBertConfig = _of_family("CompactBertConfig", "bert")
+CompactRobertaConfig = _of_family("CompactRobertaConfig", "roberta")
+CompactXLMRobertaConfig = _of_family("CompactXLMRobertaConfig", "xlm-roberta")
+CompactCamembertConfig = _of_family("CompactCamembertConfig", "camembert")

@@ -34,8 +34,7 @@ from transformers import (
 )
 
 from stillhouse.models.compact_modules import FactorizedDecoder, FactorizedEmbedding, LowRankLinear, Shared
-from stillhouse.models.configuration_compact import CONFIGS
-from stillhouse.shape import Shape
+from stillhouse.shape import CONFIGS, Shape
 
 MODELS: dict[Any, tuple[type[PreTrainedModel], ...]] = {
     AutoModel: (BertModel, RobertaModel, XLMRobertaModel, CamembertModel),

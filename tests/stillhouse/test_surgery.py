@@ -35,6 +35,7 @@ from stillhouse.surgery import (
 )
 from stillhouse.surgery.factorizing import matrices, saves, svd
 from tests import tiny
+from tests.shapes import DIMENSIONS, HEADS, SURGERY, UNITS
 
 IDS = torch.tensor([[2, 7, 8, 9, 10, 3], [2, 11, 12, 3, 0, 0]])
 AUTO = {
@@ -42,9 +43,6 @@ AUTO = {
     "question answering": AutoModelForQuestionAnswering,
     "masked LM": AutoModelForMaskedLM,
 }
-HEADS = [[0, 2], [1], [0, 1, 3]]
-UNITS = [list(range(10)), list(range(5, 64)), [3, 7]]
-DIMENSIONS = [*range(3, 20), *range(22, 31)]
 
 
 def model_for(task: str, family: str) -> PreTrainedModel:
@@ -179,24 +177,6 @@ def test_shared_weights_can_start_from_the_average(model: PreTrainedModel) -> No
     shared = share_layers(model, attention=[0, 0, 0], ffn=[0, 1, 2], start="average")
     weights = [layer.attention.self.key.weight for layer in encoder_layers(model)]
     assert torch.allclose(encoder_layers(shared)[0].attention.self.key.weight, torch.stack(weights).mean(0), atol=1e-6)
-
-
-SURGERY: dict[str, Callable[[PreTrainedModel], PreTrainedModel]] = {
-    "heads": lambda model: slice_heads(model, HEADS),
-    "units": lambda model: slice_ffn(model, UNITS),
-    "dimensions": lambda model: slice_embedding(model, DIMENSIONS),
-    "matrices": lambda model: factorize(model, {"0.attention.self.query": 4, "2.output.dense": 7}),
-    "word vectors": lambda model: factorize_embedding(model, 8),
-    "sharing all": lambda model: share_layers(model, [0, 0, 0], [0, 0, 0]),
-    "sharing attention": lambda model: share_layers(model, [0, 0, 0], [0, 1, 2]),
-    "all of it": lambda model: factorize_embedding(
-        factorize(
-            slice_embedding(slice_ffn(slice_heads(drop_layers(model, [0, 2]), HEADS[:2]), UNITS[:2]), DIMENSIONS),
-            {"1.attention.output.dense": 5, "0.intermediate.dense": 6},
-        ),
-        8,
-    ),
-}
 
 
 @pytest.mark.parametrize("what", SURGERY)
