@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
-from stillhouse.models.modeling_compact import COMPACT
+from stillhouse.models.compact import COMPACT
 from stillhouse.shape import Shape
 
 PLAIN = {made: plain for plain, made in COMPACT.items()}
