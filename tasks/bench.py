@@ -16,7 +16,6 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from stillhouse.checkpoint import load_model
 from stillhouse.progress import REPORT_SECONDS
-from stillhouse.subset_search import Subset
 from tasks.models import load_start, teacher_source
 from tasks.outputs import fresh_file
 from tasks.params import TrainParams
@@ -24,6 +23,8 @@ from tasks.phases import Given, train_plan, train_student
 from tasks.scoring import Scorer
 from tasks.tracking import StageRun
 from tasks.training import Plan
+
+Subset = tuple[int, ...]  # indices from 0, rising
 
 
 class Bench:
@@ -69,6 +70,10 @@ class Bench:
         """
         if not self.curve.has(share, moment):
             self.curve.add(share, moment, self.validation(model)[0])
+
+    def on_device(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The same model on the GPU, if there is one: who scores many times wants it there."""
+        return model.to("cuda") if torch.cuda.is_available() else model  # type: ignore[arg-type]
 
     def start(self) -> PreTrainedModel:
         """The model before fine-tuning, with a new head."""
@@ -145,13 +150,3 @@ class Curve:
             rows.writerow(["share", "before", "after"])
             for share in sorted(self.scores, key=float):
                 rows.writerow([share, self.scores[share]["before"], self.scores[share]["after"]])
-
-
-def to_device(model: PreTrainedModel) -> PreTrainedModel:
-    """The model on the GPU, if there is one: scoring many models wants it there."""
-    return model.to("cuda") if torch.cuda.is_available() else model  # type: ignore[arg-type]
-
-
-def spoken(layers: Sequence[int]) -> str:
-    """Layers as a user counts them, from 1."""
-    return ", ".join(str(i + 1) for i in layers)

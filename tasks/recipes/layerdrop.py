@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from datasets import Dataset
@@ -19,12 +19,14 @@ from stillhouse.methods import layerdrop as method
 from stillhouse.predict import token_rows
 from stillhouse.subset_search import Subset, best_subset, search_cost
 from stillhouse.surgery import drop_layers
-from tasks.bench import Bench, spoken, to_device
 from tasks.held_out import held_out, same_steps
 from tasks.params import Block, Phase
 from tasks.phases import Given
 from tasks.task_loss import TaskLoss, task_plan
 from tasks.training import Plan, left_out
+
+if TYPE_CHECKING:
+    from tasks.bench import Bench
 
 
 class LearntChoice(Block):
@@ -85,15 +87,15 @@ def finetune(params: Params, given: Given) -> Plan:
     return replace(task_plan(model, params.task, phase), keep=keep)
 
 
-def prune(params: Params, given: Given, bench: Bench) -> Plan:
+def prune(params: Params, given: Given, bench: "Bench") -> Plan:
     """Cut the model to its depth, with no training of it afterwards."""
     model = given.teacher
     keep = chosen_layers(params, given, bench)
-    print(f"layers {spoken(keep)} of {len(encoder_layers(model))} stay", flush=True)
+    print(f"layers {', '.join(str(i + 1) for i in keep)} of {len(encoder_layers(model))} stay", flush=True)
     return left_out(drop_layers(model, keep))
 
 
-def chosen_layers(params: Params, given: Given, bench: Bench) -> list[int]:
+def chosen_layers(params: Params, given: Given, bench: "Bench") -> list[int]:
     """Indices from 0 of the layers that stay.
 
     Raises:
@@ -111,9 +113,9 @@ def chosen_layers(params: Params, given: Given, bench: Bench) -> list[int]:
     return (searched if params.choose == "search" else learnt)(params, given, bench)
 
 
-def searched(params: Params, given: Given, bench: Bench) -> list[int]:
+def searched(params: Params, given: Given, bench: "Bench") -> list[int]:
     """Those that score best by themselves on the rows that the choice is made on."""
-    model, scorer = to_device(given.teacher), bench.scorer(choice_rows(params, given))
+    model, scorer = bench.on_device(given.teacher), bench.scorer(choice_rows(params, given))
     depth = len(encoder_layers(model))
 
     def score(layers: Subset) -> tuple[float, float]:
@@ -126,7 +128,7 @@ def searched(params: Params, given: Given, bench: Bench) -> list[int]:
     return list(best)
 
 
-def learnt(params: Params, given: Given, bench: Bench) -> list[int]:
+def learnt(params: Params, given: Given, bench: "Bench") -> list[int]:
     """Those of the highest mean share on the rows that the choice is made on, learnt on the others."""
     model, tokenizer, numbers = given.teacher, given.tokenizer, params.data_driven
     rates = method.LearntRates(model, params.keep, numbers.width, numbers.phase.seed)

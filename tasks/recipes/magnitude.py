@@ -1,18 +1,20 @@
 """magnitude: what each share of pruned weights costs, before fine-tuning or after it; the model at one is kept."""
 
 import copy
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
 from stillhouse.methods import magnitude as method
-from tasks.bench import Bench
 from tasks.phases import Given
 from tasks.recipes import prune_recover
 from tasks.recipes.prune_recover import Share, recovery_step
 from tasks.training import Plan, left_out
+
+if TYPE_CHECKING:
+    from tasks.bench import Bench
 
 
 class Params(prune_recover.Params):
@@ -24,7 +26,7 @@ class Params(prune_recover.Params):
     share: Share = Field(description="Of the model that is kept, one of shares")
 
 
-def prune(params: Params, given: Given, bench: Bench) -> Plan:
+def prune(params: Params, given: Given, bench: "Bench") -> Plan:
     """A training for each share, all of the same length, from the model before fine-tuning or from the last share's.
 
     Raises:

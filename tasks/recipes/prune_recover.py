@@ -1,17 +1,19 @@
 """prune-recover: prune the teacher by magnitude, a little more at a time, and recover with its logits in between."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
 from stillhouse.classify import classify
 from stillhouse.methods import magnitude
 from stillhouse.train import Step
-from tasks.bench import Bench
 from tasks.params import Block, Phase
 from tasks.phases import Given
 from tasks.task_loss import soft_and_hard
 from tasks.training import Plan
+
+if TYPE_CHECKING:
+    from tasks.bench import Bench
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -32,7 +34,7 @@ def recovery_step(params: Params) -> Step:
     return soft_and_hard(params.alpha, params.temperature) if params.distill else classify
 
 
-def prune(params: Params, given: Given, bench: Bench) -> Plan:
+def prune(params: Params, given: Given, bench: "Bench") -> Plan:
     """The whole schedule in one run of the loop; the teacher's weights are what is pruned."""
     teacher = given.teacher
     callback = magnitude.GradualPruning(
