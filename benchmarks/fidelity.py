@@ -4,9 +4,10 @@
     python -m benchmarks.fidelity --all --data sst2 --corpus wikitext2/valid.txt
 
 A claim (`benchmarks/claims/SLUG.py`) names variants that differ in one thing, and relations between their scores. A
-relation holds if the difference of the mean accuracies is above the noise, does not hold if it is below minus the
-noise, else it is within noise. The noise is 1.645 standard errors of the difference (one-sided 5 %) over the validation
-rows, each row's accuracy averaged over the seeds first: the variants answer the same questions, so they are paired.
+relation holds if the difference of the mean accuracies (or of what else a claim measures) is above the noise, does not
+hold if it is below minus the noise, else it is within noise. The noise is 1.645 standard errors of the difference
+(one-sided 5 %) over the validation rows, each row's accuracy averaged over the seeds first: the variants answer the
+same questions, so they are paired.
 
 Runs that were stopped go on: what a variant predicted is kept in `--work`, for as long as code, teacher and data stay
 the same.
@@ -95,6 +96,7 @@ def check(claim: Claim, lab: Lab, seeds: list[int]) -> dict:
     return {
         "slug": claim.slug,
         "says": claim.says,
+        "measure": claim.measure,
         "verdict": summary([relation["verdict"] for relation in found]),
         "relations": found,
         "variants": {
@@ -143,10 +145,11 @@ def table(results: list[dict]) -> str:
         "# What each method must show",
         "",
         "Made by `python -m benchmarks.fidelity SLUG --data … [--corpus …]`, which also says how a relation is judged.",
-        "Accuracy on the validation split, the mean over seeds; the noise is 1.645 standard errors of the difference.",
+        "In brackets the mean over seeds of what the last column names, on the validation split; the noise is 1.645",
+        "standard errors of the difference.",
         "",
-        "| method | the paper says | difference | verdict |",
-        "|---|---|---|---|",
+        "| method | the paper says | difference | verdict | measured |",
+        "|---|---|---|---|---|",
     ]
     for result in results:
         for relation in result["relations"]:
@@ -154,7 +157,7 @@ def table(results: list[dict]) -> str:
             lines.append(
                 f"| `{result['slug']}` | {relation['better']} ({score['better']:.3f}) above {relation['worse']} "
                 f"({score['worse']:.3f}) | {relation['difference']:+.3f} ± {relation['noise']:.3f} "
-                f"| {relation['verdict']} |"
+                f"| {relation['verdict']} | {result['measure']} |"
             )
     lines += ["", "| method | data | rows × epochs | seeds | hardware | date |", f"|{'---|' * 6}"]
     for r in results:

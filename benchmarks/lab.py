@@ -194,7 +194,7 @@ class Lab:
         rows = self.validation if tokenizer is None else self.tokenize(self.texts, None, tokenizer)
         return self.logits(model, rows, tokenizer).argmax(1).tolist()
 
-    def outcome(self, name: str, make: Callable[[], list[int]]) -> np.ndarray:
+    def outcome(self, name: str, make: Callable[[], list[int] | list[float]]) -> np.ndarray:
         """What `make` predicts for the validation rows, (N,): from the folder if it was made before."""
         file = self.work / f"{name}.json"
         if not file.exists():

@@ -6,6 +6,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
+from stillhouse.models.family import family
 
 FAMILIES = ("bert", "roberta", "xlm-roberta", "electra", "camembert")
 
@@ -29,9 +30,14 @@ def encoder(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def word_embeddings(model: PreTrainedModel) -> nn.Embedding:
-    """The token embedding table, V×d."""
+    """The token embedding table, V×d.
+
+    Raises:
+        InputError: it is factorized.
+    """
     table = model.get_input_embeddings()
-    assert isinstance(table, nn.Embedding)
+    if not isinstance(table, nn.Embedding):
+        raise InputError("the model's word vectors are factorized, there is no V×d table: use a model before that step")
     return table
 
 
@@ -48,6 +54,6 @@ def keep_first_layers(model: PreTrainedModel, count: int) -> PreTrainedModel:
 
 
 def _check_family(model: PreTrainedModel) -> None:
-    family = model.config.model_type
-    if family not in FAMILIES:
-        raise InputError(f"model family '{family}' is not one of {', '.join(FAMILIES)}: use an encoder of one of these")
+    name = family(model.config.model_type)
+    if name not in FAMILIES:
+        raise InputError(f"model family '{name}' is not one of {', '.join(FAMILIES)}: use an encoder of one of these")

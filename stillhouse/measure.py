@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from stillhouse.checkpoint import weight_files
 from stillhouse.errors import InputError
+from stillhouse.models.family import family
 
 
 def parameters(model: nn.Module) -> int:
@@ -75,7 +76,7 @@ def longest_input(model: PreTrainedModel) -> int | None:
     if positions is None:
         return None
     # RoBERTa's positions count from the padding's id + 1.
-    roberta = model.config.model_type in ("roberta", "xlm-roberta", "camembert")
+    roberta = family(model.config.model_type) in ("roberta", "xlm-roberta", "camembert")
     return positions - model.config.pad_token_id - 1 if roberta else positions
 
 

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.architecture import encoder_layers
 from stillhouse.errors import InputError
+from stillhouse.models.family import COMPACT
 
 
 def build_student(
@@ -32,9 +33,11 @@ def build_student(
         seed: of the random weights.
 
     Raises:
-        InputError: a width that the heads do not divide, or source layers that do not fit.
+        InputError: a width that the heads do not divide, source layers that do not fit, or a compressed teacher.
     """
     shape: Any = teacher.config
+    if shape.model_type.startswith(COMPACT):
+        raise InputError(f"a student is built from a plain teacher, not from one of shape '{shape.model_type}'")
     hidden_size = hidden_size or shape.hidden_size
     heads = heads or shape.num_attention_heads
     intermediate_size = intermediate_size or shape.intermediate_size

@@ -17,7 +17,8 @@ import numpy as np
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-import stillhouse.models.modeling_bilstm  # noqa: F401 - what the model may be, so that DVC knows of it
+import stillhouse.models.modeling_bilstm
+import stillhouse.models.modeling_compact  # noqa: F401 - what the model may be, so that DVC knows of it
 from stillhouse import latency, measure
 from stillhouse.checkpoint import load_model, load_tokenizer
 from stillhouse.errors import InputError

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from transformers import AutoModelForSequenceClassification
 
-import stillhouse.models.modeling_bilstm  # noqa: F401 - what the model may be, so that DVC knows of it
+import stillhouse.models.modeling_bilstm
+import stillhouse.models.modeling_compact  # noqa: F401 - what the model may be, so that DVC knows of it
 from stillhouse.checkpoint import load_model, load_tokenizer
 from stillhouse.export import OPSET, export_onnx
 from tasks import program

@@ -20,6 +20,11 @@ def correct(given: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return (given == truth).astype(float)
 
 
+def as_given(given: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """For variants that measure something themselves, of rows or of anything else that they have in common."""
+    return given.astype(float)
+
+
 @dataclass(frozen=True)
 class Claim:
     """A statement of a paper that can be checked on a small model and a small task.
@@ -30,10 +35,12 @@ class Claim:
         variants: by name, what trains a model with a seed and gives its predictions for the validation rows, (N,).
         relations: between the variants' scores.
         score: of each validation row, given predictions and truth; NaN for a row that does not count.
+        measure: what the scores' mean is.
     """
 
     slug: str
     says: str
-    variants: Mapping[str, Callable[[Any, int], list[int]]]
+    variants: Mapping[str, Callable[[Any, int], list[int] | list[float]]]
     relations: Sequence[Relation]
     score: Callable[[np.ndarray, np.ndarray], np.ndarray] = correct
+    measure: str = "accuracy"

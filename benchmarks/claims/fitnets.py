@@ -21,14 +21,14 @@ def variant(hint: bool, distil: bool) -> Callable[[Lab, int], list[int]]:
     return partial(run, hint, distil)
 
 
-def run(hint: bool, distil: bool, lab: Lab, seed: int) -> list[int]:
+def run(hint: bool, distil: bool, lab: Lab, seed: int, layers: int = LAYERS) -> list[int]:
     """Every variant passes over the data as often; the hint comes before."""
     teacher = lab.teacher()
     student = build_student(
-        teacher, layers=LAYERS, hidden_size=WIDTH, heads=6, intermediate_size=4 * WIDTH, source_layers=None, seed=seed
+        teacher, layers=layers, hidden_size=WIDTH, heads=6, intermediate_size=4 * WIDTH, source_layers=None, seed=seed
     )
     if hint:
-        guided = middle_layer("guided_layer", None, LAYERS)
+        guided = middle_layer("guided_layer", None, layers)
         depth = middle_layer("hint_layer", None, teacher.config.num_hidden_layers)
         model = GuidedStudent(student, guided, teacher.config.hidden_size, seed)
         lab.fit(model, hint_step(FrozenTeacher(lab.teacher(), depth, [])), lab.rows, seed=seed, learning_rate=RATE)

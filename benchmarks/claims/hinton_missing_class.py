@@ -51,4 +51,5 @@ CLAIM = Claim(
     {"hard": hard, "distilled": distilled},
     [Relation("distilled", "hard")],
     score=recalled,
+    measure="recall of the class",
 )

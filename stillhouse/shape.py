@@ -1,0 +1,152 @@
+"""The shape of an encoder, plain or compressed, with nothing left to a default."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+from stillhouse.errors import InputError
+from stillhouse.models.configuration_compact import CONFIGS, FIELDS
+from stillhouse.models.family import family
+
+# The matrices of a layer, by their names in it.
+ATTENTION = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
+FFN = ("intermediate.dense", "output.dense")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What `config.json` says of a compressed encoder. Layers and units count from 0.
+
+    hidden_size: d, width between the layers.
+    embedding_size: E, width of the word vectors; d where they are not factorized.
+    head_size: d_h, width of an attention head.
+    heads, intermediate: of each layer, attention heads and FFN units.
+    attention_of, ffn_of: the layer whose attention, or FFN, each layer uses; its own number where that is its own.
+    ranks: of each factorized matrix, by names such as "0.attention.self.query".
+    pooled_size: outputs of the dense layer between the encoder and a classifier.
+    """
+
+    hidden_size: int
+    embedding_size: int
+    head_size: int
+    heads: tuple[int, ...]
+    intermediate: tuple[int, ...]
+    attention_of: tuple[int, ...]
+    ffn_of: tuple[int, ...]
+    pooled_size: int
+    ranks: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def layers(self) -> int:
+        """How many there are, shared ones counted each time."""
+        return len(self.heads)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the family's own config can say it all."""
+        own = tuple(range(self.layers))
+        return (
+            self.embedding_size == self.pooled_size == self.hidden_size
+            and len(set(self.heads)) == 1
+            and len(set(self.intermediate)) == 1
+            and self.heads[0] * self.head_size == self.hidden_size
+            and self.attention_of == self.ffn_of == own
+            and not self.ranks
+        )
+
+    @classmethod
+    def of(cls, config: PreTrainedConfig) -> "Shape":
+        """The shape that a config states.
+
+        Raises:
+            InputError: a family that surgery does not know, or fields that contradict each other.
+        """
+        check_family(config)
+        given: dict[str, Any] = {name: getattr(config, name, None) for name in FIELDS}
+        shape: Any = config
+        count = shape.num_hidden_layers
+        own = tuple(range(count))
+        made = cls(
+            hidden_size=shape.hidden_size,
+            embedding_size=given["embedding_size"] or shape.hidden_size,
+            head_size=given["head_size"] or shape.hidden_size // shape.num_attention_heads,
+            heads=tuple(given["layer_heads"] or [shape.num_attention_heads] * count),
+            intermediate=tuple(given["layer_intermediate_sizes"] or [shape.intermediate_size] * count),
+            attention_of=tuple(given["attention_of"] or own),
+            ffn_of=tuple(given["ffn_of"] or own),
+            pooled_size=given["pooled_size"] or shape.hidden_size,
+            ranks=dict(given["ranks"] or {}),
+        )
+        made.check(count)
+        return made
+
+    def check(self, count: int) -> None:
+        """Whether such a model can be built.
+
+        Raises:
+            InputError: lists of another length than `count`, an empty layer, or a shared layer that is not there.
+        """
+        lists = {
+            "layer_heads": self.heads,
+            "layer_intermediate_sizes": self.intermediate,
+            "attention_of": self.attention_of,
+            "ffn_of": self.ffn_of,
+        }
+        for name, values in lists.items():
+            if len(values) != count:
+                raise InputError(f"{name} {list(values)}: {len(values)} entries for {count} layers: give one a layer")
+        for name in ("layer_heads", "layer_intermediate_sizes"):
+            if min(lists[name], default=1) < 1:
+                raise InputError(f"{name} {list(lists[name])}: leave at least one in each layer, or drop the layer")
+        for name, sizes in (("attention_of", self.heads), ("ffn_of", self.intermediate)):
+            for layer, source in enumerate(lists[name]):
+                if not 0 <= source < count or lists[name][source] != source:
+                    raise InputError(f"{name} {list(lists[name])}: layer {layer} must use a layer that has its own")
+                if sizes[source] != sizes[layer]:
+                    raise InputError(f"{name}: layers {source} and {layer} share weights but not their width")
+        for name in self.ranks:
+            number, _, matrix = name.partition(".")
+            if not number.isdigit() or int(number) >= count or matrix not in ATTENTION + FFN:
+                raise InputError(f"ranks['{name}'] names no matrix: use names such as '0.{ATTENTION[0]}'")
+
+    def write(self, config: PreTrainedConfig) -> PreTrainedConfig:
+        """A config of this shape, like `config` in everything else; of the family's own class if that can say it."""
+        plain = next(kind for kind in CONFIGS if kind.model_type == check_family(config))
+        said = {name: copy.deepcopy(value) for name, value in config.to_dict().items() if name not in FIELDS}
+        for name in ("model_type", "transformers_version", "architectures"):
+            said.pop(name, None)
+        said |= {
+            "num_hidden_layers": self.layers,
+            "hidden_size": self.hidden_size,
+            "num_attention_heads": max(self.heads),
+            "intermediate_size": max(self.intermediate),
+        }
+        if self.plain:
+            return plain(**said)
+        said |= {
+            "embedding_size": self.embedding_size,
+            "head_size": self.head_size,
+            "layer_heads": list(self.heads),
+            "layer_intermediate_sizes": list(self.intermediate),
+            "attention_of": list(self.attention_of),
+            "ffn_of": list(self.ffn_of),
+            "ranks": dict(self.ranks),
+            "pooled_size": self.pooled_size,
+        }
+        return CONFIGS[plain](**said)
+
+
+def check_family(config: PreTrainedConfig) -> str:
+    """The family of an encoder, plain or compressed.
+
+    Raises:
+        InputError: surgery does not know it.
+    """
+    name = family(config.model_type)
+    known = [kind.model_type for kind in CONFIGS]
+    if name not in known:
+        raise InputError(f"model family '{name}' is not one of {', '.join(known)}: its shape cannot be changed here")
+    return name

@@ -1,0 +1,39 @@
+"""A new model of another shape around weights that were cut to it."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from stillhouse.errors import InputError
+from stillhouse.models.modeling_compact import COMPACT
+from stillhouse.shape import Shape
+
+PLAIN = {made: plain for plain, made in COMPACT.items()}
+
+
+def rebuild(model: PreTrainedModel, shape: Shape, state: Mapping[str, Tensor]) -> PreTrainedModel:
+    """A model of the given model's kind, of this shape, with these weights.
+
+    Plain where transformers' own class can have the shape, else compact. Attention implementation, device and mode are
+    the given model's.
+
+    Raises:
+        InputError: the model's class is none that surgery knows.
+    """
+    kind = type(model)
+    plain = PLAIN.get(kind, kind)
+    if plain not in COMPACT:
+        known = ", ".join(sorted(each.__name__ for each in COMPACT))
+        raise InputError(f"'{kind.__name__}' is none of the models whose shape can be changed: {known}")
+    shape.check(shape.layers)
+    config = shape.write(model.config)
+    config._attn_implementation = model.config._attn_implementation
+    with torch.random.fork_rng(devices=[]):  # its first weights are overwritten: they should cost no random numbers
+        made = (plain if shape.plain else COMPACT[plain])(config)
+    if made.base_model is made and "pooler.dense.weight" not in state:
+        made.pooler = None  # type: ignore[assignment]
+    made.load_state_dict(dict(state), strict=True)
+    made.to(model.device)  # type: ignore[arg-type]
+    return made.train(model.training)

@@ -1,0 +1,90 @@
+"""Take heads, FFN units or embedding dimensions out of an encoder: what is left is small and fast, not full of zeros.
+
+The sliced model gives the logits of the whole one in which the same parts are masked: heads and units before the matrix
+that reads them, embedding dimensions at every LayerNorm, whose mean and variance are then of the dimensions that stay.
+Indices count from 0.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from transformers import PreTrainedModel
+
+from stillhouse.errors import InputError
+from stillhouse.shape import Shape
+from stillhouse.surgery.axes import WIDTH, Axis, spread_heads, take
+from stillhouse.surgery.rebuild import rebuild
+
+
+def slice_heads(model: PreTrainedModel, keep: Sequence[Sequence[int]]) -> PreTrainedModel:
+    """Keep some attention heads of each layer.
+
+    Args:
+        model: left as it is.
+        keep: for each layer, its heads that stay.
+
+    Raises:
+        InputError: a list a layer is not there, is empty, or names a missing or repeated head.
+    """
+    shape = Shape.of(model.config)
+    _check("heads", keep, shape.heads, shape.attention_of)
+    kept = {Axis("heads", layer): spread_heads(list(heads), shape.head_size) for layer, heads in enumerate(keep)}
+    return rebuild(model, replace(shape, heads=_counts(keep)), take(model.state_dict(), kept))
+
+
+def slice_ffn(model: PreTrainedModel, keep: Sequence[Sequence[int]]) -> PreTrainedModel:
+    """Keep some FFN units of each layer.
+
+    Args:
+        model: left as it is.
+        keep: for each layer, its units that stay.
+
+    Raises:
+        InputError: a list a layer is not there, is empty, or names a missing or repeated unit.
+    """
+    shape = Shape.of(model.config)
+    _check("FFN units", keep, shape.intermediate, shape.ffn_of)
+    kept = {Axis("units", layer): torch.tensor(list(units)) for layer, units in enumerate(keep)}
+    return rebuild(model, replace(shape, intermediate=_counts(keep)), take(model.state_dict(), kept))
+
+
+def slice_embedding(model: PreTrainedModel, keep: Sequence[int]) -> PreTrainedModel:
+    """Keep some dimensions of the width between the layers, the same everywhere. A classifier's pooled width stays.
+
+    Args:
+        model: left as it is.
+        keep: dimensions that stay.
+
+    Raises:
+        InputError: none stays, or a missing or repeated dimension is named.
+    """
+    shape = Shape.of(model.config)
+    _check_one("embedding dimensions", keep, shape.hidden_size, "")
+    # Word vectors that are not factorized get narrower with the rest.
+    own = shape.embedding_size == shape.hidden_size
+    thin = replace(shape, hidden_size=len(keep), embedding_size=len(keep) if own else shape.embedding_size)
+    return rebuild(model, thin, take(model.state_dict(), {WIDTH: torch.tensor(list(keep))}))
+
+
+def _counts(keep: Sequence[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(len(part) for part in keep)
+
+
+def _check(what: str, keep: Sequence[Sequence[int]], sizes: Sequence[int], used: Sequence[int]) -> None:
+    if len(keep) != len(sizes):
+        raise InputError(f"{what}: {len(keep)} lists for {len(sizes)} layers: give one a layer")
+    for layer, (part, size) in enumerate(zip(keep, sizes, strict=True)):
+        _check_one(what, part, size, f" of layer {layer}")
+        if list(part) != list(keep[used[layer]]):
+            raise InputError(f"{what}: layers {used[layer]} and {layer} share them: keep the same of both")
+
+
+def _check_one(what: str, keep: Sequence[int], size: int, where: str) -> None:
+    if not keep:
+        raise InputError(f"{what}{where}: none is kept: leave at least one")
+    outside = [index for index in keep if not 0 <= index < size]
+    if outside:
+        raise InputError(f"{what}{where}: {outside[:5]} are not among 0 to {size - 1}")
+    if len(set(keep)) < len(keep):
+        raise InputError(f"{what}{where}: an index is named twice in {list(keep)[:10]}")
