@@ -7,7 +7,7 @@ A claim (`benchmarks/claims/SLUG.py`) names variants that differ in one thing, a
 relation holds if the difference of the mean accuracies (or of what else a claim measures) is above the noise, does not
 hold if it is below minus the noise, else it is within noise. The noise is 1.645 standard errors of the difference
 (one-sided 5 %) over the validation rows, each row's accuracy averaged over the seeds first: the variants answer the
-same questions, so they are paired.
+same questions, so they are paired. Where two variants should be alike, that holds if their difference is within noise.
 
 Runs that were stopped go on: what a variant predicted is kept in `--work`, for as long as code, teacher and data stay
 the same.
@@ -113,10 +113,14 @@ def judge(relation: Relation, right: dict[str, np.ndarray]) -> dict:
     paired = paired[~np.isnan(paired)]
     difference = float(paired.mean())
     noise = CONFIDENCE * float(paired.std(ddof=1)) / len(paired) ** 0.5
-    verdict = "within noise" if abs(difference) <= noise else "holds" if difference > 0 else "does not hold"
+    if relation.alike:
+        verdict = "holds" if abs(difference) <= noise else "does not hold"
+    else:
+        verdict = "within noise" if abs(difference) <= noise else "holds" if difference > 0 else "does not hold"
     return {
         "better": relation.better,
         "worse": relation.worse,
+        "alike": relation.alike,
         "difference": difference,
         "noise": noise,
         "verdict": verdict,
@@ -155,7 +159,8 @@ def table(results: list[dict]) -> str:
         for relation in result["relations"]:
             score = {name: result["variants"][relation[name]]["mean"] for name in ("better", "worse")}
             lines.append(
-                f"| `{result['slug']}` | {relation['better']} ({score['better']:.3f}) above {relation['worse']} "
+                f"| `{result['slug']}` | {relation['better']} ({score['better']:.3f}) "
+                f"{'like' if relation.get('alike') else 'above'} {relation['worse']} "
                 f"({score['worse']:.3f}) | {relation['difference']:+.3f} ± {relation['noise']:.3f} "
                 f"| {relation['verdict']} | {result['measure']} |"
             )

@@ -203,6 +203,14 @@ class Lab:
             self._write(file, make())
         return np.array(json.loads(file.read_text()))
 
+    def kept(self, name: str, make: Callable[[], PreTrainedModel]) -> Path:
+        """The checkpoint of what `make` trains: trained once."""
+        folder = self.work / name
+        if not (folder / "config.json").exists():
+            print(f"--- {name}", flush=True)
+            self._save(make(), folder)
+        return folder
+
     def _route(self, seed: int) -> list[Path]:
         stops = [self.work / f"teacher-{seed}" / f"{quarter}" for quarter in (1, 2, 3, 4)]
         if not (stops[-1] / "config.json").exists():

@@ -15,6 +15,7 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel, Pr
 from stillhouse.checkpoint import load_model, same_vocabulary, save_model
 from stillhouse.errors import InputError
 from stillhouse.labels import align_labels
+from stillhouse.train import FitResult
 from tasks.dataset import TaskData, tokenize
 from tasks.logits import cached_logits
 from tasks.outputs import fresh_dir
@@ -63,6 +64,19 @@ def train_student(plan: Plan, given: Given, train: TrainParams, work: Path, run:
     """Run one phase from text to the checkpoint in `folder`.
 
     Raises:
+        InputError: as `train_plan`.
+    """
+    result = train_plan(plan, given, train, work, run)
+    with fresh_dir(folder) as out:
+        save_model(plan.student, plan.tokenizer or given.tokenizer, out)
+    if result:
+        run.log_metrics({"train_loss": result.loss, "train_samples_per_second": result.samples_per_second})
+
+
+def train_plan(plan: Plan, given: Given, train: TrainParams, work: Path, run: StageRun) -> FitResult | None:
+    """Run one phase from text to trained weights; None if it is switched off.
+
+    Raises:
         InputError: student and teacher read different token ids, and the plan has no tokenizer of the student's own.
     """
     if plan.tokenizer is None and given.student_tokenizer is not None:
@@ -79,11 +93,7 @@ def train_student(plan: Plan, given: Given, train: TrainParams, work: Path, run:
         data = data.add_column("teacher_logits", list(column) if column.ndim == 2 else column.tolist())
     if plan.keep and plan.phase:
         data = plan.keep(data)
-    result = run_phase(plan, data, tokenizer, train, work, run)
-    with fresh_dir(folder) as out:
-        save_model(plan.student, tokenizer, out)
-    if result:
-        run.log_metrics({"train_loss": result.loss, "train_samples_per_second": result.samples_per_second})
+    return run_phase(plan, data, tokenizer, train, work, run)
 
 
 def teacher_logits(given: Given, data: Dataset, batch_size: int) -> np.ndarray:

@@ -20,7 +20,9 @@ from matplotlib.transforms import Bbox
 from tasks.label_places import NEAR, place
 
 if TYPE_CHECKING:
-    from tasks.report import Comparison, Evaluated
+    from tasks.report import Comparison
+
+Curve = Sequence[tuple[float, float, float]]  # share pruned, score before recovery, score after
 
 # Okabe and Ito's colours, told apart by colour-blind eyes; shapes differ as well.
 BLUE, VERMILION, GREY, INK = "#0072B2", "#D55E00", "#9A9A9A", "#222222"
@@ -57,10 +59,26 @@ def draw(comparison: "Comparison", file: Path) -> None:
         left.set_ylabel(comparison.metric)
         top.legend(handles=_handles(), loc="outside lower center", ncol=5, frameon=False)
         for part, model in zip(rest, curves, strict=True):
-            _curve(part.subplots(), comparison, model)
+            _curve(part.subplots(), model.name, model.curve, comparison.metric, comparison.teacher.value)
         figure.draw_without_rendering()
         _label(left, comparison, sizes)
         _label(right, comparison, times)
+        figure.savefig(file, format="png", metadata={"Software": None})
+        plt.close(figure)
+
+
+def draw_curve(name: str, curve: Curve, metric: str, level: float, file: Path) -> None:
+    """Write the picture of one pruning curve as PNG.
+
+    Args:
+        name: of the recipe.
+        curve: share pruned, score before recovery, score after.
+        metric: its name.
+        level: the teacher's score.
+    """
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(9.6, 4.8), dpi=DPI, layout="constrained")
+        _curve(axis, name, curve, metric, level)
         figure.savefig(file, format="png", metadata={"Software": None})
         plt.close(figure)
 
@@ -115,16 +133,16 @@ def _handles() -> list[Line2D]:
     return [*points, front, Line2D([], [], color=VERMILION, linewidth=1, linestyle=DOTS, label="teacher's level")]
 
 
-def _curve(axis: Axes, comparison: "Comparison", model: "Evaluated") -> None:
-    shares = [100 * share for share, _, _ in model.curve]
-    before = [value for _, value, _ in model.curve]
-    after = [value for _, _, value in model.curve]
-    axis.axhline(comparison.teacher.value, color=VERMILION, linewidth=1, linestyle=DOTS, label="teacher's level")
+def _curve(axis: Axes, name: str, curve: Curve, metric: str, level: float) -> None:
+    shares = [100 * share for share, _, _ in curve]
+    before = [value for _, value, _ in curve]
+    after = [value for _, _, value in curve]
+    axis.axhline(level, color=VERMILION, linewidth=1, linestyle=DOTS, label="teacher's level")
     axis.plot(shares, before, color=GREY, marker="s", linestyle="--", markersize=7, label="before recovery")
     axis.plot(shares, after, color=BLUE, marker="o", markersize=8, linewidth=2, label="after recovery")
-    axis.set_title(f"{model.name}: {comparison.metric} at each share of pruned weights", loc="left")
+    axis.set_title(f"{name}: {metric} at each share of pruned weights", loc="left")
     axis.set_xlabel("weights pruned (%)")
-    axis.set_ylabel(comparison.metric)
+    axis.set_ylabel(metric)
     axis.set_xticks(shares, [f"{share:g}" for share in shares])
     axis.legend(loc="best", frameon=False)
 

@@ -105,7 +105,7 @@ def read(report_dirs: Sequence[Path]) -> Comparison:
         InputError: one is missing or damaged, the teacher is not among them, or they are not of the same task.
     """
     models = [
-        Evaluated(_json(folder / "metrics.json"), _json(folder / "latency.json"), _curve(folder / "curve.csv"))
+        Evaluated(read_json(folder / "metrics.json"), read_json(folder / "latency.json"), report_curve(folder))
         for folder in report_dirs
     ]
     teachers = [model for model in models if model.name == TEACHER]
@@ -202,7 +202,12 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([line[0], rule, *line[1:]])
 
 
-def _json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """A file of `tasks.evaluate`.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -211,9 +216,20 @@ def _json(file: Path) -> dict[str, Any]:
         raise InputError(f"'{file}' is damaged ({error}): evaluate that model again") from None
 
 
-def _curve(file: Path) -> list[tuple[float, float, float]]:
+def report_curve(folder: Path) -> list[tuple[float, float, float]]:
+    """The curve of a recipe that has one; [] for the others."""
+    file = folder / "curve.csv"
+    return read_curve(file) if file.is_file() else []
+
+
+def read_curve(file: Path) -> list[tuple[float, float, float]]:
+    """Share of weights pruned, score before recovery, score after.
+
+    Raises:
+        InputError: there is no such file.
+    """
     if not file.is_file():
-        return []
+        raise InputError(f"'{file}' is missing: run the stage that prunes first")
     with file.open(newline="", encoding="utf-8") as stream:
         return [(float(row["share"]), float(row["before"]), float(row["after"])) for row in csv.DictReader(stream)]
 

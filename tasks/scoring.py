@@ -1,10 +1,53 @@
-"""The validation score of a model, as the training stages want it: one number, by the name that params.yaml gives."""
+"""The score of a model on labelled rows, as the training stages want it: by the name that params.yaml gives."""
 
+import torch
+from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from stillhouse.losses import task_loss
 from stillhouse.predict import predict
 from tasks.dataset import TaskData, tokenize
 from tasks.metrics import compute, headline
+
+
+class Scorer:
+    """Scores one model after the other on the same rows, which are tokenized once.
+
+    Args:
+        rows: with their labels, not tokenized.
+        tokenizer: the models'.
+        regression: whether the labels are scores.
+        metric: its name in params.yaml.
+    """
+
+    def __init__(
+        self,
+        rows: Dataset,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        regression: bool,
+        metric: str,
+        max_length: int,
+        batch_size: int,
+    ) -> None:
+        self.data = tokenize(rows, tokenizer, max_length)
+        self.tokenizer = tokenizer
+        self.labels = rows["label"][:]
+        self.regression = regression
+        self.metric = metric
+        self.batch_size = batch_size
+
+    def __call__(self, model: PreTrainedModel) -> tuple[float, float]:
+        """`metric`, and minus the mean loss, which tells apart what the metric does not; both the higher the better.
+
+        The model stays in its mode and on its device.
+
+        Raises:
+            InputError: the metric is not one of this kind of task.
+        """
+        logits = predict(model, self.data, self.tokenizer, batch_size=self.batch_size)
+        loss = task_loss(torch.from_numpy(logits), torch.tensor(self.labels)).item()
+        return headline(compute(logits, self.labels, self.regression), self.metric), -loss
 
 
 def validation_score(
@@ -21,6 +64,12 @@ def validation_score(
     Raises:
         InputError: the metric is not one of this kind of task.
     """
-    data = tokenize(task.validation, tokenizer, max_length)
-    logits = predict(model, data, tokenizer, batch_size=batch_size)
-    return headline(compute(logits, task.validation["label"][:], task.regression), metric)
+    scorer = Scorer(
+        task.validation,
+        tokenizer,
+        regression=task.regression,
+        metric=metric,
+        max_length=max_length,
+        batch_size=batch_size,
+    )
+    return scorer(model)[0]

@@ -9,10 +9,11 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Relation:
-    """`better` should score higher than `worse`."""
+    """`better` should score higher than `worse`, or, where they should be alike, neither than the other."""
 
     better: str
     worse: str
+    alike: bool = False
 
 
 def correct(given: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -1,12 +1,16 @@
 """Magnitude pruning (Gordon, Duh, Andrews 2020, arXiv 2002.08307, section 3; Han et al. 2015 for the schedule).
 
 The smallest weights of each matrix (local), or of all matrices together (global), become zero: word embeddings, and
-Q, K, V, O and both feed-forward matrices of every layer. The share rises in steps with training between them, and the
-masks are applied again after every optimizer step, since momentum and weight decay would move the zeros.
+Q, K, V, O and both feed-forward matrices of every layer. The masks are applied again after every optimizer step, since
+momentum and weight decay would move the zeros. Either
+
+    before   the pretrained model is pruned to a share, once, and then fine-tuned on the task
+    after    the fine-tuned model is pruned to a share that rises in steps, with training between them to recover
 
 Where we differ: the number pruned of each matrix is rounded down to a whole weight; ties at the threshold are broken by
-position, so that the share is exact. A mask is the set of non-zero weights: it needs no file of its own, and a run that
-resumes from a checkpoint finds it in the weights.
+position, so that the share is exact. The paper also trains the pruned pretrained model on its corpus before it is
+fine-tuned; here the task's training is what recovers. A mask is the set of non-zero weights: it needs no file of its
+own, and a run that resumes from a checkpoint finds it in the weights.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +78,31 @@ def apply_masks(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> N
         weights[name].mul_(mask)
 
 
-class GradualPruning(TrainerCallback):
+def check_shares(shares: Sequence[float]) -> None:
+    """Raise InputError unless there are shares, and they rise."""
+    if not shares or any(later <= earlier for earlier, later in pairwise(shares)):
+        raise InputError(f"shares = {list(shares)} must rise, and there must be at least one")
+
+
+class HeldZeros(TrainerCallback):
+    """Keeps the weights at zero that are zero when `fit` begins, or goes on.
+
+    Args:
+        model: what is trained, pruned.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.weights = prunable_weights(model)
+        self.masks: dict[str, Tensor] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.masks = {name: weight != 0 for name, weight in self.weights.items()}
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        apply_masks(self.weights, self.masks)
+
+
+class GradualPruning(HeldZeros):
     """Raises the share along a schedule while `fit` trains, and keeps pruned weights at zero.
 
     The steps are divided evenly among the shares: at the start of each part the model is pruned to its share, the rest
@@ -93,20 +121,18 @@ class GradualPruning(TrainerCallback):
     def __init__(
         self, model: PreTrainedModel, shares: Sequence[float], scope: str, report: Callable[[float, str], None]
     ) -> None:
-        if not shares or any(later <= earlier for earlier, later in pairwise(shares)):
-            raise InputError(f"shares = {list(shares)} must rise, and there must be at least one")
+        check_shares(shares)
+        super().__init__(model)
         self.model = model
-        self.weights = prunable_weights(model)
         self.shares = list(shares)
         self.scope = scope
         self.report = report
-        self.masks: dict[str, Tensor] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.max_steps < len(self.shares):
             raise InputError(f"{state.max_steps} steps are fewer than the {len(self.shares)} shares: raise 'epochs'")
         if state.global_step:
-            self.masks = {name: weight != 0 for name, weight in self.weights.items()}
+            super().on_train_begin(args, state, control)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         for part, share in enumerate(self.shares):
@@ -115,9 +141,6 @@ class GradualPruning(TrainerCallback):
                     self.report(self.shares[part - 1], "after")
                 self.masks = prune(self.model, share, self.scope)
                 self.report(share, "before")
-
-    def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        apply_masks(self.weights, self.masks)
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.report(self.shares[-1], "after")

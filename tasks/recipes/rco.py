@@ -1,6 +1,5 @@
 """rco: one stage, along the checkpoints of the teacher's own training."""
 
-import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -9,8 +8,8 @@ from datasets import Dataset
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from stillhouse.errors import InputError
 from stillhouse.methods import rco as method
+from tasks.held_out import held_out, same_steps
 from tasks.params import Block, Phase
 from tasks.phases import Given
 from tasks.training import Plan, StudentParams, make_student
@@ -51,7 +50,7 @@ def distill(params: Params, given: Given) -> Plan:
         batch_size=params.distill.batch_size,
     )
     count = len(given.rows)
-    measured = held_out(count, params.held_out, params.distill.seed)
+    measured = held_out(count, params.held_out, params.distill.seed, "rco.held_out")
 
     def trained_on(data: Dataset) -> Dataset:
         greedy.hold_out(data.select(measured))
@@ -72,22 +71,3 @@ def _along(params: Params, student: PreTrainedModel, choose: method.Choose, phas
         keep=rows,
         callbacks=[method.Route(model, params.count, choose)],
     )
-
-
-def held_out(rows: int, share: float, seed: int) -> np.ndarray:
-    """Which rows are measured on and not trained on, in order.
-
-    Raises:
-        InputError: that is none, or all.
-    """
-    count = round(rows * share)
-    if not 0 < count < rows:
-        raise InputError(f"rco.held_out = {share} takes {count} of {rows} rows: choose a share that divides them")
-    return np.sort(np.random.default_rng(seed).permutation(rows)[:count])
-
-
-def same_steps(phase: Phase, before: int, after: int) -> Phase:
-    """The phase with as many optimizer steps on `after` rows as it has on `before`."""
-    steps = math.ceil(phase.epochs * math.ceil(before / phase.batch_size))
-    # The loop rounds up: half a step less keeps a rounding error from making one more.
-    return phase.model_copy(update={"epochs": (steps - 0.5) / math.ceil(after / phase.batch_size)})

@@ -1,6 +1,7 @@
 """The paper checks: how a relation is judged, and that a stopped run goes on."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,6 +44,17 @@ def test_a_relation_is_judged_by_its_difference_and_the_noise(wrong, verdict):
     (relation,) = result["relations"]
     assert relation["difference"] == pytest.approx((wrong[1] - wrong[0]) / 100)
     assert fidelity.line("x", result).startswith(f"x: {verdict}: 0 − 1 = ")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "verdict"), [((5, 40), "does not hold"), ((40, 5), "does not hold"), ((9, 11), "holds")]
+)
+def test_variants_that_should_be_alike_are_as_long_as_no_difference_stands_out(wrong, verdict):
+    alike = claim(*(flipped(count) for count in wrong))
+    result = fidelity.check(replace(alike, relations=[Relation("0", "1", alike=True)]), Memory(), [1])
+    assert result["verdict"] == verdict
+    page = result | {"data": "sst2", "rows": 10, "epochs": 1.0, "hardware": "a machine", "date": "2026-11-23"}
+    assert "like 1 (" in fidelity.table([page])
 
 
 def test_the_noise_is_that_of_paired_rows():
@@ -95,6 +107,13 @@ def test_what_a_variant_predicted_is_kept(lab):
     assert given.shape == (24,)
     again = lab()
     assert (again.outcome("x/a-1", lambda: pytest.fail("it was run again")) == given).all()
+
+
+def test_a_model_that_several_variants_share_is_trained_once(lab):
+    place = lab()
+    first = place.kept("x/model", place.bare)
+    assert place.kept("x/model", lambda: pytest.fail("it was trained again")) == first
+    assert (first / "model.safetensors").is_file()
 
 
 def test_a_claim_writes_its_verdict(lab, tmp_path):

@@ -10,6 +10,7 @@ from stillhouse.batches import collate, model_inputs
 from stillhouse.checkpoint import load_model
 from stillhouse.methods import rco as method
 from tasks import finetune, task_distill
+from tasks.held_out import same_steps
 from tasks.params import Phase
 from tasks.recipes import rco
 from tests import tiny
@@ -94,9 +95,7 @@ def test_rows_that_are_held_out_cost_no_steps(rows, epochs):
     phase = Phase(epochs=epochs, batch_size=16, learning_rate=1.0, seed=0)
     for after in (1, 16, 17, rows - 1):
         batches = math.ceil(after / 16)
-        assert math.ceil(rco.same_steps(phase, rows, after).epochs * batches) == math.ceil(
-            epochs * math.ceil(rows / 16)
-        )
+        assert math.ceil(same_steps(phase, rows, after).epochs * batches) == math.ceil(epochs * math.ceil(rows / 16))
 
 
 def test_greedy_measures_on_rows_that_it_does_not_train_on(clone, monkeypatch):

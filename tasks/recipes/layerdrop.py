@@ -1,0 +1,171 @@
+"""layerdrop: layers are skipped at random in training, on a corpus and on the task; then the model is cut."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from datasets import Dataset
+from pydantic import Field
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from stillhouse.architecture import encoder, encoder_layers
+from stillhouse.batches import Batch, collate, model_inputs
+from stillhouse.errors import InputError
+from stillhouse.losses import task_loss
+from stillhouse.masking import hide_tokens, masked_lm_loss
+from stillhouse.methods import layerdrop as method
+from stillhouse.predict import token_rows
+from stillhouse.subset_search import Subset, best_subset, search_cost
+from stillhouse.surgery import drop_layers
+from tasks.held_out import held_out, same_steps
+from tasks.params import Block, Phase
+from tasks.phases import Given
+from tasks.task_loss import TaskLoss, task_plan
+from tasks.training import Plan, left_out
+
+if TYPE_CHECKING:
+    from tasks.bench import Bench
+
+
+class LearntChoice(Block):
+    """`data_driven` of layerdrop: how the layers' scores are learnt."""
+
+    width: int = Field(gt=0, description="k, hidden width of the function of a layer's activations")
+    phase: Phase
+
+
+class Params(Block):
+    """`layerdrop` in params.yaml."""
+
+    rate: float | None = Field(ge=0, le=1, description="p; null: p* = 1 − target/N")
+    target: int = Field(gt=0, description="r of p*, the depth that the training aims at")
+    mask: float = Field(gt=0, lt=1, description="Share of the tokens that are masked, on the corpus")
+    general: Phase | None = Field(description="On the corpus; null leaves it out, as an ablation")
+    task: TaskLoss
+    held_out: float = Field(
+        ge=0, lt=1, description="Share of the training rows that a choice is made on; 0: on validation"
+    )
+    finetune: Phase
+    keep: int = Field(gt=0, description="Layers that stay")
+    choose: Literal["every-other", "search", "data-driven"] | list[int] = Field(
+        description="Which ones, or a list of them, counted from 1"
+    )
+    search_limit: int = Field(gt=0, description="The most subsets that a search scores")
+    data_driven: LearntChoice
+
+
+def general(params: Params, given: Given) -> Plan:
+    """Masked language modelling on the corpus with layers skipped; the encoder is what is kept."""
+    model, tokenizer = given.teacher, given.tokenizer
+    if model.get_output_embeddings() is None:
+        raise InputError(f"layerdrop's model is a {type(model).__name__}: give a masked LM (--mlm models/mlm)")
+    if params.general is None:
+        return left_out(encoder(model))
+    method.LayerDrop(model, rate(params, model))
+
+    def step(model: nn.Module, batch: Batch) -> dict:
+        inputs, ids, chosen = hide_tokens(
+            model_inputs(batch),
+            probability=params.mask,
+            mask_id=tokenizer.mask_token_id,
+            special_ids=tokenizer.all_special_ids,
+            vocabulary=len(tokenizer),
+        )
+        return {"mlm": masked_lm_loss(model, inputs, ids, chosen)}
+
+    return Plan(encoder(model), model, step, params.general)
+
+
+def finetune(params: Params, given: Given) -> Plan:
+    """The task with layers skipped, on the rows that are not held out."""
+    assert given.student is not None
+    model = given.student
+    method.LayerDrop(model, rate(params, model))
+    phase, keep = without_held_out(params, given, params.finetune)
+    return replace(task_plan(model, params.task, phase), keep=keep)
+
+
+def prune(params: Params, given: Given, bench: "Bench") -> Plan:
+    """Cut the model to its depth, with no training of it afterwards."""
+    model = given.teacher
+    keep = chosen_layers(params, given, bench)
+    print(f"layers {', '.join(str(i + 1) for i in keep)} of {len(encoder_layers(model))} stay", flush=True)
+    return left_out(drop_layers(model, keep))
+
+
+def chosen_layers(params: Params, given: Given, bench: "Bench") -> list[int]:
+    """Indices from 0 of the layers that stay.
+
+    Raises:
+        InputError: a depth, a list or a search that does not fit the model.
+    """
+    depth = len(encoder_layers(given.teacher))
+    method.check_count(params.keep, depth)
+    if isinstance(params.choose, list):
+        layers = method.check_layers(params.choose, depth)
+        if len(layers) != params.keep:
+            raise InputError(f"layerdrop.choose names {len(layers)} layers, and layerdrop.keep = {params.keep}: set it")
+        return layers
+    if params.choose == "every-other":
+        return method.every_other(depth, params.keep)
+    return (searched if params.choose == "search" else learnt)(params, given, bench)
+
+
+def searched(params: Params, given: Given, bench: "Bench") -> list[int]:
+    """Those that score best by themselves on the rows that the choice is made on."""
+    model, scorer = bench.on_device(given.teacher), bench.scorer(choice_rows(params, given))
+    depth = len(encoder_layers(model))
+
+    def score(layers: Subset) -> tuple[float, float]:
+        with method.only_layers(model, layers):
+            return scorer(model)
+
+    cost = search_cost(depth, params.keep, params.search_limit)
+    best = best_subset(depth, params.keep, bench.remembering(score, cost), params.search_limit)
+    model.cpu()
+    return list(best)
+
+
+def learnt(params: Params, given: Given, bench: "Bench") -> list[int]:
+    """Those of the highest mean share on the rows that the choice is made on, learnt on the others."""
+    model, tokenizer, numbers = given.teacher, given.tokenizer, params.data_driven
+    rates = method.LearntRates(model, params.keep, numbers.width, numbers.phase.seed)
+
+    def step(model: nn.Module, batch: Batch) -> Tensor:
+        return task_loss(model(model_inputs(batch)), batch["labels"])
+
+    phase, keep = without_held_out(params, given, numbers.phase)
+    bench.run_plan(Plan(model, rates, step, phase, keep=keep))
+    rows = token_rows(bench.scorer(choice_rows(params, given)).data)
+    size = numbers.phase.batch_size
+    batches = (collate(rows[i : i + size], tokenizer.pad_token_id) for i in range(0, len(rows), size))
+    best = method.likeliest_layers(rates.cpu(), batches)
+    rates.release()
+    return best
+
+
+def rate(params: Params, model: PreTrainedModel) -> float:
+    """p, as it is given or for the depth that is aimed at."""
+    return method.drop_rate(params.target, len(encoder_layers(model))) if params.rate is None else params.rate
+
+
+def measured_rows(params: Params, given: Given) -> np.ndarray:
+    """Which training rows a choice is made on; the same ones in every phase. None if it is made on validation."""
+    if not params.held_out:
+        return np.array([], dtype=int)
+    return held_out(len(given.rows), params.held_out, params.finetune.seed, "layerdrop.held_out")
+
+
+def choice_rows(params: Params, given: Given) -> Dataset:
+    """The rows themselves, not tokenized."""
+    assert given.task is not None
+    return given.rows.select(measured_rows(params, given)) if params.held_out else given.task.validation
+
+
+def without_held_out(params: Params, given: Given, phase: Phase) -> tuple[Phase, Callable[[Dataset], Dataset]]:
+    """A phase on the other rows, with as many steps, and what leaves just these."""
+    count, measured = len(given.rows), measured_rows(params, given)
+    rest = np.setdiff1d(np.arange(count), measured)
+    return same_steps(phase, count, len(rest)), lambda data: data.select(rest)

@@ -1,0 +1,55 @@
+"""magnitude: what each share of pruned weights costs, before fine-tuning or after it; the model at one is kept."""
+
+import copy
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+from transformers import PreTrainedModel
+
+from stillhouse.errors import InputError
+from stillhouse.methods import magnitude as method
+from tasks.phases import Given
+from tasks.recipes import prune_recover
+from tasks.recipes.prune_recover import Share, recovery_step
+from tasks.training import Plan, left_out
+
+if TYPE_CHECKING:
+    from tasks.bench import Bench
+
+
+class Params(prune_recover.Params):
+    """`magnitude` in params.yaml: the keys of `prune-recover`, whose `recover` is here that of each share."""
+
+    when: Literal["before", "after"] = Field(
+        description="Prune teacher.model once, then fine-tune; or the teacher, a little more at a time"
+    )
+    share: Share = Field(description="Of the model that is kept, one of shares")
+
+
+def prune(params: Params, given: Given, bench: "Bench") -> Plan:
+    """A training for each share, all of the same length, from the model before fine-tuning or from the last share's.
+
+    Raises:
+        InputError: shares that do not rise, or the kept one is not among them.
+    """
+    method.check_shares(params.shares)
+    if params.share not in params.shares:
+        raise InputError(f"magnitude.share = {params.share} is not one of magnitude.shares {params.shares}: add it")
+    model = bench.start() if params.when == "before" else given.teacher
+    kept = model
+    for share in params.shares:
+
+        def plan(model: PreTrainedModel = model, share: float = share) -> Plan:
+            pruned = copy.deepcopy(model)
+            method.prune(pruned, share, params.scope)
+            bench.report(pruned, share, "before")
+            step, held = recovery_step(params), method.HeldZeros(pruned)
+            return Plan(pruned, pruned, step, params.recover, teacher_logits=params.distill, callbacks=[held])
+
+        recovered = bench.trained(f"share-{share:g}", plan)
+        bench.report(recovered, share, "after")
+        if share == params.share:
+            kept = recovered
+        if params.when == "after":
+            model = recovered
+    return left_out(kept)
