@@ -34,7 +34,9 @@ def gate_sizes(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
     shape = Shape.of(model.config)
     own = tuple(range(shape.layers))
     if shape.attention_of != own or shape.ffn_of != own:
-        raise InputError("the model's layers share weights, so a gate would be several layers': prune first, then share")
+        raise InputError(
+            "the model's layers share weights, so a gate would be several layers': prune first, then share"
+        )
     return {"heads": shape.heads, "units": shape.intermediate, "dimensions": (shape.hidden_size,)}
 
 

@@ -11,8 +11,9 @@ and log α is learned on L + λ·Σ P(z ≠ 0), P(z ≠ 0) = σ(log α − β·l
 
 Where we differ: what stays are the best of a kind over all layers, in the number that was asked for, so that choosers
 are compared at equal sparsity; a layer keeps its best one at least. Instead of a λ that is found by trial, each kind may
-have a multiplier that rises while more than its share is open and falls after (dual ascent on λ·(open share − target)).
-Gates are drawn anew for each sentence. A target in time is one in FLOPs, which are the same on every machine.
+have a multiplier that rises while more than its share is open and falls after: an augmented Lagrangian, λ·e + κ/2·e² of
+the excess e of the open share over its target. Gates are drawn anew for each sentence. A target in time is one in FLOPs,
+which are the same on every machine.
 
 Shapes: B sentences, n gates of a kind (of all layers, one after the other).
 """
@@ -101,11 +102,16 @@ class HardConcreteGates(nn.Module):
         """λ·Σ P(z ≠ 0), over all gates of all kinds."""
         return weight * torch.stack([open_probability(alpha).sum() for alpha in self.log_alpha().values()]).sum()
 
-    def constraint(self, ascent: float) -> Tensor:
-        """Σ_k λ_k·(open share of kind k − target); then each λ_k ≥ 0 takes a step up that is `ascent` times its excess."""
+    def constraint(self, ascent: float, damping: float) -> Tensor:
+        """Σ_k λ_k·e_k + damping/2·e_k², e_k the open share of kind k over its target; in training λ_k rises by ascent·e_k.
+
+        Args:
+            ascent: step of the multipliers, which stay ≥ 0.
+            damping: keeps the shares from swinging about their targets.
+        """
         shares = torch.stack([open_probability(alpha).mean() for alpha in self.log_alpha().values()])
         excess = shares - shares.new_tensor(list(self.targets.values()))
-        term = (self.multipliers.clone() * excess).sum()
+        term = (self.multipliers.clone() * excess + damping / 2 * excess.square()).sum()
         if self.training:
             with torch.no_grad():
                 self.multipliers.add_(ascent * excess).clamp_(min=0)

@@ -38,6 +38,7 @@ class L0(Block):
     weights: Literal["frozen", "trained"] = Field(description="The model's, while the gates learn")
     penalty: float | None = Field(gt=0, description="λ of each open gate; null: multipliers that reach the shares")
     ascent: float = Field(gt=0, description="How fast the multipliers rise")
+    damping: float = Field(ge=0, description="κ, what keeps the open shares from swinging about their targets")
     start: float = Field(description="log α before the first step")
     learning_rate: float = Field(gt=0, description="Of log α; the phase's is that of the weights")
 
@@ -108,7 +109,7 @@ def gates(params: Params, given: Given, tokens: int) -> Plan:
 
     def learn(model: nn.Module, batch: Batch) -> dict:
         penalty = params.l0.penalty
-        term = learned.constraint(params.l0.ascent) if penalty is None else learned.penalty(penalty)
+        term = learned.constraint(params.l0.ascent, params.l0.damping) if penalty is None else learned.penalty(penalty)
         return {"task": LOSS(model, batch), "l0": term}
 
     return Plan(teacher, learned, learn, params.gates, beside=lambda folder: write(folder, learned.log_alpha()))
