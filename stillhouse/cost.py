@@ -1,4 +1,4 @@
-"""What an encoder's layers cost, from its shape alone: the same number on every machine, and known before it is built."""
+"""What an encoder's layers cost, from its shape alone: the same number on every machine, known before it is built."""
 
 from stillhouse.shape import ATTENTION, Shape
 

@@ -2,8 +2,8 @@
 
 A head's gate multiplies its context before the output projection, a unit's gate its activation before the second matrix
 of the feed-forward part. A dimension's gate z multiplies the width at every LayerNorm, whose mean and variance are then
-of the gated dimensions: μ = Σ z·x / Σ z, σ² = Σ z·(x − μ)² / Σ z, y = z·(γ·(x − μ)/√(σ² + ε) + β). So a model with gates
-of 0 and 1 gives exactly the logits of the model that surgery slices to the ones, whatever attention it runs.
+of the gated dimensions: μ = Σ z·x / Σ z, σ² = Σ z·(x − μ)² / Σ z, y = z·(γ·(x − μ)/√(σ² + ε) + β). So with gates of 0
+and 1 a model gives the logits of the one that surgery slices to the ones, whatever attention it runs.
 
 The model itself is not changed: hooks are there for the time of a forward pass.
 
@@ -34,9 +34,7 @@ def gate_sizes(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
     shape = Shape.of(model.config)
     own = tuple(range(shape.layers))
     if shape.attention_of != own or shape.ffn_of != own:
-        raise InputError(
-            "the model's layers share weights, so a gate would be several layers': prune first, then share"
-        )
+        raise InputError("the model's layers share weights, so a gate would be of several: prune first, then share")
     return {"heads": shape.heads, "units": shape.intermediate, "dimensions": (shape.hidden_size,)}
 
 

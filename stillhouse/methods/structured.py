@@ -10,10 +10,10 @@ gates of 1 (section 3; Michel et al. 2019), or by L0 regularization: gates are d
 and log α is learned on L + λ·Σ P(z ≠ 0), P(z ≠ 0) = σ(log α − β·log(−γ/ζ)). Then the model is sliced and retrained.
 
 Where we differ: what stays are the best of a kind over all layers, in the number that was asked for, so that choosers
-are compared at equal sparsity; a layer keeps its best one at least. Instead of a λ that is found by trial, each kind may
-have a multiplier that rises while more than its share is open and falls after: an augmented Lagrangian, λ·e + κ/2·e² of
-the excess e of the open share over its target. Gates are drawn anew for each sentence. A target in time is one in FLOPs,
-which are the same on every machine.
+are compared at equal sparsity; a layer keeps its best one at least. Instead of a λ that is found by trial, each kind
+may have a multiplier that rises while more than its share is open and falls after: an augmented Lagrangian,
+λ·e + κ/2·e² of the excess e of the open share over its target. Gates are drawn anew for each sentence. A target in time
+is one in FLOPs, which are the same on every machine.
 
 Shapes: B sentences, n gates of a kind (of all layers, one after the other).
 """
@@ -52,8 +52,8 @@ def open_probability(log_alpha: Tensor) -> Tensor:
 class HardConcreteGates(nn.Module):
     """A model behind hard concrete gates, to be trained by `fit` in its place.
 
-    log α = start + rate·θ: Adam moves every θ by about the learning rate of the weights, and so log α by `rate` times it;
-    weight decay pulls log α to its start. θ and the multipliers are parts of the module, so checkpoints have them.
+    log α = start + rate·θ: Adam moves every θ by about the learning rate of the weights, and so log α by `rate` times
+    it; weight decay pulls log α to its start. θ and the multipliers are parts of the module, so checkpoints have them.
 
     Args:
         model: under the gates.
@@ -103,11 +103,11 @@ class HardConcreteGates(nn.Module):
         return weight * torch.stack([open_probability(alpha).sum() for alpha in self.log_alpha().values()]).sum()
 
     def constraint(self, ascent: float, damping: float) -> Tensor:
-        """Σ_k λ_k·e_k + damping/2·e_k², e_k the open share of kind k over its target; in training λ_k rises by ascent·e_k.
+        """Σ_k λ_k·e_k + κ/2·e_k², e_k the open share of kind k less its target; in training λ_k moves by ascent·e_k.
 
         Args:
-            ascent: step of the multipliers, which stay ≥ 0.
-            damping: keeps the shares from swinging about their targets.
+            ascent: of the multipliers, which stay ≥ 0.
+            damping: κ, keeps the shares from swinging about their targets.
         """
         shares = torch.stack([open_probability(alpha).mean() for alpha in self.log_alpha().values()])
         excess = shares - shares.new_tensor(list(self.targets.values()))

@@ -305,7 +305,7 @@ def test_a_layer_keeps_one_at_least_and_less_is_refused():
     scores = {"heads": torch.tensor([*[9.0] * 4, *[0.0] * 8])}
     keep = choose(scores, SIZES, {"heads": 0.75}, 1)
     assert keep["heads"] == [[0], [0], [0]]
-    with pytest.raises(InputError, match="remove.heads = 0.9 leaves 2 for 3 layers"):
+    with pytest.raises(InputError, match=r"remove.heads = 0.9 leaves 2 for 3 layers"):
         choose(scores, SIZES, {"heads": 0.9}, 1)
 
 
@@ -332,7 +332,7 @@ def test_a_target_in_time_is_met_and_little_more_goes_than_it_takes(share):
 
 def test_a_target_out_of_reach_is_refused():
     shape = Shape.of(model_for().config)
-    with pytest.raises(InputError, match="latency = 0.01 of the FLOPs is out of reach"):
+    with pytest.raises(InputError, match=r"latency = 0.01 of the FLOPs is out of reach"):
         choose_for_cost(random_scores(SIZES, 1), shape, SIZES, {"heads": 0.5}, 1, share=0.01, tokens=16)
 
 
