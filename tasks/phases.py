@@ -69,6 +69,8 @@ def train_student(plan: Plan, given: Given, train: TrainParams, work: Path, run:
     result = train_plan(plan, given, train, work, run)
     with fresh_dir(folder) as out:
         save_model(plan.student, plan.tokenizer or given.tokenizer, out)
+        if plan.beside:
+            plan.beside(out)
     if result:
         run.log_metrics({"train_loss": result.loss, "train_samples_per_second": result.samples_per_second})
 

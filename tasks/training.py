@@ -49,6 +49,7 @@ class Plan:
         encode: makes tokenized rows of the text and `train.max_length`; None: `tokenize` with the student's tokenizer.
         keep: gives those of the tokenized rows that are trained on; a method that measures on others takes them here.
         callbacks: what the method does between steps.
+        beside: writes what belongs to the checkpoint into its folder, once the student is trained.
     """
 
     student: PreTrainedModel
@@ -61,6 +62,7 @@ class Plan:
     encode: Callable[[Dataset, int], Dataset] | None = None
     keep: Callable[[Dataset], Dataset] | None = None
     callbacks: Sequence[TrainerCallback] = ()
+    beside: Callable[[Path], None] | None = None
 
 
 def left_out(student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None) -> Plan:

@@ -1,0 +1,132 @@
+"""structured: gates say which heads, FFN units and dimensions of the teacher stay; then it is sliced and retrained."""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from stillhouse.batches import Batch
+from stillhouse.classify import classify
+from stillhouse.cost import layer_flops
+from stillhouse.errors import InputError
+from stillhouse.gates import KINDS, gate_sizes
+from stillhouse.methods import structured as method
+from stillhouse.shape import Shape
+from stillhouse.train import Step
+from tasks.params import Block, Phase
+from tasks.phases import Given
+from tasks.training import Plan
+
+# The loss of a batch under the labels, a mean over its rows: all that this recipe knows of the kind of task.
+LOSS = classify
+
+
+class Remove(Block):
+    """`remove`: the share of each kind, of all layers together, that goes."""
+
+    heads: float = Field(ge=0, lt=1, description="Attention heads")
+    units: float = Field(ge=0, lt=1, description="FFN units")
+    dimensions: float = Field(ge=0, lt=1, description="Dimensions of the width between the layers")
+
+
+class L0(Block):
+    """`l0`: how hard concrete gates are learned."""
+
+    weights: Literal["frozen", "trained"] = Field(description="The model's, while the gates learn")
+    penalty: float | None = Field(gt=0, description="λ of each open gate; null: multipliers that reach the shares")
+    ascent: float = Field(gt=0, description="How fast the multipliers rise")
+    damping: float = Field(ge=0, description="κ, what keeps the open shares from swinging about their targets")
+    start: float = Field(description="log α before the first step")
+    learning_rate: float = Field(gt=0, description="Of log α; the phase's is that of the weights")
+
+
+class Params(Block):
+    """`structured` in params.yaml."""
+
+    data: str = Field(description="The task; dvc.yaml reads it")
+    teacher: str = Field(description="The fine-tuned model that is pruned; dvc.yaml reads it")
+    choose: Literal["l0", "gain", "random"] = Field(description="Who decides what stays")
+    remove: Remove
+    latency: float | None = Field(
+        gt=0, lt=1, description="Share of the layers' FLOPs that is left: `remove` times what it takes; null: `remove`"
+    )
+    multiple: int = Field(gt=0, description="A layer's units, and the dimensions, are rounded up to a multiple of it")
+    l0: L0
+    gates: Phase = Field(description="l0 learns, gain measures over these passes; random takes the seed alone")
+    retrain: Phase | None = Field(description="The sliced model, on the labels; null leaves it out")
+
+
+def gates(params: Params, given: Given, tokens: int) -> Plan:
+    """What stays, written beside the teacher's weights as gates.json.
+
+    Args:
+        tokens: length of the sentence that FLOPs are counted on.
+
+    Raises:
+        InputError: nothing is to go, or more than can.
+    """
+    teacher = given.teacher
+    shape, sizes = Shape.of(teacher.config), gate_sizes(teacher)
+    remove = {kind: share for kind, share in params.remove.model_dump().items() if share > 0}
+    if not remove:
+        raise InputError("structured.remove takes nothing away: give a share of heads, units or dimensions")
+
+    def choose(scores: dict[str, Tensor]) -> tuple[method.Keep, dict[str, float]]:
+        if params.latency is None:
+            return method.choose(scores, sizes, remove, params.multiple), remove
+        return method.choose_for_cost(
+            scores, shape, sizes, remove, params.multiple, share=params.latency, tokens=tokens
+        )
+
+    noise = method.random_scores(sizes, params.gates.seed)
+    _, goes = choose(noise)  # whether the target can be reached is known before anything is trained
+
+    def write(folder: Path, scores: dict[str, Tensor]) -> None:
+        keep, _ = choose(scores)
+        share = layer_flops(method.sliced_shape(shape, keep), tokens) / layer_flops(shape, tokens)
+        print(summary(keep, share), flush=True)
+        (folder / "gates.json").write_text(json.dumps({**keep, "flops_share": round(share, 6)}) + "\n")
+
+    if params.choose == "random":
+        return Plan(teacher, teacher, LOSS, None, beside=lambda folder: write(folder, noise))
+    if params.choose == "gain":
+        gain = method.Gain(teacher, list(remove))
+
+        def measure(model: nn.Module, batch: Batch) -> Tensor:
+            return gain.measure(len(batch["input_ids"]), partial(LOSS, batch=batch))
+
+        return Plan(teacher, gain, measure, params.gates, beside=lambda folder: write(folder, gain.gains()))
+    learned = method.HardConcreteGates(
+        teacher,
+        {kind: 1 - share for kind, share in goes.items()},
+        start=params.l0.start,
+        rate=params.l0.learning_rate / params.gates.learning_rate,
+        weights=params.l0.weights == "trained",
+    )
+
+    def learn(model: nn.Module, batch: Batch) -> dict:
+        penalty = params.l0.penalty
+        term = learned.constraint(params.l0.ascent, params.l0.damping) if penalty is None else learned.penalty(penalty)
+        return {"task": LOSS(model, batch), "l0": term}
+
+    return Plan(teacher, learned, learn, params.gates, beside=lambda folder: write(folder, learned.log_alpha()))
+
+
+def retrain(params: Params, given: Given) -> Plan:
+    """The sliced model, on the labels."""
+    return retrain_plan(given, params.retrain, LOSS)
+
+
+def retrain_plan(given: Given, phase: Phase | None, step: Step, teacher_logits: bool = False) -> Plan:
+    """The plan of the sliced model, with this loss."""
+    assert given.student is not None
+    return Plan(given.student, given.student, step, phase, teacher_logits=teacher_logits)
+
+
+def summary(keep: method.Keep, share: float) -> str:
+    """What stays, in a line."""
+    parts = [f"{kind} {' '.join(str(len(layer)) for layer in keep[kind])}" for kind in KINDS]
+    return f"stays: {', '.join(parts)}; {share:.1%} of the layers' FLOPs"

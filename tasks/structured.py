@@ -1,0 +1,100 @@
+"""Structured pruning in two stages: what stays, then slicing and retraining.
+
+    python -m tasks.structured structured --phase gates --data … --teacher … --out models/structured-gates
+    python -m tasks.structured structured --data … --teacher … --gates models/structured-gates --out models/structured
+
+The first writes the teacher's checkpoint (its weights may be trained with the gates) and gates.json: the heads, FFN
+units and dimensions that stay, counted from 0. The second prints, beside the share of the FLOPs, that of measured time.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from stillhouse.checkpoint import load_model, load_tokenizer
+from stillhouse.errors import InputError
+from stillhouse.gates import KINDS
+from stillhouse.latency import time_in_turns, token_batch
+from stillhouse.measure import longest_input
+from stillhouse.methods.structured import Keep, slice_model
+from tasks import program
+from tasks.dataset import load_task
+from tasks.params import PARAMS, EvaluateParams, TrainParams, load
+from tasks.phases import Given, load_recipe, load_teacher, train_student
+from tasks.tracking import stage_run
+from tasks.workspace import clear, workspace
+
+BATCH = 8  # sentences of the time measurement
+
+
+def main() -> None:
+    args = arguments()
+    recipe, params = load_recipe(args.recipe, args.params)
+    train = load("train", TrainParams, args.params)
+    tokens = load("evaluate", EvaluateParams, args.params).tokens
+    reads = [path for path in (args.data, args.teacher, args.gates) if path]
+    with stage_run("prune", {args.recipe: params, "train": train, "evaluate": {"tokens": tokens}}, reads) as run:
+        work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, str(tokens)])
+        task = load_task(args.data)
+        tokenizer = load_tokenizer(args.teacher)
+        teacher = load_teacher(args.teacher, task)
+        if args.gates is None:
+            plan = recipe.gates(params, given := Given(task.train, task, tokenizer, teacher, [args.teacher]), tokens)
+        else:
+            student = slice_model(load_model(args.gates, type(teacher)), read_keep(args.gates))
+            share = time_share(student, teacher, tokens)
+            print(f"sliced: {share:.1%} of the teacher's time at {BATCH} × {tokens} tokens, measured", flush=True)
+            run.log_metrics({"time_share": share})
+            given = Given(task.train, task, tokenizer, teacher, [args.teacher], student)
+            plan = recipe.retrain(params, given)
+        train_student(plan, given, train, work, run, args.out)
+        clear(work)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tasks.structured", description=__doc__.split("\n")[0])
+    parser.add_argument("recipe", help="slug of the recipe, and of its block in params.yaml")
+    parser.add_argument("--phase", choices=["gates", "retrain"], default="retrain")
+    parser.add_argument("--data", type=Path, required=True, help="the task")
+    parser.add_argument("--teacher", type=Path, required=True, help="the fine-tuned model")
+    parser.add_argument("--gates", type=Path, help="what the phase `gates` wrote; of the phase `retrain`")
+    parser.add_argument("--out", type=Path, required=True, help="where the model goes")
+    parser.add_argument("--params", type=Path, default=PARAMS)
+    args = parser.parse_args()
+    if (args.gates is None) != (args.phase == "gates"):
+        parser.error("--gates goes with --phase retrain, and with it alone")
+    return args
+
+
+def read_keep(folder: Path) -> Keep:
+    """What gates.json says stays.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    file = folder / "gates.json"
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+        return {kind: tree[kind] for kind in KINDS}
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise InputError(f"'{file}' cannot be read ({error}): run the stage that writes it again") from None
+
+
+def time_share(student: PreTrainedModel, teacher: PreTrainedModel, tokens: int) -> float:
+    """The student's time over the teacher's, medians of forward passes in turns."""
+    tokens = min(tokens, longest_input(teacher) or tokens)
+    vocabulary: int = teacher.get_input_embeddings().num_embeddings  # type: ignore[assignment]
+    batch = {name: torch.from_numpy(ids) for name, ids in token_batch(BATCH, tokens, vocabulary).items()}
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    calls = {"student": lambda: student(**inputs), "teacher": lambda: teacher(**inputs)}
+    with torch.inference_mode():
+        seconds = time_in_turns(calls, repeats=10)
+    return float(np.median(seconds["student"]) / np.median(seconds["teacher"]))
+
+
+if __name__ == "__main__":
+    program.run(main)
