@@ -1,7 +1,7 @@
 """Answers from the logits of an extractive model: the best span over all windows of a question, or none.
 
-The score of a span is the logit of its first token as a start plus that of its last as an end; the score of no answer is
-the same sum at [CLS], in the window where it is lowest. Where that is more than a threshold above the best span's,
+The score of a span is the logit of its first token as a start plus that of its last as an end; the score of no answer
+is the same sum at [CLS], in the window where it is lowest. Where that is more than a threshold above the best span's,
 the question has no answer (Devlin 2019, section 4.3).
 
 L tokens in a window, m the longest answer in tokens.

@@ -34,8 +34,8 @@ def cut_windows(
         question_length: tokens; the rest of a longer question is cut.
 
     Returns:
-        `example` (which question), `input_ids` and maybe `token_type_ids` (L), `starts` and `ends` (L): the characters of
-        the context that a token covers, from `starts` to before `ends`, or OUTSIDE.
+        `example` (which question), `input_ids` and maybe `token_type_ids` (L), `starts` and `ends` (L): the characters
+        of the context that a token covers, from `starts` to before `ends`, or OUTSIDE.
 
     Raises:
         InputError: a window has no room, or the tokenizer writes no [CLS] first.
@@ -57,7 +57,7 @@ def cut_windows(
         return_attention_mask=False,
     )
     if any(ids[CLS] != tokenizer.cls_token_id for ids in tokens["input_ids"]):
-        raise InputError(f"'{tokenizer.name_or_path}': its inputs do not begin with [CLS]: use an encoder of BERT's kind")
+        raise InputError(f"'{tokenizer.name_or_path}': its inputs do not begin with [CLS]: use an encoder like BERT")
     columns = {name: tokens[name] for name in ("input_ids", "token_type_ids") if name in tokens}
     characters = [
         [place if part == 1 else (OUTSIDE, OUTSIDE) for place, part in zip(offsets, encoding.sequence_ids, strict=True)]

@@ -1,6 +1,7 @@
 """The teacher of question answering: `python -m tasks.finetune_qa --data data/qa --out models/teacher-qa`.
 
-Fine-tunes the model of the block `teacher-qa` on the windows of all questions, scores it, and refuses one below the floor.
+Fine-tunes the model of the block `teacher-qa` on the windows of all questions, scores it, and refuses one below the
+floor.
 """
 
 import argparse

@@ -71,7 +71,8 @@ def prepare_qa(params: QaParams, out: Path) -> dict[str, float]:
         InputError: the parameters or the data cannot be used.
         ConnectionError: the hub cannot be reached.
     """
-    source = {"docstrings": _docstring_questions, "hub": _hub_questions, "files": _file_questions}[params.source](params)
+    read = {"docstrings": _docstring_questions, "hub": _hub_questions, "files": _file_questions}[params.source]
+    source = read(params)
     train, validation = survey_questions(source)
     counts: dict[str, float] = {}
     with fresh_dir(out) as folder:
@@ -99,23 +100,25 @@ def _docstring_questions(params: QaParams) -> Source:
         print(f"{library}: found {found:,} questions in {pool.files_read:,} of {pool.files:,} files", flush=True)
         for kind, count in need.items():
             rows[kind[0]] += draw_questions(pool, kind, count, params.seed)
-    return Source(_mixed("train", rows["train"], params), _mixed("validation", rows["validation"], params), QUESTIONS, None)
+    train, validation = (_mixed(split, rows[split], params.seed) for split in ("train", "validation"))
+    return Source(train, validation, QUESTIONS, None)
 
 
-def _mixed(name: str, rows: list[dict[str, Any]], params: QaParams) -> Split:
-    mixed = sorted(rows, key=lambda row: digest(f"{params.seed}\n{row['id']}"))
+def _mixed(name: str, rows: list[dict[str, Any]], seed: int) -> Split:
+    """The questions of all libraries, mixed."""
+    mixed = sorted(rows, key=lambda row: digest(f"{seed}\n{row['id']}"))
     return Split(f"docstrings ({name})", "question", lambda: iter(enumerate(mixed, start=1)))
 
 
 def _hub_questions(params: QaParams) -> Source:
     hub = params.hub
     if hub.name is None:
-        raise InputError("qa.hub.name = null: name a dataset, such as rajpurkar/squad_v2, or choose another qa.source")
+        raise InputError("qa.hub.name = null: name a dataset, such as rajpurkar/squad_v2, or another qa.source")
     return read_hub_questions(hub.name, hub.config, hub.revision, (hub.train_split, hub.validation_split))
 
 
 def _file_questions(params: QaParams) -> Source:
     files = params.files
     if files.folder is None:
-        raise InputError("qa.files.folder = null: name a folder of train.json and dev.json, or choose another qa.source")
+        raise InputError("qa.files.folder = null: name a folder of train.json and dev.json, or another qa.source")
     return read_squad_folder(Path(files.folder), files.train, files.validation)

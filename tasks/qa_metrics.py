@@ -1,7 +1,7 @@
 """SQuAD 2.0's metrics, by the rules of its official evaluation: exact match and F1 of words, as shares (not percent).
 
-Texts are compared in lower case, without punctuation, without the articles a, an and the, white space made one. A question
-without an answer is right with no answer, and wrong with any; a question with answers is scored by the best of them.
+Texts are compared in lower case, without punctuation, without the articles a, an and the, white space made one. A
+question without an answer is right with no answer, and wrong with any; one with answers is scored by the best of them.
 Rajpurkar 2018, and 2016 for the metrics.
 """
 

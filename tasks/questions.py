@@ -43,9 +43,7 @@ def windows_to_train(data: Dataset, tokenizer: PreTrainedTokenizerBase, params: 
     def encode(rows: dict[str, list]) -> dict[str, list]:
         columns = cut_windows(rows["question"], rows["context"], tokenizer, **params.model_dump())
         examples, starts, ends = (columns.pop(name) for name in ("example", "starts", "ends"))
-        places = [
-            _first_answer(rows["answers"][example], starts[i], ends[i]) for i, example in enumerate(examples)
-        ]
+        places = [_first_answer(rows["answers"][example], starts[i], ends[i]) for i, example in enumerate(examples)]
         columns["start"], columns["end"] = (list(part) for part in zip(*places, strict=True))
         return columns | {"length": [len(ids) for ids in columns["input_ids"]]}
 

@@ -98,4 +98,3 @@ def _split(name: str, split: str, data: datasets.Dataset, label: str | None) -> 
             yield number, row
 
     return Split(f"dataset '{name}', split '{split}'", "row", rows)
-
