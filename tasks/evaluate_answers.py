@@ -1,10 +1,11 @@
 """The part of `tasks.evaluate` that knows question answering.
 
-Beside predictions.csv (was there an answer, was one given) it writes answers.json and null_odds.json, which SQuAD 2.0's
-official script reads, and n_best.json.
+Beside predictions.csv (was there an answer, was one given) it writes a folder `answers`: answers.json and null_odds.json,
+which SQuAD 2.0's official script reads, and n_best.json.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerBase
@@ -12,10 +13,11 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedTokenizerBase
 from stillhouse import latency
 from stillhouse.checkpoint import load_model, load_tokenizer
 from stillhouse.errors import InputError
-from stillhouse.question_answering import OUTPUTS, span_logits_onnx
+from stillhouse.question_answering import OUTPUTS, Answer, span_logits_onnx
 from stillhouse.runtime import open_session
 from tasks.judged import Judged, write_pairs
 from tasks.measuring import rounded, sample, write_json
+from tasks.outputs import fresh_dir
 from tasks.params import EvaluateQaParams, TrainParams, WindowParams
 from tasks.qa_scoring import Answered, answer_all
 from tasks.questions import QaData, load_questions
@@ -55,22 +57,21 @@ def onnx_figures(file: Path, found: Answered, tokenizer: PreTrainedTokenizerBase
 
 
 def write_answers(folder: Path, found: Answered, questions: QaData, threshold: float) -> list[str]:
-    """Write what the model answers, by the questions' ids; give the files' names."""
+    """Write what the model answers, by the questions' ids; give the names of what it wrote."""
     rows = questions.validation
-    ids, contexts = rows["id"][:], rows["context"][:]
-    answers = list(zip(ids, found.answers, contexts, strict=True))
+    answers = list(zip(rows["id"][:], found.answers, rows["context"][:], strict=True))
     texts = {name: answer.text(context, threshold) for name, answer, context in answers}
     said = {False: "no answer", True: "answer"}
-    pairs = [
-        (said[bool(right["text"])], said[bool(texts[name])])
-        for name, right in zip(ids, rows["answers"][:], strict=True)
-    ]
-    write_pairs(folder / "predictions.csv", pairs)
-    write_json(folder / "answers.json", texts)
-    write_json(folder / "null_odds.json", rounded({name: answer.null_odds for name, answer, _ in answers}))
-    spans = {
-        name: [{"text": context[each.start : each.end], "score": each.score} for each in answer.spans]
-        for name, answer, context in answers
-    }
-    write_json(folder / "n_best.json", {name: [rounded(span) for span in best] for name, best in spans.items()})
-    return ["predictions.csv", "answers.json", "null_odds.json", "n_best.json"]
+    there = [bool(right["text"]) for right in rows["answers"][:]]
+    pairs = zip(there, texts.values(), strict=True)
+    write_pairs(folder / "predictions.csv", ((said[actual], said[bool(text)]) for actual, text in pairs))
+    with fresh_dir(folder / "answers") as out:
+        write_json(out / "answers.json", texts)
+        write_json(out / "null_odds.json", rounded({name: answer.null_odds for name, answer, _ in answers}))
+        write_json(out / "n_best.json", {name: n_best(answer, context) for name, answer, context in answers})
+    return ["predictions.csv", "answers"]
+
+
+def n_best(answer: Answer, context: str) -> list[dict[str, Any]]:
+    """The best spans of a question, with their scores."""
+    return [{"text": context[span.start : span.end], "score": rounded(span.score)} for span in answer.spans]

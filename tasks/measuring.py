@@ -75,6 +75,6 @@ def rounded(value: Any) -> Any:
     return round(value, DIGITS) if isinstance(value, float) else value
 
 
-def write_json(file: Path, tree: Any, indent: int | None = 2) -> None:
+def write_json(file: Path, tree: Mapping[str, Any]) -> None:
     with fresh_file(file) as out:
-        out.write_text(json.dumps(tree, indent=indent) + "\n", encoding="utf-8")
+        out.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
