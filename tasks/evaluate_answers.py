@@ -1,7 +1,7 @@
 """The part of `tasks.evaluate` that knows question answering.
 
-Beside predictions.csv (was there an answer, was one given) it writes a folder `answers`: answers.json and null_odds.json,
-which SQuAD 2.0's official script reads, and n_best.json.
+Beside predictions.csv (was there an answer, was one given) it writes a folder `answers`: answers.json and
+null_odds.json, which SQuAD 2.0's official script reads, and n_best.json.
 """
 
 from pathlib import Path

@@ -69,7 +69,9 @@ def read_profile(name: str, folder: Path) -> dict[str, Any]:
 
 
 def local_overlays(overlays: list[dict[str, Any]], task: Path | None, corpus: Path | None) -> list[dict[str, Any]]:
-    """What `--folder` and `--corpus` add to the profiles. Questions have one layout, SQuAD's: naming their files is enough.
+    """What `--folder` and `--corpus` add to the profiles.
+
+    Questions have one layout, SQuAD's: a profile that has `qa.files` says enough.
 
     Raises:
         InputError: no such folder, or not one profile that says how its files are laid out.

@@ -34,9 +34,9 @@ def check(row: Mapping[str, Any], where: str) -> None:
     if len(texts) != len(starts):
         raise InputError(f"{where}: {len(texts)} answers at {len(starts)} places: each answer has one 'answer_start'")
     for text, start in zip(texts, starts, strict=True):
-        if not text.strip():
+        if not isinstance(text, str) or not text.strip():
             raise InputError(f"{where}: an answer has no text: a question without an answer has empty lists")
-        if start < 0 or row["context"][start : start + len(text)] != text:
+        if not isinstance(start, int) or start < 0 or row["context"][start : start + len(text)] != text:
             raise InputError(f"{where}: answer '{text}' is not at {start} in its context")
 
 
