@@ -94,7 +94,9 @@ def test_a_teacher_learns_its_questions_by_heart(clone):
         Dataset.from_list(tiny.questions(24)).to_parquet(f"data/qa/{split}.parquet")
     phase = {"epochs": 60, "batch_size": 8, "learning_rate": 3e-3, "seed": 1}
     whole = {"max_length": 32, "overlap": 4, "question_length": 5}
-    params(clone, **{"teacher-qa.phase": phase, "windows": whole, "teacher-qa.floor": 0.9, "train.checkpoint_steps": 500})
+    params(
+        clone, **{"teacher-qa.phase": phase, "windows": whole, "teacher-qa.floor": 0.9, "train.checkpoint_steps": 500}
+    )
     run(*TEACHER)
 
 
