@@ -34,7 +34,7 @@ WINDOWS = {"max_length": 16, "overlap": 4, "question_length": 5}
 def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with the recipe `structured`, which answers questions, and `hinton`, which does not; both champions."""
     root = tmp_path_factory.mktemp("answers")
-    project.params(root, **{"windows": WINDOWS, "evaluate-qa.null_threshold": 0.25, "promote.min_kept": 0.5})
+    project.params(root, **{"windows": WINDOWS, "evaluate-qa.null_threshold": -3.78, "promote.min_kept": 0.5})
     tiny.write_questions(root / "data/qa")
     shutil.copytree(made / "task", root / "data/task")
     shutil.copytree(made / "model", root / "models/hinton")
