@@ -7,13 +7,13 @@ from stillhouse.errors import InputError
 from tasks.params import PARAMS, read_yaml
 
 
-def task_name(params: Path = PARAMS) -> str:
-    """The task, in one word: `docstrings`, `sst2`, …
+def task_name(params: Path = PARAMS, block: str = "data") -> str:
+    """The task, in one word: `docstrings`, `sst2`, …; of the block `qa` with that behind it, `docstrings-qa`.
 
     Raises:
-        InputError: params.yaml has no usable `data` block.
+        InputError: params.yaml has no such block, or it is of no use.
     """
-    data = read_yaml(params).get("data") or {}
+    data = read_yaml(params).get(block) or {}
     source = data.get("source")
     if source == "hub":
         hub = data.get("hub") or {}
@@ -26,8 +26,9 @@ def task_name(params: Path = PARAMS) -> str:
     else:
         name = source
     if not name:
-        raise InputError(f"{params}: data.source = {source!r} names no task: fill in its block under `data`")
-    return str(name).rsplit("/", 1)[-1].lower()
+        raise InputError(f"{params}: {block}.source = {source!r} names no task: fill in its block under `{block}`")
+    word = str(name).rsplit("/", 1)[-1].lower()
+    return word if block == "data" else f"{word}-{block}"
 
 
 def model_name(task: str) -> str:

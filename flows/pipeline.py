@@ -49,7 +49,8 @@ def compress(recipe: str) -> str:
     root = Path.cwd()
     graph = load_graph(root)
     stages = lineage(graph, f"report@{known_recipe(recipe, recipes(graph))}")
-    with parent_run(f"{recipe} · {task_name()}", "compress", {"recipe": recipe}) as parent:
+    block = "qa" if any(stage.name == "prepare-qa" for stage in stages) else "data"
+    with parent_run(f"{recipe} · {task_name(block=block)}", "compress", {"recipe": recipe}) as parent:
         run_stages(root, stages, parent.environment | {"STILLHOUSE_RECIPE": recipe})
         _log_outcome(parent, recipe)
         version = register(recipe, parent.run_id)
@@ -87,7 +88,7 @@ def promote(recipe: str = "", rollback: bool = False) -> str:
         NotPromoted: the gate is shut.
     """
     if rollback:
-        return roll_back()
+        return roll_back(recipe)
     decision = try_to_promote(recipe)
     lines = [f"- passed: {line}" for line in decision.checks] + [f"- failed: {line}" for line in decision.failures]
     create_markdown_artifact("\n".join(lines), key=f"{recipe}-promotion")

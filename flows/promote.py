@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from flows.gate import Contender, PromoteParams, judge
-from flows.naming import model_name, task_name
-from flows.registry import CANDIDATE, CHAMPION, reach_store, versions
+from flows.registry import CANDIDATE, CHAMPION, model_of, reach_store, versions
 from stillhouse.errors import InputError
 from tasks import params, program
 from tasks.provenance import git_tags
@@ -47,11 +46,13 @@ class NotPromoted(Exception):
 def main() -> None:
     """Promote a recipe's newest version, or roll back."""
     parser = argparse.ArgumentParser(prog="python -m flows.promote", description=main.__doc__)
-    parser.add_argument("recipe", nargs="?", help="its newest version is put to the gate")
+    parser.add_argument(
+        "recipe", nargs="?", help="its newest version is put to the gate; to roll back: one of the task's"
+    )
     parser.add_argument("--rollback", action="store_true", help="give the task its previous champion back")
     arguments = parser.parse_args()
     if arguments.rollback:
-        print(roll_back())
+        print(roll_back(arguments.recipe or ""))
         return
     if not arguments.recipe:
         raise InputError("recipe is missing: give its slug, or --rollback")
@@ -73,7 +74,7 @@ def try_to_promote(recipe: str) -> Decision:
     """
     limits = params.load("promote", PromoteParams)
     client, _ = reach_store()
-    name = model_name(task_name())
+    name = model_of(client, recipe)
     found = versions(client, name)
     mine = [each for each in found if each.tags.get("recipe") == recipe]
     if not mine:
@@ -94,14 +95,17 @@ def try_to_promote(recipe: str) -> Decision:
     return decision
 
 
-def roll_back() -> str:
+def roll_back(recipe: str = "") -> str:
     """Make the previous champion of the task the champion again; what happened, in a line.
+
+    Args:
+        recipe: one of the task's; none is needed where there is but one task.
 
     Raises:
         InputError: there is no previous one.
     """
     client, _ = reach_store()
-    name = model_name(task_name())
+    name = model_of(client, recipe)
     history = _history(client, name) if versions(client, name) else []
     if len(history) < 2:
         raise InputError(f"{name} has no previous champion: there is nothing to roll back to")

@@ -14,9 +14,11 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.kinds import MODELS, kind_of
 from flows.naming import model_name, task_name
 from flows.results import REPORTS, read_report, smallest_batch
 from stillhouse.errors import InputError
+from tasks.params import PARAMS, read_yaml
 from tasks.provenance import dvc_hashes, git_tags
 from tasks.sender import open_store, shown_uri, tracking_uri
 from tasks.tracking import STORE
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-MODELS = Path("models")
-DATA = "data/task"
 CANDIDATE, CHAMPION = "candidate", "champion"
 # What may be in a checkpoint or beside an ONNX file; a pickle runs code when it is loaded.
 KEPT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.onnx", "*.onnx.data")
@@ -54,7 +54,7 @@ def register(recipe: str, run_id: str = "") -> Registered:
     """
     facts = gather_facts(recipe)
     client, experiment = reach_store()
-    name = model_name(task_name())
+    name = model_name(task_name(block=kind_of(recipe).block))
     _ensure_model(client, name)
     same = {key: facts[key] for key in ("recipe", "weights_sha256")}
     known = [each for each in versions(client, name) if same.items() <= each.tags.items()]
@@ -93,7 +93,7 @@ def gather_facts(recipe: str) -> dict[str, str]:
     facts: dict[str, Any] = {
         "recipe": recipe,
         "weights_sha256": weights_digest(MODELS / recipe),
-        "data_md5": dvc_hashes().get(DATA, ""),
+        "data_md5": dvc_hashes().get(kind_of(recipe).data, ""),
         "latency_p50_ms": latency["batches"][smallest_batch(latency)]["p50_ms"],
     }
     kept = ("task_metric", "value", "kept", "examples", "checkpoint_bytes", "onnx_bytes", "onnx_max_difference")
@@ -115,6 +115,14 @@ def reach_store() -> tuple["MlflowClient", str]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         # The type alone: the text of an error may hold a URI with a password in it.
         raise ConnectionError(f"MLflow at {shown_uri()} cannot be reached ({type(error).__name__})") from None
+
+
+def model_of(client: "MlflowClient", recipe: str) -> str:
+    """The registered model that a recipe has versions of; the one of `data` where it has none of any."""
+    there = [block for block in ("data", "qa") if block in read_yaml(PARAMS)]
+    names = [model_name(task_name(block=block)) for block in there]
+    having = [name for name in names if any(each.tags.get("recipe") == recipe for each in versions(client, name))]
+    return (having or names)[0]
 
 
 def versions(client: "MlflowClient", name: str) -> list["ModelVersion"]:
@@ -156,6 +164,7 @@ def _upload(client: "MlflowClient", recipe: str, run_id: str) -> str:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
+    kind = kind_of(recipe)
     with tempfile.TemporaryDirectory() as scratch:
         parts = {"checkpoint": MODELS / recipe, "onnx": MODELS / "onnx" / recipe}
         for part, source in parts.items():
@@ -166,29 +175,16 @@ def _upload(client: "MlflowClient", recipe: str, run_id: str) -> str:
             warnings.simplefilter("ignore", UserWarning)
             mlflow.pyfunc.save_model(
                 folder,
-                python_model=str(Path(__file__).with_name("serving_model.py")),
+                python_model=str(Path(__file__).with_name(kind.code)),
+                model_config=kind.numbers(),
                 artifacts={part: str(Path(scratch) / part) for part in parts},
-                signature=ModelSignature(Schema([ColSpec(DataType.string, column) for column in input_columns()])),
+                signature=ModelSignature(Schema([ColSpec(DataType.string, column) for column in kind.columns()])),
                 # Finding them out by itself, MLflow would run the model in a new environment.
                 pip_requirements=[f"{package}=={installed(package)}" for package in SERVED_WITH],
             )
         refuse_pickles(folder)
         client.log_artifacts(run_id, str(folder), "model")
     return f"{client.get_run(run_id).info.artifact_uri}/model"
-
-
-def input_columns() -> list[str]:
-    """What the task's model takes: `text`, and `text_pair` where the task is about pairs.
-
-    Raises:
-        InputError: the task's data are missing.
-    """
-    from pyarrow import parquet
-
-    file = Path(DATA) / "validation.parquet"
-    if not file.is_file():
-        raise InputError(f"'{file}' is missing: run dvc repro prepare")
-    return [name for name in ("text", "text_pair") if name in parquet.read_schema(file).names]
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from flows.kinds import kind_of
 from stillhouse.errors import InputError
 
 REPORTS = Path("reports")
@@ -26,13 +27,14 @@ def read_report(folder: Path, name: str) -> dict[str, Any]:
 
 def table(recipe: str, reports: Path = REPORTS) -> str:
     """Teacher and student, side by side, as Markdown that a terminal shows as well."""
-    teacher, student = (read_report(reports / name, "metrics.json") for name in ("teacher", recipe))
+    beside = kind_of(recipe).teacher
+    teacher, student = (read_report(reports / name, "metrics.json") for name in (beside, recipe))
     latency = read_report(reports / recipe, "latency.json")
     head = ["", student["task_metric"], "kept", "parameters", "on disk", "FLOPs", "p50 ms", "p99 ms"]
     # The teacher's latency is the one of the student's run: both under the same load.
     batch = smallest_batch(latency)
     rows = [
-        _row("teacher", teacher, latency["teacher"][batch]),
+        _row(beside, teacher, latency["teacher"][batch]),
         _row(recipe, student, latency["batches"][batch]),
     ]
     note = f"latency: {latency['runtime']}, batch {batch}, {latency['threads']} threads, {latency['hardware']}"

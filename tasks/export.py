@@ -2,13 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
 import stillhouse.models.compact
 import stillhouse.models.modeling_bilstm  # noqa: F401 - what the model may be, so that DVC knows of it
 from stillhouse.checkpoint import load_model, load_tokenizer
 from stillhouse.export import OPSET, export_onnx
+from stillhouse.question_answering import OUTPUTS, is_question_answering
 from tasks import program
 from tasks.outputs import fresh_dir
 from tasks.tracking import stage_run
@@ -18,9 +20,11 @@ def main() -> None:
     args = arguments()
     with stage_run("export", {"export": {"opset": OPSET}}, [args.model]) as run:
         tokenizer = load_tokenizer(args.model)
-        model = load_model(args.model, AutoModelForSequenceClassification)
+        spans = is_question_answering(args.model)
+        model = load_model(args.model, AutoModelForQuestionAnswering if spans else AutoModelForSequenceClassification)
+        given: dict[str, Any] = {"outputs": OUTPUTS, "per_token": True} if spans else {}
         with fresh_dir(args.out) as out:
-            export_onnx(model, tokenizer, out / "model.onnx")
+            export_onnx(model, tokenizer, out / "model.onnx", **given)
         size = (args.out / "model.onnx").stat().st_size
         print(f"{args.out / 'model.onnx'}: {size / 1e6:.1f} MB, opset {OPSET}", flush=True)
         run.log_metrics({"onnx_bytes": size})

@@ -1,11 +1,12 @@
-"""Stages `prepare` and `corpus`: from any source to the one schema.
+"""Stages `prepare`, `corpus` and `prepare-qa`: from any source to the one schema.
 
     python -m tasks.prepare task --out data/task
     python -m tasks.prepare corpus --out data/corpus
+    python -m tasks.prepare qa --out data/qa
 
 `task` writes train.parquet and validation.parquet with the columns text, text_pair for pairs, and label (a class with
-its names, or a score); question answering has id, question, context and answers. `corpus` writes corpus.parquet with
-text. Every source is read row by row, twice: once to count and check, once to write.
+its names, or a score); `qa` the same files with id, question, context and answers (see `tasks.prepare_qa`). `corpus`
+writes corpus.parquet with text. Every source is read row by row, twice: once to count and check, once to write.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from stillhouse.errors import InputError
 from tasks import program
 from tasks.outputs import fresh_dir
 from tasks.params import PARAMS, Block, load
+from tasks.prepare_qa import QaParams, prepare_qa
 from tasks.sources.docstrings import distinct, draw, read_pools
 from tasks.sources.hub import load_split, read_hub
 from tasks.sources.layouts import read_columns, read_layout
@@ -35,8 +37,8 @@ CORPUS_SURPLUS = 1.25  # enough for what libraries share
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Prepare a task, or a corpus, from its source.")
-    parser.add_argument("what", choices=["task", "corpus"])
+    parser = argparse.ArgumentParser(description="Prepare a task, a corpus, or questions, from the source.")
+    parser.add_argument("what", choices=["task", "corpus", "qa"])
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=PARAMS)
     arguments = parser.parse_args()
@@ -47,6 +49,10 @@ def main() -> None:
         task_params = load("data", DataParams, arguments.params)
         with stage_run(kind="prepare", params=task_params, reads=[]) as run:
             run.log_metrics(prepare_task(task_params, arguments.out))
+    elif arguments.what == "qa":
+        qa_params = load("qa", QaParams, arguments.params)
+        with stage_run(kind="prepare", params=qa_params, reads=[]) as run:
+            run.log_metrics(prepare_qa(qa_params, arguments.out))
     else:
         corpus_params = load("corpus", CorpusParams, arguments.params)
         with stage_run(kind="corpus", params=corpus_params, reads=[]) as run:
@@ -87,7 +93,7 @@ class FileParams(Block):
     folder: str | None = Field(description="Where they are")
     train: str | None = Field(description="Name of the training file; null: the layout's usual one")
     validation: str | None = Field(description="Name of the validation file; null: the layout's usual one")
-    layout: Literal["table", "sst2", "cola", "mrpc", "stsb", "squad"] | None = Field(
+    layout: Literal["table", "sst2", "cola", "mrpc", "stsb"] | None = Field(
         description="table: TSV, CSV, JSON or Parquet, by suffix, with data.columns; the others: as published"
     )
 
@@ -168,8 +174,7 @@ def prepare_task(params: DataParams, out: Path) -> dict[str, float]:
             rows = write_split(found, source.columns, labels, chosen, folder / f"{name}.parquet")
             print(f"{name}: {rows:,} of {found.rows:,} rows from {found.split.where}", flush=True)
             counts[f"{name}_rows"] = rows
-    if "label" in source.columns:
-        print(f"labels: {', '.join(labels) or 'scores'}", flush=True)
+    print(f"labels: {', '.join(labels) or 'scores'}", flush=True)
     return counts
 
 
@@ -212,8 +217,8 @@ def _hub_task(params: DataParams) -> Source:
     hub = params.hub
     if hub.name is None:
         raise InputError("data.hub.name = null: name a dataset, such as nyu-mll/glue, or choose another data.source")
-    columns = {} if params.columns.text is None else _columns(params.columns)
-    return read_hub(hub.name, hub.config, hub.revision, (hub.train_split, hub.validation_split), columns)
+    splits = (hub.train_split, hub.validation_split)
+    return read_hub(hub.name, hub.config, hub.revision, splits, _columns(params.columns))
 
 
 def _file_task(params: DataParams) -> Source:

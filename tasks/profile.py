@@ -71,16 +71,22 @@ def read_profile(name: str, folder: Path) -> dict[str, Any]:
 def local_overlays(overlays: list[dict[str, Any]], task: Path | None, corpus: Path | None) -> list[dict[str, Any]]:
     """What `--folder` and `--corpus` add to the profiles.
 
+    Questions have one layout, SQuAD's: a profile that has `qa.files` says enough.
+
     Raises:
-        InputError: no such folder, or no profile that says how its files are laid out.
+        InputError: no such folder, or not one profile that says how its files are laid out.
     """
     added: list[dict[str, Any]] = []
     if task is not None:
-        if not any(overlay.get("data", {}).get("files", {}).get("layout") for overlay in overlays):
+        files = {block: [each.get(block, {}).get("files") or {} for each in overlays] for block in ("data", "qa")}
+        blocks = ["data"] * any(each.get("layout") for each in files["data"]) + ["qa"] * any(files["qa"])
+        if not blocks:
             raise InputError(
-                f"--folder {task}: none of the profiles says how its files are laid out (data.files.layout)"
+                f"--folder {task}: none of the profiles says how its files are laid out (data.files.layout, qa.files)"
             )
-        added.append({"data": {"source": "files", "files": {"folder": _folder("--folder", task)}}})
+        if len(blocks) > 1:
+            raise InputError(f"--folder {task}: the profiles want one for each of {blocks}: lay them over one by one")
+        added.append({blocks[0]: {"source": "files", "files": {"folder": _folder("--folder", task)}}})
     if corpus is not None:
         added.append({"corpus": {"source": "files", "folder": _folder("--corpus", corpus)}})
     return added

@@ -17,7 +17,7 @@ from tasks import program
 from tasks.outputs import fresh_file
 from tasks.tracking import stage_run
 
-TEACHER = "teacher"
+TEACHERS = ("teacher", "teacher-qa")  # of classes and scores, of question answering
 
 
 @dataclass(frozen=True)
@@ -108,9 +108,12 @@ def read(report_dirs: Sequence[Path]) -> Comparison:
         Evaluated(read_json(folder / "metrics.json"), read_json(folder / "latency.json"), report_curve(folder))
         for folder in report_dirs
     ]
-    teachers = [model for model in models if model.name == TEACHER]
+    teachers = [model for model in models if model.name in TEACHERS]
     if len(teachers) != 1:
-        raise InputError(f"{len(teachers)} of the reports are the teacher's: give reports/{TEACHER} once")
+        raise InputError(
+            f"{len(teachers)} of the reports are the teacher's: give reports/{TEACHERS[0]} once "
+            f"(of question answering, reports/{TEACHERS[1]})"
+        )
     for key in ("task_metric", "examples", "tokens"):
         found = {model.name: model.figures[key] for model in models}
         if len(set(found.values())) > 1:

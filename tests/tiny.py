@@ -7,6 +7,7 @@ from datasets import ClassLabel, Dataset, Features, Value
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
     BertTokenizerFast,
     ElectraConfig,
@@ -53,6 +54,13 @@ def bert(layers: int = 2, width: int = 32, heads: int = 4, labels: tuple[str, ..
         config.id2label = dict(enumerate(labels))
         config.label2id = {name: i for i, name in enumerate(labels)}
     return BertForSequenceClassification(config).eval()
+
+
+def answerer(layers: int = 2, seed: int = 0):
+    """A BERT that finds spans, with random weights as large as those of `bert`."""
+    config = bert(layers).config
+    torch.manual_seed(seed)
+    return BertForQuestionAnswering(config).eval()
 
 
 def other_family(family: str, layers: int = 2, width: int = 32):
@@ -105,6 +113,36 @@ def write_task(
         columns["label"] = [float(label) for label in labels] if regression else labels
         features["label"] = Value("float32") if regression else ClassLabel(names=["bad", "good"])
         Dataset.from_dict(columns, Features(features)).to_parquet(folder / f"{split}.parquet")
+    return folder
+
+
+def questions(count: int, seed: int = 0) -> list[dict]:
+    """SQuAD's rows: what is said of the film, the plot, …; a third of them asks of what the context does not name."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def pick(words: list[str]) -> str:
+        return words[int(torch.randint(len(words), (), generator=generator))]
+
+    rows = []
+    for number in range(count):
+        order = torch.randperm(5, generator=generator).tolist()
+        things = [["film", "plot", "actor", "scene", "story"][i] for i in order[:3]]
+        said = [f"{pick(['very', 'quite', 'rather'])} {pick(['good', 'bad', 'dull', 'fine'])}" for _ in things]
+        context = " and ".join(f"the {thing} is {verdict}" for thing, verdict in zip(things, said, strict=True))
+        answers: dict = {"text": [], "answer_start": []}
+        asked = ["film", "plot", "actor", "scene", "story"][order[4]]
+        if number % 3:
+            asked = things[1]
+            answers = {"text": [said[1]], "answer_start": [context.index(f"{asked} is") + len(f"{asked} is ")]}
+        rows.append({"id": f"{seed}-{number}", "question": f"the {asked} is", "context": context, "answers": answers})
+    return rows
+
+
+def write_questions(folder: Path, train: int = 48, validation: int = 18) -> Path:
+    """data/qa as `tasks.prepare` would write it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for split, count, seed in (("train", train, 1), ("validation", validation, 2)):
+        Dataset.from_list(questions(count, seed)).to_parquet(folder / f"{split}.parquet")
     return folder
 
 

@@ -73,12 +73,12 @@ def distinct(pools: list[Pool]) -> list[Pool]:
 
 def draw(found: list[str], count: int, seed: int) -> list[str]:
     """Draw `count` sentences (all, where there are fewer) by hash, in an order that depends on the seed alone."""
-    return sorted(found, key=lambda sentence: _digest(f"{seed}\n{sentence}"))[:count]
+    return sorted(found, key=lambda sentence: digest(f"{seed}\n{sentence}"))[:count]
 
 
 def is_held_out(sentence: str) -> bool:
     """Whether a sentence is for validation."""
-    return int.from_bytes(_digest(sentence)[:8], "big") % HELD_OUT == 0
+    return int.from_bytes(digest(sentence)[:8], "big") % HELD_OUT == 0
 
 
 def find_library(library: str) -> Path:
@@ -98,28 +98,29 @@ def find_library(library: str) -> Path:
 def _read_pool(
     library: str, folder: Path, need_open: float, need_held_out: float, words: tuple[int, int], names: re.Pattern[str]
 ) -> Pool:
-    files = _source_files(folder)
+    files = source_files(folder)
     found: dict[bool, dict[str, None]] = {False: {}, True: {}}
     read = 0
     for file in files:
         if len(found[False]) >= need_open and len(found[True]) >= need_held_out:
             break
         read += 1
-        for docstring in _docstrings(file):
+        for docstring in docstrings(file):
             for sentence in sentences(docstring, names):
                 if words[0] <= len(sentence.split()) <= words[1]:
                     found[is_held_out(sentence)][sentence] = None
     return Pool(library, list(found[False]), list(found[True]), read, len(files))
 
 
-def _source_files(folder: Path) -> list[Path]:
+def source_files(folder: Path) -> list[Path]:
     """Every module but tests and vendored code, in the order of their paths' hashes: any prefix is a fair sample."""
     inside = [(file, file.relative_to(folder)) for file in folder.rglob("*.py")]
     own = [(file, path) for file, path in inside if not _OTHERS & set(path.parts) and not path.name.startswith("test_")]
-    return [file for file, path in sorted(own, key=lambda pair: _digest(pair[1].as_posix()))]
+    return [file for file, path in sorted(own, key=lambda pair: digest(pair[1].as_posix()))]
 
 
-def _docstrings(file: Path) -> Iterator[str]:
+def docstrings(file: Path) -> Iterator[str]:
+    """Every docstring of a Python file; none of one that does not parse."""
     source = file.read_bytes()
     if b'"""' not in source and b"'''" not in source:
         return
@@ -141,5 +142,6 @@ def _documented(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFun
                 yield from _documented(child)
 
 
-def _digest(text: str) -> bytes:
+def digest(text: str) -> bytes:
+    """The hash that decides where a text goes."""
     return hashlib.sha1(text.encode("utf-8"), usedforsecurity=False).digest()

@@ -24,15 +24,13 @@ def read_hub(
         config: its configuration.
         revision: a commit, tag or branch; None: the newest.
         splits: names of the training and the validation split.
-        columns: our name of a column → the dataset's; empty for question answering in SQuAD's columns.
+        columns: our name of a column → the dataset's.
 
     Raises:
         InputError: no such dataset, configuration, split or column, or it needs code of its own to load.
         ConnectionError: the hub cannot be reached.
     """
     train, validation = (load_split(name, config, revision, split) for split in splits)
-    if not columns:
-        return _questions(name, splits, train, validation)
     for data in (train, validation):
         for column in columns.values():
             if column not in data.column_names:
@@ -44,6 +42,22 @@ def read_hub(
         pick(_split(name, splits[1], validation, columns["label"]), columns),
         tuple(columns),
         labels,
+    )
+
+
+def read_hub_questions(name: str, config: str | None, revision: str | None, splits: tuple[str, str]) -> Source:
+    """Question answering in SQuAD's columns; arguments as for `read_hub`, and raises as that does."""
+    train, validation = (load_split(name, config, revision, split) for split in splits)
+    for data in (train, validation):
+        for column in QUESTIONS:
+            if column not in data.column_names:
+                raise wrong_column(f"dataset '{name}'", column, data.column_names)
+    columns = list(QUESTIONS)
+    return Source(
+        _split(name, splits[0], train.select_columns(columns), None),
+        _split(name, splits[1], validation.select_columns(columns), None),
+        QUESTIONS,
+        None,
     )
 
 
@@ -84,19 +98,3 @@ def _split(name: str, split: str, data: datasets.Dataset, label: str | None) -> 
             yield number, row
 
     return Split(f"dataset '{name}', split '{split}'", "row", rows)
-
-
-def _questions(name: str, splits: tuple[str, str], train: datasets.Dataset, validation: datasets.Dataset) -> Source:
-    for data in (train, validation):
-        if not set(QUESTIONS) <= set(data.column_names):
-            raise InputError(
-                f"data.columns.text = null: name a column of dataset '{name}' ({', '.join(data.column_names)}); "
-                f"only question answering ({', '.join(QUESTIONS)}) needs none"
-            )
-    columns = list(QUESTIONS)
-    return Source(
-        _split(name, splits[0], train.select_columns(columns), None),
-        _split(name, splits[1], validation.select_columns(columns), None),
-        QUESTIONS,
-        None,
-    )

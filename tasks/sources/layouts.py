@@ -1,4 +1,4 @@
-"""The layouts that tasks are published in as local files: GLUE's, SQuAD's, and any table with named columns."""
+"""The layouts that tasks are published in as local files: GLUE's, and any table with named columns."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,8 +6,7 @@ from pathlib import Path
 
 from stillhouse.errors import InputError
 from tasks.sources.files import read_table
-from tasks.sources.split import QUESTIONS, Row, Source, Split, pick
-from tasks.sources.squad import read_squad
+from tasks.sources.split import Row, Source, Split, pick
 from tasks.sources.survey import label_text
 
 
@@ -22,7 +21,6 @@ class Layout:
 
 
 _TSV = ("train.tsv", "dev.tsv")
-_SQUAD = ("train.json", "dev.json")
 LAYOUTS = {
     "sst2": Layout(_TSV, {"text": "text", "label": "label"}, ("negative", "positive")),
     "cola": Layout(
@@ -41,10 +39,10 @@ LAYOUTS = {
 
 
 def read_layout(name: str, folder: Path, train: str | None, validation: str | None) -> Source:
-    """Read a folder in one of GLUE's layouts, or in SQuAD's.
+    """Read a folder in one of GLUE's layouts.
 
     Args:
-        name: sst2, cola, mrpc, stsb or squad.
+        name: sst2, cola, mrpc or stsb.
         folder: where the files are.
         train: the training file's name, None for the layout's own.
         validation: the validation file's name, likewise.
@@ -52,11 +50,8 @@ def read_layout(name: str, folder: Path, train: str | None, validation: str | No
     Raises:
         InputError: a file is missing. Reading raises it for a damaged line.
     """
-    own = _SQUAD if name == "squad" else LAYOUTS[name].files
-    files = [folder / (given or usual) for given, usual in zip((train, validation), own, strict=True)]
-    if name == "squad":
-        return Source(read_squad(files[0]), read_squad(files[1]), QUESTIONS, None)
     layout = LAYOUTS[name]
+    files = [folder / (given or usual) for given, usual in zip((train, validation), layout.files, strict=True)]
     splits = [_named(pick(read_table(file, layout.header), layout.columns), layout.labels) for file in files]
     return Source(splits[0], splits[1], tuple(layout.columns), layout.labels)
 

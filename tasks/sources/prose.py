@@ -44,7 +44,7 @@ def sentences(docstring: str, names: re.Pattern[str]) -> Iterator[str]:
         names: what to mask, from `name_pattern`.
     """
     for paragraph in paragraphs(docstring):
-        for sentence in split_sentences(_plain(paragraph)):
+        for sentence in split_sentences(plain(paragraph)):
             if is_natural(sentence):
                 yield names.sub(MASK, sentence)
 
@@ -142,7 +142,8 @@ def is_natural(sentence: str) -> bool:
     return sum(bool(_WORD.match(word)) for word in words) >= 0.75 * len(words)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A text without its markup: links, roles, citations, emphasis and literals leave their words."""
     text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", text)  # Markdown link
     text = re.sub(r":[a-z:]+:`([^`<]+?)\s*(?:<[^>]*>)?`", r"\1", text)  # role
     text = re.sub(r"`([^`<]+?)\s*<[^>]*>`_+", r"\1", text)  # link

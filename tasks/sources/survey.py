@@ -19,7 +19,7 @@ class Survey:
 
 
 def survey(source: Source, labels: tuple[str, ...] | None) -> tuple[Survey, Survey, tuple[str, ...]]:
-    """Read both splits once; give their surveys and the label names in order (none for scores and questions).
+    """Read both splits once; give their surveys and the label names in order (none for scores).
 
     Args:
         source: where the rows are.
@@ -35,9 +35,9 @@ def survey(source: Source, labels: tuple[str, ...] | None) -> tuple[Survey, Surv
             "name the same ones, in any order, or set it to null"
         )
     names = stated if labels is None else labels
-    train = _survey(source.train, source.columns, scores=names == ())
-    validation = _survey(source.validation, source.columns, scores=names == ())
-    if "label" not in source.columns or names == ():
+    train = _survey(source.train, scores=names == ())
+    validation = _survey(source.validation, scores=names == ())
+    if names == ():
         return train, validation, ()
     if names is None:
         names = _names(train, validation)
@@ -73,12 +73,10 @@ def score(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _survey(split: Split, columns: tuple[str, ...], scores: bool) -> Survey:
+def _survey(split: Split, scores: bool) -> Survey:
     found = Survey(split)
     for number, row in split.rows():
         found.rows += 1
-        if "label" not in columns:
-            continue
         value = row["label"]
         if scores:
             if score(value) is None:

@@ -15,14 +15,18 @@ RECIPES = 15
 # Blocks that are no recipe's, and where their models stand.
 SHARED = {
     "data": ("tasks.prepare", "DataParams"),
+    "qa": ("tasks.prepare_qa", "QaParams"),
     "corpus": ("tasks.prepare", "CorpusParams"),
     "train": ("tasks.params", "TrainParams"),
     "teacher": ("tasks.models", "TeacherParams"),
+    "windows": ("tasks.params", "WindowParams"),
+    "teacher-qa": ("tasks.finetune_qa", "TeacherQaParams"),
     "ensemble": ("tasks.finetune", "EnsembleParams"),
     "mlm": ("tasks.fit_mlm", "MlmParams"),
     "augment": ("tasks.augment", "AugmentParams"),
     "bilstm-augment": ("tasks.augment_words", "AugmentWordsParams"),
     "evaluate": ("tasks.params", "EvaluateParams"),
+    "evaluate-qa": ("tasks.params", "EvaluateQaParams"),
     "promote": ("flows.gate", "PromoteParams"),
 }
 
@@ -53,7 +57,7 @@ def test_every_stage_states_the_modules_that_it_runs_and_no_others():
     for name, stage in stages().items():
         seen += 1
         assert stated_modules(stage) == module_deps(ROOT, stage["cmd"]), f"{name}: run `make deps`"
-    assert seen == 37
+    assert seen == 40
 
 
 def test_every_block_of_params_is_known_and_valid():
@@ -75,7 +79,7 @@ def test_every_profile_gives_valid_params(profile, tmp_path):
 
 
 def test_there_are_as_many_profiles_as_the_readme_says():
-    assert len(list((ROOT / "profiles").glob("*.yaml"))) == 9
+    assert len(list((ROOT / "profiles").glob("*.yaml"))) == 10
 
 
 def test_every_parameter_that_a_stage_tracks_exists():

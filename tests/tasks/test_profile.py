@@ -8,6 +8,7 @@ import pytest
 from stillhouse.errors import InputError
 from tasks.params import PARAMS, load, read_yaml
 from tasks.prepare import CorpusParams, DataParams
+from tasks.prepare_qa import QaParams
 from tasks.profile import PROFILES, apply, list_profiles, local_overlays, read_profile
 
 ROOT = Path(__file__).parents[2]
@@ -117,6 +118,16 @@ def test_local_folders_take_the_place_of_the_hub(params: Path, tmp_path: Path) -
     data, corpus = load("data", DataParams, params), load("corpus", CorpusParams, params)
     assert (data.source, data.files.folder, data.files.layout) == ("files", str(tmp_path), "cola")
     assert (corpus.source, corpus.folder) == ("files", str(tmp_path))
+
+
+def test_a_local_folder_may_hold_questions(params: Path, tmp_path: Path) -> None:
+    overlays = [read_profile("squad2", ROOT / PROFILES)]
+    apply(overlays + local_overlays(overlays, tmp_path, None), params)
+    qa, data = load("qa", QaParams, params), load("data", DataParams, params)
+    assert (qa.source, qa.files.folder, data.source) == ("files", str(tmp_path), "docstrings")
+    both = [*overlays, read_profile("cola", ROOT / PROFILES)]
+    with pytest.raises(InputError, match=r"want one for each of \['data', 'qa'\]"):
+        local_overlays(both, tmp_path, None)
 
 
 def test_a_local_folder_needs_a_task_and_has_to_be_there(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from stillhouse.errors import InputError
-from tasks.sources.hub import load_split, read_hub
+from tasks.sources.hub import load_split, read_hub, read_hub_questions
 from tasks.sources.survey import survey
 
 COLUMNS = {"text": "sentence", "label": "label"}
@@ -52,7 +52,6 @@ def test_label_names_come_from_the_datasets_features(folder: Path) -> None:
         ("nope", SPLITS, COLUMNS, "configuration 'nope': BuilderConfig 'nope' not found. Available: .*plain"),
         ("plain", ("train", "dev"), COLUMNS, "Unknown split \"dev\". Should be one of .*'test'"),
         ("plain", SPLITS, {"text": "said", "label": "label"}, "no column 'said': it has idx, sentence, label"),
-        ("plain", SPLITS, {}, r"data\.columns\.text = null: name a column of dataset .*idx, sentence, label"),
     ],
 )
 def test_what_a_dataset_has_not_is_named_with_what_it_has(
@@ -78,10 +77,15 @@ def test_question_answering_needs_no_columns(tmp_path: Path) -> None:
     }
     for split in SPLITS:
         Dataset.from_dict(rows).to_parquet(tmp_path / "qa" / f"{split}.parquet")
-    source = read_hub(str(tmp_path / "qa"), None, None, SPLITS, {})
+    source = read_hub_questions(str(tmp_path / "qa"), None, None, SPLITS)
     assert [row for _, row in source.train.rows()] == [
         {name: values[0] for name, values in rows.items() if name != "title"}
     ]
+
+
+def test_a_dataset_without_questions_is_no_question_answering(folder: Path) -> None:
+    with pytest.raises(InputError, match="no column 'id': it has idx, sentence, label"):
+        read_hub_questions(str(folder), "plain", None, SPLITS)
 
 
 def test_a_folder_that_is_not_there_is_a_fault_of_the_input(tmp_path: Path) -> None:

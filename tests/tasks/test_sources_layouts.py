@@ -1,4 +1,3 @@
-import json
 from pathlib import Path
 from typing import Any
 
@@ -31,34 +30,11 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"text": "A dog.", "text_pair": "A cat.", "label": "1.25"},
     ],
 }
-SQUAD = {
-    "version": "v2.0",
-    "data": [
-        {
-            "title": "Stills",
-            "paragraphs": [
-                {
-                    "context": " The still is of copper.",
-                    "qas": [
-                        {
-                            "id": "q1",
-                            "question": "What is it of? ",
-                            "answers": [{"text": "copper", "answer_start": 17}],
-                            "is_impossible": False,
-                        },
-                        {"id": "q2", "question": "Who made it?", "answers": [], "is_impossible": True},
-                    ],
-                }
-            ],
-        }
-    ],
-}
 
 
 def read(layout: str, folder: Path, content: str) -> Source:
-    suffix = "json" if layout == "squad" else "tsv"
     for name in ("train", "dev"):
-        (folder / f"{name}.{suffix}").write_text(content, encoding="utf-8")
+        (folder / f"{name}.tsv").write_text(content, encoding="utf-8")
     return read_layout(layout, folder, None, None)
 
 
@@ -69,33 +45,6 @@ def test_every_glue_layout_is_read_under_the_hubs_label_names(tmp_path: Path) ->
         for split in (source.train, source.validation):
             assert [dict(row) for _, row in split.rows()] == ROWS[layout]
         assert source.labels == LAYOUTS[layout].labels
-
-
-def test_squad_questions_have_their_spans_and_unanswerable_ones_none(tmp_path: Path) -> None:
-    source = read("squad", tmp_path, json.dumps(SQUAD))
-    first, second = (row for _, row in source.train.rows())
-    assert first == {
-        "id": "q1",
-        "question": "What is it of?",
-        "context": " The still is of copper.",
-        "answers": {"text": ["copper"], "answer_start": [17]},
-    }
-    assert second["answers"] == {"text": [], "answer_start": []}
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("[]", "not in SQuAD's layout"),
-        ('{"data": [{"title": "x"}]}', "not in SQuAD's layout .*paragraphs"),
-        ('{"data":\n oops', "line 2: not valid JSON"),
-        (json.dumps(SQUAD).replace("17", "3"), "question 1: answer 'copper' is not at 3"),
-        (json.dumps(SQUAD).replace("Who made it?", " "), "question 2: 'question' has no text"),
-    ],
-)
-def test_a_damaged_squad_file_is_named_with_the_place(tmp_path: Path, content: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        list(read("squad", tmp_path, content).train.rows())
 
 
 def test_files_may_have_names_of_their_own(tmp_path: Path) -> None:

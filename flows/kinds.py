@@ -1,0 +1,71 @@
+"""The kinds of task: classes and scores, or question answering. A checkpoint says which it is for."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stillhouse.errors import InputError
+from tasks.params import EvaluateQaParams, WindowParams, load
+
+MODELS = Path("models")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What registering and serving need to know.
+
+    Args:
+        block: of params.yaml, that names the task.
+        data: the task's folder, as DVC knows it.
+        teacher: the report of its teacher.
+        code: the served model's file, beside this one.
+        columns: what the model takes.
+        numbers: what of params.yaml it is served with.
+    """
+
+    block: str
+    data: str
+    teacher: str
+    code: str
+    columns: Callable[[], list[str]]
+    numbers: Callable[[], dict[str, Any]]
+
+
+def kind_of(recipe: str) -> Kind:
+    """The kind of a recipe's model.
+
+    Raises:
+        InputError: there is none.
+    """
+    # Not by `stillhouse.checkpoint`, which would import transformers: flows have no seconds to lose.
+    file = MODELS / recipe / "config.json"
+    try:
+        names = json.loads(file.read_text(encoding="utf-8")).get("architectures") or [""]
+    except FileNotFoundError:
+        raise InputError(f"'{file}' is missing: run python -m flows.compress {recipe}") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"'{file}' is damaged ({error}): run python -m flows.compress {recipe}") from None
+    return ANSWERS if names[0].endswith("ForQuestionAnswering") else LABELS
+
+
+def _text_columns() -> list[str]:
+    """`text`, and `text_pair` where the task is about pairs."""
+    from pyarrow import parquet
+
+    file = Path(LABELS.data) / "validation.parquet"
+    if not file.is_file():
+        raise InputError(f"'{file}' is missing: run dvc repro prepare")
+    return [name for name in ("text", "text_pair") if name in parquet.read_schema(file).names]
+
+
+def _window_numbers() -> dict[str, Any]:
+    """Windows and threshold as they were evaluated: other ones would be another model."""
+    answers = load("evaluate-qa", EvaluateQaParams)
+    kept = {"null_threshold": answers.null_threshold, "max_answer_length": answers.max_answer_length}
+    return load("windows", WindowParams).model_dump() | kept
+
+
+LABELS = Kind("data", "data/task", "teacher", "serving_model.py", _text_columns, dict)
+ANSWERS = Kind("qa", "data/qa", "teacher-qa", "serving_answers.py", lambda: ["question", "context"], _window_numbers)

@@ -1,0 +1,111 @@
+"""The served model of question answering: ONNX and a tokenizer behind MLflow's pyfunc interface, stored as this code.
+
+MLflow copies this file beside the artifacts and runs it where the model is served: it imports nothing of the project,
+so windows and the choice of the best span stand here once more. A test compares its answers with the pipeline's own.
+
+Input: a table with the columns `question` and `context`.
+Output: one record a row, {"answer": text, "score": number}: "" for no answer; the score is how much better the best
+answer is than none, so that answers are given down to a score of −null_threshold.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+from tokenizers import Encoding, Tokenizer
+
+BATCH = 32  # windows
+OUTPUTS = ["start_logits", "end_logits"]
+
+
+class OnnxReader(PythonModel):
+    """Finds the answer to a question in its context, or says that it is not there."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the checkpoint's config and tokenizer and the numbers, and start the ONNX session."""
+        checkpoint = Path(context.artifacts["checkpoint"])
+        config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
+        numbers = context.model_config
+        self.question_length, self.longest = numbers["question_length"], numbers["max_answer_length"]
+        self.threshold = numbers["null_threshold"]
+        self.padding = config.get("pad_token_id") or 0
+        self.plain, self.windows = (Tokenizer.from_file(str(checkpoint / "tokenizer.json")) for _ in range(2))
+        for tokenizer in (self.plain, self.windows):
+            # What a tokenizer was last used with may stand in its file.
+            tokenizer.no_padding()
+            tokenizer.no_truncation()
+        self.windows.enable_truncation(numbers["max_length"], stride=numbers["overlap"], strategy="only_second")
+        model = Path(context.artifacts["onnx"]) / "model.onnx"
+        self.session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+        self.inputs = [entry.name for entry in self.session.get_inputs()]
+
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict | None = None
+    ) -> list[dict[str, Any]]:
+        """Answer every row."""
+        missing = [name for name in ("question", "context") if name not in model_input.columns]
+        if missing:
+            raise ValueError(f"column '{missing[0]}' is missing: the input has {list(model_input.columns)}")
+        questions, contexts = ([str(text) for text in model_input[name]] for name in ("question", "context"))
+        pairs = list(zip(map(self._shortened, questions), contexts, strict=True))
+        read = [[first, *first.overflowing] for first in self.windows.encode_batch(pairs)]
+        logits = self._logits([window for windows in read for window in windows])
+        return [
+            self._record(text, [(window, *next(logits)) for window in windows])
+            for text, windows in zip(contexts, read, strict=True)
+        ]
+
+    def _shortened(self, question: str) -> str:
+        offsets = self.plain.encode(question, add_special_tokens=False).offsets
+        return question if len(offsets) <= self.question_length else question[: offsets[self.question_length - 1][1]]
+
+    def _logits(self, windows: list[Encoding]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Start and end logits (L,) of each window, in order."""
+        for begin in range(0, len(windows), BATCH):
+            batch = windows[begin : begin + BATCH]
+            longest = max(len(window.ids) for window in batch)
+            tensors = {
+                "input_ids": _padded([window.ids for window in batch], longest, self.padding),
+                "attention_mask": _padded([window.attention_mask for window in batch], longest, 0),
+                "token_type_ids": _padded([window.type_ids for window in batch], longest, 0),
+            }
+            start, end = self.session.run(OUTPUTS, {name: tensors[name] for name in self.inputs})
+            for row, window in enumerate(batch):
+                yield start[row, : len(window.ids)], end[row, : len(window.ids)]
+
+    def _record(self, context: str, windows: list[tuple[Encoding, np.ndarray, np.ndarray]]) -> dict[str, Any]:
+        none = min(float(start[0]) + float(end[0]) for _, start, end in windows)
+        found = [best for window in windows if (best := _best_span(*window, self.longest))]
+        if not found:
+            return {"answer": "", "score": float("-inf")}
+        # Of equal ones the first, as the pipeline has it.
+        score, begin, stop = max(found, key=lambda each: (each[0], -each[1], -each[2]))
+        given = none - score <= self.threshold
+        return {"answer": context[begin:stop] if given else "", "score": score - none}
+
+
+def _best_span(window: Encoding, start: np.ndarray, end: np.ndarray, longest: int) -> tuple[float, int, int] | None:
+    """Score and characters of the best span of a window; None where it holds nothing of the context."""
+    places = [i for i, part in enumerate(window.sequence_ids) if part == 1]
+    if not places:
+        return None
+    first = start[places].astype(np.float64)  # (C,) the context's tokens, which are one stretch
+    ends = np.full(len(places) + longest - 1, -np.inf)
+    ends[: len(places)] = end[places]
+    scores = first[:, None] + np.lib.stride_tricks.sliding_window_view(ends, longest)  # (C, longest)
+    i, j = np.unravel_index(scores.argmax(), scores.shape)
+    begin, stop = window.offsets[places[int(i)]][0], window.offsets[places[int(i + j)]][1]
+    return float(scores[i, j]), begin, stop
+
+
+def _padded(rows: list[list[int]], longest: int, fill: int) -> np.ndarray:
+    return np.asarray([[*row, *[fill] * (longest - len(row))] for row in rows], dtype=np.int64)
+
+
+set_model(OnnxReader())
