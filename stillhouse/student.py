@@ -4,7 +4,12 @@ import copy
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from stillhouse.architecture import encoder_layers
 from stillhouse.errors import InputError
@@ -66,7 +71,7 @@ def build_student(
 
 
 def give_head(base: PreTrainedModel, teacher: PreTrainedModel, seed: int) -> PreTrainedModel:
-    """A model of the teacher's class around a student without a head.
+    """A model of the teacher's class, compressed if the student is, around a student without a head.
 
     Where the widths agree the head (with BERT's pooler) starts from the teacher's, else from random weights. The base's
     own pooler is left behind: loading a base that was saved without one fills it with weights that no seed decides.
@@ -82,7 +87,7 @@ def give_head(base: PreTrainedModel, teacher: PreTrainedModel, seed: int) -> Pre
         setattr(config, name, copy.deepcopy(getattr(teacher.config, name)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        student = type(teacher)(config)
+        student = _of_the_teachers_kind(teacher, config)
     encoder = {name: value for name, value in base.state_dict().items() if not name.startswith("pooler.")}
     student.base_model.load_state_dict(encoder, strict=False)
     if base.config.hidden_size == teacher.config.hidden_size:
@@ -94,6 +99,13 @@ def give_head(base: PreTrainedModel, teacher: PreTrainedModel, seed: int) -> Pre
         }
         student.load_state_dict(head, strict=False)
     return student.eval()
+
+
+def _of_the_teachers_kind(teacher: PreTrainedModel, config: Any) -> PreTrainedModel:
+    if not config.model_type.startswith(COMPACT):
+        return type(teacher)(config)
+    questions = type(teacher).__name__.endswith("ForQuestionAnswering")
+    return (AutoModelForQuestionAnswering if questions else AutoModelForSequenceClassification).from_config(config)
 
 
 def spread_layers(count: int, depth: int) -> list[int]:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.checkpoint import architecture, load_model, load_tokenizer
 from stillhouse.errors import InputError
@@ -69,8 +69,10 @@ def checkpoints(folder: Path) -> list[Path]:
 def load_student(folder: Path, teacher: PreTrainedModel) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The student of the phase before; one that comes from general distillation gets its head here."""
     tokenizer = load_tokenizer(folder)
-    if architecture(folder) == type(teacher).__name__:
-        return load_model(folder, type(teacher)), tokenizer
+    kind = architecture(folder)
+    if kind.removeprefix("Compact") == type(teacher).__name__:
+        auto = type(teacher) if kind == type(teacher).__name__ else AutoModelForSequenceClassification
+        return load_model(folder, auto), tokenizer
     return give_head(load_model(folder, AutoModel), teacher, seed=0), tokenizer
 
 

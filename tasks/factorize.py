@@ -1,0 +1,58 @@
+"""The first stage of a low-rank recipe: `python -m tasks.factorize lowrank --data … --teacher … --out …`.
+
+Writes the factorized model, and says how it and the teacher score before any recovery. It takes seconds, so a killed
+run starts again.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from stillhouse.checkpoint import load_tokenizer, save_model
+from stillhouse.measure import parameters
+from tasks import program
+from tasks.dataset import load_task
+from tasks.outputs import fresh_dir
+from tasks.params import PARAMS, EvaluateParams, TrainParams, load
+from tasks.phases import Given, load_recipe, load_teacher
+from tasks.scoring import validation_score
+from tasks.tracking import stage_run
+
+
+def main() -> None:
+    args = arguments()
+    recipe, params = load_recipe(args.recipe, args.params)
+    train = load("train", TrainParams, args.params)
+    metric = load("evaluate", EvaluateParams, args.params).metric
+    blocks = {args.recipe: params, "train": train, "evaluate": {"metric": metric}}
+    with stage_run("factorize", blocks, [args.data, args.teacher]) as run:
+        task = load_task(args.data)
+        tokenizer = load_tokenizer(args.teacher)
+        teacher = load_teacher(args.teacher, task).to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+        model = recipe.factorize(params, Given(task.train, task, tokenizer, teacher, [args.teacher]), train.max_length)
+        scores = {
+            name: validation_score(
+                each, tokenizer, task, metric=metric, max_length=train.max_length, batch_size=train.eval_batch_size
+            )
+            for name, each in (("teacher", teacher), ("before_recovery", model))
+        }
+        print(f"validation {metric}: {scores['before_recovery']:.4f} before recovery, teacher {scores['teacher']:.4f}")
+        run.log_metrics({f"{metric}_{name}": score for name, score in scores.items()})
+        run.log_metrics({"parameters": parameters(model), "teacher_parameters": parameters(teacher)})
+        with fresh_dir(args.out) as out:
+            save_model(model.cpu().eval(), tokenizer, out)  # type: ignore[call-arg]
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tasks.factorize", description=__doc__)
+    parser.add_argument("recipe", help="slug of the recipe, and of its block in params.yaml")
+    parser.add_argument("--data", type=Path, required=True, help="the task")
+    parser.add_argument("--teacher", type=Path, required=True, help="fine-tuned checkpoint, whose matrices are cut")
+    parser.add_argument("--out", type=Path, required=True, help="where the factorized model goes")
+    parser.add_argument("--params", type=Path, default=PARAMS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    program.run(main)

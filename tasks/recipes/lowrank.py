@@ -1,0 +1,114 @@
+"""lowrank: the teacher's matrices as products of thinner ones, then recovery with its logits."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+from transformers import PreTrainedModel
+
+from stillhouse.batches import Row, collate
+from stillhouse.measure import parameters
+from stillhouse.methods import lowrank as method
+from stillhouse.surgery import factorize as factorize_layers
+from stillhouse.surgery import factorize_embedding
+from tasks.dataset import tokenize
+from tasks.params import Block, Phase
+from tasks.phases import Given
+from tasks.task_loss import TaskLoss, task_plan
+from tasks.training import Plan, left_out
+
+
+class Fisher(Block):
+    """`fisher` of lowrank: what weighs the rows of a matrix."""
+
+    rows: int = Field(gt=0, description="Training rows that it is computed on")
+    floor: float = Field(gt=0, le=1, description="Least value of a row, as a share of its matrix's mean")
+    seed: int = Field(ge=0, description="Which rows")
+
+
+class Ranks(Block):
+    """`ranks` of lowrank, for the rule `rank`."""
+
+    layers: int = Field(gt=0, description="Of every matrix of the layers")
+    embedding: int = Field(gt=0, description="Of the word vectors")
+
+
+class Params(Block):
+    """`lowrank` in params.yaml."""
+
+    layers: bool = Field(description="Factorize the layers' matrices")
+    embedding: bool = Field(description="Factorize the word vectors")
+    fisher: Fisher | None = Field(description="null: plain SVD")
+    rule: Literal["rank", "energy", "budget"] = Field(description="Which of the next three gives the ranks")
+    ranks: Ranks
+    energy: float = Field(gt=0, le=1, description="Share of its squared singular values that each matrix keeps")
+    budget: float = Field(gt=0, lt=1, description="Share of the parameters that stays")
+    budget_of: Literal["matrices", "model"] = Field(description="Parameters of the chosen matrices, or of the teacher")
+    task: TaskLoss
+    recover: Phase | None = Field(description="null: no recovery")
+
+    @model_validator(mode="after")
+    def _something(self) -> "Params":
+        if not (self.layers or self.embedding):
+            raise ValueError("layers and embedding are both false: nothing would be factorized")
+        return self
+
+
+def factorize(params: Params, given: Given, max_length: int) -> PreTrainedModel:
+    """The teacher with products of thinner matrices in the place of its own; says what they are."""
+    teacher = given.teacher
+    matrices = method.factorizable(teacher, layers=params.layers, embedding=params.embedding)
+    information = None
+    if params.fisher is not None:
+        padding = given.tokenizer.pad_token_id
+        assert padding is not None
+        rows = (collate([row], padding) for row in _drawn(given, params.fisher, max_length))
+        information = method.fisher_information(teacher, rows, matrices, params.fisher.floor)
+    ranks = _ranks(params, matrices, information, parameters(teacher))
+    importance = None if information is None else {name: values.sqrt() for name, values in information.items()}
+    inside = {name: rank for name, rank in ranks.items() if name != method.EMBEDDING}
+    model = factorize_layers(teacher, inside, importance) if inside else teacher
+    if method.EMBEDDING in ranks:
+        weights = None if importance is None else importance[method.EMBEDDING]
+        model = factorize_embedding(model, ranks[method.EMBEDDING], weights)
+    return model
+
+
+def recover(params: Params, given: Given) -> Plan:
+    """The teacher's logits and the labels."""
+    assert given.student is not None
+    if params.recover is None:
+        return left_out(given.student)
+    return task_plan(given.student, params.task, params.recover)
+
+
+def _drawn(given: Given, fisher: Fisher, max_length: int) -> list[Row]:
+    chosen = np.random.default_rng(fisher.seed).permutation(len(given.rows))[: fisher.rows]
+    return list(tokenize(given.rows.select(chosen), given.tokenizer, max_length))
+
+
+def _ranks(
+    params: Params, matrices: dict[str, torch.Tensor], information: dict[str, torch.Tensor] | None, parameters: int
+) -> dict[str, int]:
+    sizes = {name: (int(matrix.shape[0]), int(matrix.shape[1])) for name, matrix in matrices.items()}
+    if params.rule == "rank":
+        asked = params.ranks.model_dump()
+        ranks = {name: asked["embedding" if name == method.EMBEDDING else "layers"] for name in sizes}
+    else:
+        spectra = {
+            name: method.energies(matrix, None if information is None else information[name])
+            for name, matrix in matrices.items()
+        }
+        if params.rule == "energy":
+            ranks = method.ranks_of_energy(spectra, sizes, params.energy)
+        else:
+            whole = method.weights({}, sizes)
+            of = {"matrices": whole, "model": parameters}[params.budget_of]
+            ranks = method.ranks_of_budget(spectra, sizes, int(params.budget * of) - (of - whole))
+    method.check_ranks(ranks, sizes)
+    for name, (m, n) in sizes.items():
+        print(f"{name} {m}×{n}: " + (f"rank {ranks[name]}" if name in ranks else "whole"), flush=True)
+    whole, left = method.weights({}, sizes), method.weights(ranks, sizes)
+    print(f"matrices: {left:,} of {whole:,} weights; model: {parameters - whole + left:,} of {parameters:,}", flush=True)
+    return ranks
