@@ -110,5 +110,7 @@ def _ranks(
     for name, (m, n) in sizes.items():
         print(f"{name} {m}×{n}: " + (f"rank {ranks[name]}" if name in ranks else "whole"), flush=True)
     whole, left = method.weights({}, sizes), method.weights(ranks, sizes)
-    print(f"matrices: {left:,} of {whole:,} weights; model: {parameters - whole + left:,} of {parameters:,}", flush=True)
+    print(
+        f"matrices: {left:,} of {whole:,} weights; model: {parameters - whole + left:,} of {parameters:,}", flush=True
+    )
     return ranks

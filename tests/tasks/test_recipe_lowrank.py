@@ -57,7 +57,9 @@ def test_the_student_has_the_budgets_weights_and_reloads_in_a_process_that_only_
     assert model.config.model_type == "compact-bert" and model.config.id2label == {0: "bad", 1: "good"}
     command = [sys.executable, "-c", FRESH, "models/lowrank"]
     env = {**os.environ, "PYTHONPATH": str(project.ROOT)}
-    name, _, numbers = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.partition(" ")
+    name, _, numbers = subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.partition(
+        " "
+    )
     assert name == "CompactBertForSequenceClassification"
     assert np.allclose([float(part) for part in numbers.strip(" []\n").split(",")], logits(model)[0], atol=1e-6)
 
