@@ -22,6 +22,8 @@ class _Shape:
         own number.
     ranks: rank of each factorized matrix, by its name in the encoder, such as "0.attention.self.query".
     pooled_size: outputs of the dense layer between the encoder and a classifier.
+    quantization: how weights and activations are rounded, as {"weights": "int8" | "float8", "embeddings": true | false,
+        "activations": "dynamic" | "static" | null}.
     """
 
     embedding_size: int | None = None
@@ -32,6 +34,7 @@ class _Shape:
     ffn_of: list[int] | None = None
     ranks: dict[str, int] | None = None
     pooled_size: int | None = None
+    quantization: dict[str, Any] | None = None
 
 
 FIELDS = tuple(_Shape.__annotations__)
