@@ -66,9 +66,9 @@ def quantize(
 
 def dequantize(model: PreTrainedModel) -> PreTrainedModel:
     """The model in full precision that a quantized one stands for; one that is not quantized comes back as it is."""
-    shape = Shape.of(model.config)
-    if shape.quantization is None:
+    if quantized(model) is None:
         return model
+    shape = Shape.of(model.config)
     state = dict(model.state_dict())
     for key in [key for key in state if key.endswith(".scale")]:
         name = key.removesuffix(".scale")
@@ -76,6 +76,12 @@ def dequantize(model: PreTrainedModel) -> PreTrainedModel:
         for buffer in ("input_scale", "input_zero_point"):
             state.pop(f"{name}.{buffer}", None)
     return rebuild(model, replace(shape, quantization=None), state)
+
+
+def quantized(model: PreTrainedModel) -> str | None:
+    """What a model's weights are kept in, int8 | float8; None in full precision, of whatever family."""
+    stated = getattr(model.config, "quantization", None)
+    return stated["weights"] if stated else None
 
 
 def check_float8() -> None:
