@@ -19,7 +19,7 @@ def parameters(model: nn.Module) -> int:
 
 def nonzero_parameters(model: nn.Module) -> int:
     """Those that are not zero."""
-    return sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
+    return sum(_nonzero(parameter) for parameter in model.parameters())
 
 
 def sparsity(model: nn.Module) -> float:
@@ -28,8 +28,14 @@ def sparsity(model: nn.Module) -> float:
     It says nothing about bytes or time: a matrix full of zeros is stored and multiplied like any other.
     """
     matrices = [parameter for parameter in model.parameters() if parameter.dim() == 2]
-    zeros = sum(matrix.numel() - int(torch.count_nonzero(matrix)) for matrix in matrices)
+    zeros = sum(matrix.numel() - _nonzero(matrix) for matrix in matrices)
     return zeros / sum(matrix.numel() for matrix in matrices)
+
+
+def _nonzero(parameter: torch.Tensor) -> int:
+    # torch does not count float8's.
+    floats = parameter.float() if parameter.dtype == torch.float8_e4m3fn else parameter
+    return int(torch.count_nonzero(floats))
 
 
 def flops(model: PreTrainedModel, tokens: int, pair: bool = False) -> int:

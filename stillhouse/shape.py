@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from transformers import BertConfig, CamembertConfig, PreTrainedConfig, RobertaConfig, XLMRobertaConfig
@@ -31,6 +31,33 @@ FFN = ("intermediate.dense", "output.dense")
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """How a model's numbers are rounded: its linear layers', and, where `embeddings` says so, its word vectors.
+
+    weights: int8 | float8, with a scale a row.
+    embeddings: whether the word vectors are in it.
+    activations: of int8, dynamic (each tensor by its own range) | static (by calibrated ranges); None of float8.
+    """
+
+    weights: str
+    embeddings: bool
+    activations: str | None
+
+    def check(self) -> None:
+        """Whether there is such a model.
+
+        Raises:
+            InputError: an unknown name, or activations that do not go with the weights.
+        """
+        if self.weights not in ("int8", "float8"):
+            raise InputError(f"quantization: weights = '{self.weights}' is not one of int8, float8")
+        known = ("dynamic", "static") if self.weights == "int8" else (None,)
+        if self.activations not in known:
+            names = " or ".join(map(str, known))
+            raise InputError(f"quantization: activations = '{self.activations}' of {self.weights}: use {names}")
+
+
+@dataclass(frozen=True)
 class Shape:
     """What `config.json` says of a compressed encoder. Layers and units count from 0.
 
@@ -41,6 +68,7 @@ class Shape:
     attention_of, ffn_of: the layer whose attention, or FFN, each layer uses; its own number where that is its own.
     ranks: of each factorized matrix, by names such as "0.attention.self.query".
     pooled_size: outputs of the dense layer between the encoder and a classifier.
+    quantization: None in full precision.
     """
 
     hidden_size: int
@@ -52,6 +80,7 @@ class Shape:
     ffn_of: tuple[int, ...]
     pooled_size: int
     ranks: Mapping[str, int] = field(default_factory=dict)
+    quantization: Quantization | None = None
 
     @property
     def layers(self) -> int:
@@ -69,6 +98,7 @@ class Shape:
             and self.heads[0] * self.head_size == self.hidden_size
             and self.attention_of == self.ffn_of == own
             and not self.ranks
+            and self.quantization is None
         )
 
     @classmethod
@@ -93,6 +123,7 @@ class Shape:
             ffn_of=tuple(given["ffn_of"] or own),
             pooled_size=given["pooled_size"] or shape.hidden_size,
             ranks=dict(given["ranks"] or {}),
+            quantization=Quantization(**given["quantization"]) if given["quantization"] else None,
         )
         made.check(count)
         return made
@@ -125,6 +156,8 @@ class Shape:
             number, _, matrix = name.partition(".")
             if not number.isdigit() or int(number) >= count or matrix not in ATTENTION + FFN:
                 raise InputError(f"ranks['{name}'] names no matrix: use names such as '0.{ATTENTION[0]}'")
+        if self.quantization is not None:
+            self.quantization.check()
 
     def write(self, config: PreTrainedConfig) -> PreTrainedConfig:
         """A config of this shape, like `config` in everything else; of the family's own class if that can say it."""
@@ -149,6 +182,7 @@ class Shape:
             "ffn_of": list(self.ffn_of),
             "ranks": dict(self.ranks),
             "pooled_size": self.pooled_size,
+            "quantization": asdict(self.quantization) if self.quantization else None,
         }
         return CONFIGS[plain](**said)
 

@@ -30,7 +30,8 @@ from transformers import (
 )
 
 from stillhouse.models.compact_modules import FactorizedDecoder, FactorizedEmbedding, LowRankLinear, Shared
-from stillhouse.shape import CONFIGS, Shape
+from stillhouse.models.quantized_modules import QuantizedEmbedding, QuantizedLinear
+from stillhouse.shape import CONFIGS, Quantization, Shape
 
 PLAIN: tuple[type[PreTrainedModel], ...] = (
     *(BertModel, BertForSequenceClassification, BertForQuestionAnswering, BertForMaskedLM),
@@ -70,6 +71,8 @@ def _build(model: PreTrainedModel) -> None:
         )
         parts.embeddings.word_embeddings = factorized
         _tie_decoder(model, factorized)
+    if shape.quantization is not None:
+        _build_quantized(model, shape.quantization)
 
 
 def _build_layer(layer: Any, index: int, shape: Shape) -> None:
@@ -114,6 +117,30 @@ def _tie_decoder(model: Any, embedding: FactorizedEmbedding) -> None:
     name = "cls.predictions" if hasattr(model, "cls") else "lm_head"
     # The table is the decoder's own: of transformers' two ties, one is left.
     model._tied_weights_keys = {f"{name}.decoder.bias": f"{name}.bias"}
+
+
+def _build_quantized(model: PreTrainedModel, quantization: Quantization) -> None:
+    """Every linear layer, and the word vectors, with weights in eight bits."""
+    for name in quantized_names(model, quantization.embeddings):
+        part: Any = model.get_submodule(name)
+        new: nn.Module
+        if isinstance(part, nn.Embedding):
+            new = QuantizedEmbedding(part.num_embeddings, part.embedding_dim, quantization.weights, part.padding_idx)
+        else:
+            bias = part.bias is not None
+            new = QuantizedLinear(
+                part.in_features, part.out_features, quantization.weights, quantization.activations, bias
+            )
+        model.set_submodule(name, new)
+
+
+def quantized_names(model: PreTrainedModel, embeddings: bool) -> list[str]:
+    """The modules of a model in full precision that quantization is about, by name: linear layers, and word vectors."""
+    words: Any = model.get_input_embeddings()
+    table = words.table if isinstance(words, FactorizedEmbedding) else words
+    return [
+        name for name, part in model.named_modules() if isinstance(part, nn.Linear) or (embeddings and part is table)
+    ]
 
 
 def _compact(plain: type[PreTrainedModel]) -> type[PreTrainedModel]:

@@ -23,6 +23,8 @@ class CompactConfig(PreTrainedConfig):
         own number.
     ranks: rank of each factorized matrix, by its name in the encoder, such as "0.attention.self.query".
     pooled_size: outputs of the dense layer between the encoder and a classifier.
+    quantization: how weights and activations are rounded, as {"weights": "int8" | "float8", "embeddings": true | false,
+        "activations": "dynamic" | "static" | null}.
     """
 
     vocab_size: int = 30522
@@ -54,6 +56,7 @@ class CompactConfig(PreTrainedConfig):
     ffn_of: list[int] | None = None
     ranks: dict[str, int] | None = None
     pooled_size: int | None = None
+    quantization: dict[str, Any] | None = None
 
 
 FIELDS = (
@@ -65,6 +68,7 @@ FIELDS = (
     "ffn_of",
     "ranks",
     "pooled_size",
+    "quantization",
 )
 
 

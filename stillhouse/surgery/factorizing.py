@@ -15,8 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
-from stillhouse.shape import ATTENTION, FFN, Shape
-from stillhouse.surgery.rebuild import rebuild
+from stillhouse.shape import ATTENTION, FFN
+from stillhouse.surgery.rebuild import rebuild, shape_of
 
 
 def factorize(
@@ -32,7 +32,7 @@ def factorize(
     Raises:
         InputError: a name that is no matrix with weights of its own, or a rank outside 1 … min(m, n).
     """
-    shape = Shape.of(model.config)
+    shape = shape_of(model)
     state = dict(model.state_dict())
     prefix = _layers_prefix(state)
     for name, rank in ranks.items():
@@ -57,7 +57,7 @@ def factorize_embedding(model: PreTrainedModel, rank: int, importance: Tensor | 
     Raises:
         InputError: a rank outside 1 … d − 1, or word vectors that are factorized already.
     """
-    shape = Shape.of(model.config)
+    shape = shape_of(model)
     if shape.embedding_size != shape.hidden_size:
         raise InputError(f"the word vectors are factorized already, to {shape.embedding_size}: take a model before it")
     if not 1 <= rank < shape.hidden_size:
@@ -103,7 +103,7 @@ def matrices(model: PreTrainedModel) -> dict[str, Tensor]:
     """The layers' matrices (m, n) that can be factorized, by the names that `factorize` takes."""
     state = model.state_dict()
     prefix = _layers_prefix(state)
-    layers = range(Shape.of(model.config).layers)
+    layers = range(shape_of(model).layers)
     names = (f"{layer}.{name}" for layer in layers for name in ATTENTION + FFN)
     return {name: state[f"{prefix}{name}.weight"] for name in names if f"{prefix}{name}.weight" in state}
 

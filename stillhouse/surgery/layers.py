@@ -8,8 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
-from stillhouse.shape import Shape
-from stillhouse.surgery.rebuild import rebuild
+from stillhouse.surgery.rebuild import rebuild, shape_of
 
 LAYER = re.compile(r"((?:^|.*\.)encoder\.layer\.)(\d+)\.(attention|intermediate|output)(\..*)$")
 
@@ -25,7 +24,7 @@ def drop_layers(model: PreTrainedModel, keep: Sequence[int]) -> PreTrainedModel:
         InputError: none stays, a missing or repeated layer is named, their order changes, or one uses the weights of a
             layer that goes.
     """
-    shape = Shape.of(model.config)
+    shape = shape_of(model)
     check_layers(keep, shape.layers)
     place = {old: new for new, old in enumerate(keep)}
     for layer in keep:
@@ -67,7 +66,7 @@ def share_layers(
     Raises:
         InputError: a list that does not fit the layers, layers of different width, or matrices factorized already.
     """
-    shape = Shape.of(model.config)
+    shape = shape_of(model)
     if shape.ranks:
         raise InputError("sharing: the model has factorized matrices: share first, then factorize")
     if start not in ("first", "average"):

@@ -13,6 +13,20 @@ from stillhouse.shape import Shape
 PLAIN = {made: plain for plain, made in COMPACT.items()}
 
 
+def shape_of(model: PreTrainedModel) -> Shape:
+    """The shape of a model that surgery is to change.
+
+    Raises:
+        InputError: a family that surgery does not know, or a quantized model.
+    """
+    shape = Shape.of(model.config)
+    if shape.quantization is not None:
+        raise InputError(
+            f"the model is quantized ({shape.quantization.weights}): change its shape first, then quantize"
+        )
+    return shape
+
+
 def rebuild(model: PreTrainedModel, shape: Shape, state: Mapping[str, Tensor]) -> PreTrainedModel:
     """A model of the given model's kind, of this shape, with these weights.
 

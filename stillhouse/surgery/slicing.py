@@ -12,9 +12,8 @@ import torch
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
-from stillhouse.shape import Shape
 from stillhouse.surgery.axes import WIDTH, Axis, spread_heads, take
-from stillhouse.surgery.rebuild import rebuild
+from stillhouse.surgery.rebuild import rebuild, shape_of
 
 
 def slice_heads(model: PreTrainedModel, keep: Sequence[Sequence[int]]) -> PreTrainedModel:
@@ -27,7 +26,7 @@ def slice_heads(model: PreTrainedModel, keep: Sequence[Sequence[int]]) -> PreTra
     Raises:
         InputError: a list a layer is not there, is empty, or names a missing or repeated head.
     """
-    shape = Shape.of(model.config)
+    shape = shape_of(model)
     _check("heads", keep, shape.heads, shape.attention_of)
     kept = {Axis("heads", layer): spread_heads(list(heads), shape.head_size) for layer, heads in enumerate(keep)}
     return rebuild(model, replace(shape, heads=_counts(keep)), take(model.state_dict(), kept))
@@ -43,7 +42,7 @@ def slice_ffn(model: PreTrainedModel, keep: Sequence[Sequence[int]]) -> PreTrain
     Raises:
         InputError: a list a layer is not there, is empty, or names a missing or repeated unit.
     """
-    shape = Shape.of(model.config)
+    shape = shape_of(model)
     _check("FFN units", keep, shape.intermediate, shape.ffn_of)
     kept = {Axis("units", layer): torch.tensor(list(units)) for layer, units in enumerate(keep)}
     return rebuild(model, replace(shape, intermediate=_counts(keep)), take(model.state_dict(), kept))
@@ -59,7 +58,7 @@ def slice_embedding(model: PreTrainedModel, keep: Sequence[int]) -> PreTrainedMo
     Raises:
         InputError: none stays, or a missing or repeated dimension is named.
     """
-    shape = Shape.of(model.config)
+    shape = shape_of(model)
     _check_one("embedding dimensions", keep, shape.hidden_size, "")
     # Word vectors that are not factorized get narrower with the rest.
     own = shape.embedding_size == shape.hidden_size
