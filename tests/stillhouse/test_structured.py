@@ -219,7 +219,7 @@ def train(module, step, folder, **numbers):
 
 @pytest.mark.parametrize("penalty", [None, 0.1])
 def test_gates_close_and_the_multipliers_stop_at_the_share(penalty, tmp_path):
-    module = learned(rate=20.0, start=3.0)
+    module = learned(rate=5.0, start=3.0)
     assert all(open_probability(alpha).mean() > 0.98 for alpha in module.log_alpha().values())
 
     def step(model, batch):
@@ -228,10 +228,10 @@ def test_gates_close_and_the_multipliers_stop_at_the_share(penalty, tmp_path):
             "l0": module.constraint(0.05, 50.0) if penalty is None else module.penalty(penalty),
         }
 
-    train(module, step, tmp_path, learning_rate=0.05)
+    train(module, step, tmp_path, learning_rate=0.05, epochs=40)  # they overshoot first
     shares = {kind: open_probability(alpha).mean().item() for kind, alpha in module.log_alpha().items()}
     if penalty is None:
-        assert shares == pytest.approx({"heads": 0.5, "units": 0.25}, abs=0.12)
+        assert shares == pytest.approx({"heads": 0.5, "units": 0.25}, abs=0.05)
     else:
         assert max(shares.values()) < 0.3
 
