@@ -41,7 +41,7 @@ def main() -> None:
         run.log_metrics({f"{metric}_{name}": score for name, score in scores.items()})
         run.log_metrics({"parameters": parameters(model), "teacher_parameters": parameters(teacher)})
         with fresh_dir(args.out) as out:
-            save_model(model.cpu().eval(), tokenizer, out)  # type: ignore[call-arg]
+            save_model(model.cpu().eval(), tokenizer, out)
 
 
 def arguments() -> argparse.Namespace:
