@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from transformers import BertConfig, CamembertConfig, PreTrainedConfig, RobertaConfig, XLMRobertaConfig
@@ -42,6 +42,18 @@ class Quantization:
     weights: str
     embeddings: bool
     activations: str | None
+
+    @classmethod
+    def of(cls, stated: Mapping[str, Any]) -> "Quantization":
+        """What a config states.
+
+        Raises:
+            InputError: a field too many or too few.
+        """
+        names = [each.name for each in fields(cls)]
+        if set(stated) != set(names):
+            raise InputError(f"quantization states {', '.join(sorted(stated))}: it takes {', '.join(names)}")
+        return cls(**stated)
 
     def check(self) -> None:
         """Whether there is such a model.
@@ -123,7 +135,7 @@ class Shape:
             ffn_of=tuple(given["ffn_of"] or own),
             pooled_size=given["pooled_size"] or shape.hidden_size,
             ranks=dict(given["ranks"] or {}),
-            quantization=Quantization(**given["quantization"]) if given["quantization"] else None,
+            quantization=Quantization.of(given["quantization"]) if given["quantization"] else None,
         )
         made.check(count)
         return made

@@ -25,11 +25,12 @@ from tasks.params import PARAMS, Block, load
 from tasks.prepare_qa import QaParams, prepare_qa
 from tasks.sources.docstrings import distinct, draw, read_pools
 from tasks.sources.hub import load_split, read_hub
+from tasks.sources.hub_params import HubParams
 from tasks.sources.layouts import read_columns, read_layout
 from tasks.sources.split import Source, Split, wrong_column
 from tasks.sources.survey import survey
 from tasks.sources.texts import passages, read_folder
-from tasks.sources.write import choose, features, write_rows, write_split
+from tasks.sources.write import choose, features, write_both, write_rows
 
 # Docstrings are read until a library has this many times the sentences asked for; what is drawn is a sample of those.
 SURPLUS = 2
@@ -75,16 +76,6 @@ class DocstringParams(Block):
         if len(set(self.libraries)) < len(self.libraries):
             raise ValueError("a library is named twice")
         return self
-
-
-class HubParams(Block):
-    """`data.hub`: a dataset of the Hugging Face hub."""
-
-    name: str | None = Field(description="Dataset id, such as nyu-mll/glue, or a local folder that `datasets` can read")
-    config: str | None = Field(description="Its configuration, such as sst2")
-    revision: str | None = Field(description="A commit, tag or branch; null: the newest")
-    train_split: str = Field(description="Name of the training split")
-    validation_split: str = Field(description="Name of the validation split")
 
 
 class FileParams(Block):
@@ -164,16 +155,9 @@ def prepare_task(params: DataParams, out: Path) -> dict[str, float]:
     source = {"docstrings": _docstring_task, "hub": _hub_task, "files": _file_task}[params.source](params)
     given = None if params.labels is None else tuple(params.labels)
     train, validation, labels = survey(source, given)
-    counts: dict[str, float] = {}
+    limits = params.train_limit, params.validation_limit
     with fresh_dir(out) as folder:
-        for name, found, limit in (
-            ("train", train, params.train_limit),
-            ("validation", validation, params.validation_limit),
-        ):
-            chosen = choose(found.rows, limit, params.seed)
-            rows = write_split(found, source.columns, labels, chosen, folder / f"{name}.parquet")
-            print(f"{name}: {rows:,} of {found.rows:,} rows from {found.split.where}", flush=True)
-            counts[f"{name}_rows"] = rows
+        counts = write_both(train, validation, source.columns, labels, limits, params.seed, folder)
     print(f"labels: {', '.join(labels) or 'scores'}", flush=True)
     return counts
 

@@ -14,11 +14,12 @@ from tasks.outputs import fresh_dir
 from tasks.params import Block
 from tasks.sources.docstrings import digest
 from tasks.sources.hub import read_hub_questions
+from tasks.sources.hub_params import HubParams
 from tasks.sources.parameters import draw_questions, read_questions
 from tasks.sources.questions import survey_questions
 from tasks.sources.split import QUESTIONS, Source, Split
 from tasks.sources.squad import read_squad_folder
-from tasks.sources.write import choose, write_split
+from tasks.sources.write import write_both
 
 # Docstrings are read until a library has this many times the questions asked for; what is drawn is a sample of those.
 SURPLUS = 2
@@ -32,16 +33,6 @@ class QaDocstringParams(Block):
     validation_per_library: int = Field(gt=0, description="Validation questions of each")
     unanswerable: float = Field(ge=0, lt=1, description="Share of them whose answer is not in the context")
     max_words: int = Field(gt=0, description="Longer contexts are left out")
-
-
-class QaHubParams(Block):
-    """`qa.hub`: a dataset of the Hugging Face hub in SQuAD's columns."""
-
-    name: str | None = Field(description="Dataset id, such as rajpurkar/squad_v2, or a local folder")
-    config: str | None = Field(description="Its configuration")
-    revision: str | None = Field(description="A commit, tag or branch; null: the newest")
-    train_split: str = Field(description="Name of the training split")
-    validation_split: str = Field(description="Name of the validation split")
 
 
 class QaFileParams(Block):
@@ -60,7 +51,7 @@ class QaParams(Block):
     train_limit: int | None = Field(gt=0, description="Kept of the training split, null for all")
     validation_limit: int | None = Field(gt=0, description="Kept of the validation split, null for all")
     docstrings: QaDocstringParams
-    hub: QaHubParams
+    hub: HubParams
     files: QaFileParams
 
 
@@ -74,16 +65,9 @@ def prepare_qa(params: QaParams, out: Path) -> dict[str, float]:
     read = {"docstrings": _docstring_questions, "hub": _hub_questions, "files": _file_questions}[params.source]
     source = read(params)
     train, validation = survey_questions(source)
-    counts: dict[str, float] = {}
+    limits = params.train_limit, params.validation_limit
     with fresh_dir(out) as folder:
-        for name, found, limit in (
-            ("train", train, params.train_limit),
-            ("validation", validation, params.validation_limit),
-        ):
-            chosen = choose(found.rows, limit, params.seed)
-            rows = write_split(found, QUESTIONS, (), chosen, folder / f"{name}.parquet")
-            print(f"{name}: {rows:,} of {found.rows:,} questions from {found.split.where}", flush=True)
-            counts[f"{name}_rows"] = rows
+        counts = write_both(train, validation, QUESTIONS, (), limits, params.seed, folder)
     return counts
 
 

@@ -44,6 +44,33 @@ def write_split(found: Survey, columns: tuple[str, ...], labels: tuple[str, ...]
     return write_rows(encoded(), features(columns, labels), to)
 
 
+def write_both(
+    train: Survey,
+    validation: Survey,
+    columns: tuple[str, ...],
+    labels: tuple[str, ...],
+    limits: tuple[int | None, int | None],
+    seed: int,
+    folder: Path,
+) -> dict[str, float]:
+    """Write train.parquet and validation.parquet, and say how many rows of how many each has.
+
+    Args:
+        columns, labels: as `write_split` takes them.
+        limits: rows kept of each split, None for all.
+        seed: of which are kept.
+
+    Returns:
+        The counts, as train_rows and validation_rows.
+    """
+    counts: dict[str, float] = {}
+    for name, found, limit in zip(("train", "validation"), (train, validation), limits, strict=True):
+        rows = write_split(found, columns, labels, choose(found.rows, limit, seed), folder / f"{name}.parquet")
+        print(f"{name}: {rows:,} of {found.rows:,} rows from {found.split.where}", flush=True)
+        counts[f"{name}_rows"] = rows
+    return counts
+
+
 def write_rows(rows: Iterator[Row], schema: Features, to: Path) -> int:
     """Write rows as Parquet, a row group a batch; give their count."""
     count = 0

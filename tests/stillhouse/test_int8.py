@@ -346,6 +346,10 @@ def test_a_masked_lm_is_refused():
         ({"weights": "int4", "embeddings": True, "activations": "dynamic"}, "weights = 'int4' is not one of"),
         ({"weights": "int8", "embeddings": True, "activations": None}, "activations = 'None' of int8"),
         ({"weights": "float8", "embeddings": True, "activations": "static"}, "activations = 'static' of float8"),
+        (
+            {"weights": "int8", "bits": 4},
+            "states bits, weights: it takes weights, embeddings",
+        ),
     ],
 )
 def test_a_config_of_no_such_quantization_is_refused(fields, message, tmp_path):
@@ -358,8 +362,8 @@ def test_a_config_of_no_such_quantization_is_refused(fields, message, tmp_path):
 # ---------------------------------------------------------------- float8
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine may have float8")
-def test_float8_is_refused_where_the_device_has_none():
+def test_float8_is_refused_where_the_device_has_none(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match=r"needs a CUDA device of capability 8.9 or more \(there is none\)"):
         quantize(tiny.bert(), weights="float8")
 
