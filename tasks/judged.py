@@ -21,7 +21,7 @@ class Judged:
         examples: rows of the validation split.
         scores: all metrics by name.
         value: the headline among them.
-        onnx: `onnx_bytes` and `onnx_max_difference` of the exported file.
+        onnx: `onnx_bytes`, `onnx_max_difference` and `onnx_rounding` of the exported file.
         write: writes the predictions into a folder, and gives the files' names.
     """
 

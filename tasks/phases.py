@@ -68,7 +68,7 @@ def train_student(plan: Plan, given: Given, train: TrainParams, work: Path, run:
     """
     result = train_plan(plan, given, train, work, run)
     with fresh_dir(folder) as out:
-        save_model(plan.student, plan.tokenizer or given.tokenizer, out)
+        save_model(plan.finish(plan.student) if plan.finish else plan.student, plan.tokenizer or given.tokenizer, out)
         if plan.beside:
             plan.beside(out)
     if result:

@@ -17,6 +17,7 @@ from tasks import program
 from tasks.outputs import fresh_file
 from tasks.tracking import stage_run
 
+SLOWER = 0.95  # of the teacher's speed; nearer to it, two runs of one model differ as much
 TEACHERS = ("teacher", "teacher-qa")  # of classes and scores, of question answering
 
 
@@ -183,7 +184,17 @@ def _how(comparison: Comparison) -> str:
         "student, timed in turns in one run. Each row was timed in a run of its own, so a quotient of two rows can "
         "differ from it. In the picture, latency is the teacher's divided by that ratio.",
     ]
-    return "## How it was measured\n\n" + "\n".join(lines)
+    return "## How it was measured\n\n" + "\n".join(lines + _slower(comparison))
+
+
+def _slower(comparison: Comparison) -> list[str]:
+    """A line for each model that the hardware runs no faster than the teacher, such as int8 without its kernels."""
+    return [
+        f"- **{model.name} is slower than the teacher** on this hardware at batch size {size}: {ratio:.2f}×."
+        for model in comparison.models
+        for size, ratio in model.times["speedup"].items()
+        if ratio < SLOWER
+    ]
 
 
 def _curve_section(comparison: Comparison, model: Evaluated) -> list[str]:

@@ -49,6 +49,7 @@ class Plan:
         encode: makes tokenized rows of the text and `train.max_length`; None: `tokenize` with the student's tokenizer.
         keep: gives those of the tokenized rows that are trained on; a method that measures on others takes them here.
         callbacks: what the method does between steps.
+        finish: makes what is saved of the trained student; of the student as it is where there is no phase.
         beside: writes what belongs to the checkpoint into its folder, once the student is trained.
     """
 
@@ -62,6 +63,7 @@ class Plan:
     encode: Callable[[Dataset, int], Dataset] | None = None
     keep: Callable[[Dataset], Dataset] | None = None
     callbacks: Sequence[TrainerCallback] = ()
+    finish: Callable[[PreTrainedModel], PreTrainedModel] | None = None
     beside: Callable[[Path], None] | None = None
 
 
@@ -106,7 +108,8 @@ def run_phase(
         work: the stage's workspace, which keeps the checkpoints.
     """
     if plan.phase is None:
-        print("this phase is switched off: the student is passed on as it is", flush=True)
+        if plan.finish is None:
+            print("this phase is switched off: the student is passed on as it is", flush=True)
         return None
     assert tokenizer.pad_token_id is not None
     result = fit(

@@ -12,10 +12,12 @@ import torch
 from stillhouse.checkpoint import load_model, save_model
 from stillhouse.export import export_onnx
 from stillhouse.runtime import feed, open_session
+from stillhouse.surgery import quantize
 from tests import tiny
 from tests.shapes import SURGERY
 
 ROOT = Path(__file__).parents[2]
+KINDS = SURGERY | {"int8": quantize, "all of it, int8": lambda model: quantize(SURGERY["all of it"](model))}
 TEXTS = ["the film is very good", "a dull plot"]
 FRESH = """
 import json, sys
@@ -38,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("compressed")
     coder = tiny.tokenizer()
     batch = coder(TEXTS, padding=True, return_tensors="pt")
-    for number, cut in enumerate(SURGERY.values()):
+    for number, cut in enumerate(KINDS.values()):
         model = cut(tiny.bert(layers=3))
         save_model(model, coder, root / str(number) / "model")
         (root / str(number) / "onnx").mkdir()
@@ -54,26 +56,26 @@ def logits(folder: Path, what: str) -> np.ndarray:
 
 
 def place(folder: Path, what: str) -> Path:
-    return folder / str(list(SURGERY).index(what))
+    return folder / str(list(KINDS).index(what))
 
 
 @pytest.fixture(scope="module")
 def fresh(folder: Path) -> dict[str, list]:
     """What another process reads from the checkpoints."""
-    models = [str(place(folder, what) / "model") for what in SURGERY]
+    models = [str(place(folder, what) / "model") for what in KINDS]
     done = subprocess.run(
         [sys.executable, "-c", FRESH % TEXTS, *models], cwd=ROOT, capture_output=True, text=True, check=True
     )
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("what", SURGERY)
+@pytest.mark.parametrize("what", KINDS)
 def test_a_fresh_process_loads_it(folder: Path, fresh: dict[str, list], what: str) -> None:
     given = np.array(fresh[str(place(folder, what) / "model")])
     assert np.allclose(given, logits(folder, what), atol=1e-6)
 
 
-@pytest.mark.parametrize("what", SURGERY)
+@pytest.mark.parametrize("what", KINDS)
 def test_onnx_gives_its_logits(folder: Path, what: str) -> None:
     session = open_session(place(folder, what) / "onnx" / "model.onnx", threads=1)
     batch = tiny.tokenizer()(TEXTS, padding=True, return_tensors="np")
@@ -81,7 +83,7 @@ def test_onnx_gives_its_logits(folder: Path, what: str) -> None:
     assert np.allclose(given, logits(folder, what), atol=1e-4)
 
 
-@pytest.mark.parametrize("what", SURGERY)
+@pytest.mark.parametrize("what", KINDS)
 def test_mlflow_gives_it_back(folder: Path, what: str) -> None:
     import mlflow
 

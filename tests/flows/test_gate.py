@@ -49,6 +49,12 @@ def test_each_limit_alone_shuts_the_gate(limits: dict, facts: dict, reason: str)
     assert line.startswith(reason)
 
 
+def test_graphs_that_round_activations_may_differ_by_what_rounding_moves() -> None:
+    assert not failures(onnx_max_difference="0.05", onnx_rounding="0.06")
+    (line,) = failures(onnx_max_difference="0.07", onnx_rounding="0.06")
+    assert line == "ONNX differs by 0.07 (promote.max_onnx_difference: 0.001, rounded activations: 0.06)"
+
+
 def test_worse_than_the_champion_within_the_noise_passes_and_beyond_it_does_not() -> None:
     champion = contender("1", recipe="tinybert")  # one standard error of 0.9 on 400: 0.015
     assert not failures(champion=champion, value="0.886")

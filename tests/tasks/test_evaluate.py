@@ -81,7 +81,15 @@ def test_the_teacher_keeps_all_of_itself(house, monkeypatch):
     figures, times = run(house, monkeypatch, "teacher")
     assert list(figures) == [
         *("recipe", "task_metric", "value", "kept", "parameters", "nonzero_parameters", "sparsity", "flops", "tokens"),
-        *("checkpoint_bytes", "onnx_bytes", "onnx_max_difference", "examples", "vocabulary", "metrics"),
+        *(
+            "checkpoint_bytes",
+            "onnx_bytes",
+            "onnx_max_difference",
+            "onnx_rounding",
+            "examples",
+            "vocabulary",
+            "metrics",
+        ),
     ]
     assert (figures["recipe"], figures["kept"], figures["examples"]) == ("teacher", 1.0, 80)
     assert set(figures["metrics"]) == {"accuracy", "f1", "macro_f1", "matthews"}

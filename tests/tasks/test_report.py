@@ -89,6 +89,15 @@ def test_latencies_are_compared_as_if_all_had_been_timed_together(tmp_path):
     assert ratios == pytest.approx([40 / p50 for _, _, p50, _ in MODELS.values()])
 
 
+def test_the_page_names_what_is_slower_than_the_teacher_and_nothing_else(tmp_path, monkeypatch):
+    folders = write(tmp_path, MODELS | {"int8": (0.91, 110.0, 80.0, 0.0)})
+    page = run(monkeypatch, folders, tmp_path / "out")
+    said = [line for line in page.splitlines() if "slower than the teacher" in line]
+    assert said == [
+        f"- **int8 is slower than the teacher** on this hardware at batch size {size}: 0.50×." for size in (1, 32)
+    ]
+
+
 def test_the_page_says_what_was_won_and_lost(tmp_path, monkeypatch):
     page = run(monkeypatch, write(tmp_path), tmp_path / "out")
     row = next(line for line in page.splitlines() if line.startswith("| tinybert"))

@@ -1,0 +1,84 @@
+"""int8: a checkpoint's weights in eight bits, with what goes into each layer rounded too, by training if asked for."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+from transformers import PreTrainedModel
+
+from stillhouse.batches import Batch, collate
+from stillhouse.methods import int8 as method
+from stillhouse.surgery import quantize as quantize_weights
+from tasks.dataset import tokenize
+from tasks.params import Block, Phase
+from tasks.phases import Given
+from tasks.task_loss import TaskLoss, task_plan
+from tasks.training import Plan, left_out
+
+CALIBRATION_BATCH = 32  # rows; a moving average counts batches, so it is part of what a checkpoint's ranges are
+
+
+class Calibration(Block):
+    """`calibration` of int8, for static activations."""
+
+    rows: int = Field(gt=0, description="Training rows whose activations are watched")
+    momentum: float | None = Field(ge=0, lt=1, description="Of a moving average over batches; null: the outermost")
+    max_length: int = Field(gt=0, description="Tokens a row")
+    seed: int = Field(ge=0, description="Which rows")
+
+
+class Params(Block):
+    """`int8` in params.yaml."""
+
+    source: str = Field(description="The checkpoint that is quantized")
+    weights: Literal["int8", "float8"] = Field(description="float8 on devices that compute in it")
+    activations: Literal["dynamic", "static", "trained", "whole"] = Field(description="How activations are rounded")
+    embeddings: bool = Field(description="The word vectors in eight bits too")
+    reduce_range: bool = Field(description="Integers of -63 to 63, for processors with AVX2 and no VNNI")
+    calibration: Calibration
+    momentum: float = Field(ge=0, lt=1, description="Of the ranges that training moves")
+    task: TaskLoss
+    train: Phase
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Params":
+        if (self.weights == "float8") != (self.activations == "whole"):
+            raise ValueError(
+                f"weights = '{self.weights}' with activations = '{self.activations}': "
+                "float8 goes with 'whole' (activations are not rounded), int8 with the other three"
+            )
+        return self
+
+
+def quantize(params: Params, given: Given) -> Plan:
+    """Training with rounded numbers where `activations` says so; then, or at once, the eight-bit checkpoint."""
+    assert given.student is not None
+    student = given.student
+    if params.activations == "trained":
+        fake = method.fake_quantize(
+            student, embeddings=params.embeddings, momentum=params.momentum, reduce_range=params.reduce_range
+        )
+        return replace(task_plan(fake, params.task, params.train), finish=method.convert)
+    return replace(left_out(student), finish=partial(_quantized, params=params, given=given))
+
+
+def _quantized(model: PreTrainedModel, params: Params, given: Given) -> PreTrainedModel:
+    ranges = None
+    if params.activations == "static":
+        ranges = method.calibrate(model, _batches(params.calibration, given), params.calibration.momentum)
+    return quantize_weights(
+        model, weights=params.weights, embeddings=params.embeddings, ranges=ranges, reduce_range=params.reduce_range
+    )
+
+
+def _batches(calibration: Calibration, given: Given) -> Iterator[Batch]:
+    """Rows of the training split, drawn without replacement, in batches."""
+    chosen = np.random.default_rng(calibration.seed).permutation(len(given.rows))[: calibration.rows]
+    rows = list(tokenize(given.rows.select(chosen), given.tokenizer, calibration.max_length))
+    padding = given.tokenizer.pad_token_id
+    assert padding is not None
+    for start in range(0, len(rows), CALIBRATION_BATCH):
+        yield collate(rows[start : start + CALIBRATION_BATCH], padding)

@@ -1,0 +1,107 @@
+"""int8's stage at a tiny size."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from stillhouse.checkpoint import load_model
+from stillhouse.surgery import dequantize
+from tasks import evaluate, export, task_distill
+from tests import tiny
+from tests.tasks import project
+from tests.tasks.project import refused, run
+
+QUANTIZE = (task_distill, "int8", "--phase", "quantize", "--data", "data/task", "--teacher", "models/teacher")
+QUANTIZE = (*QUANTIZE, "--student", "models/teacher", "--out", "models/int8")
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    project.enter(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def loaded(folder: str):
+    return load_model(folder, AutoModelForSequenceClassification)
+
+
+def weights(folder: str) -> dict[str, torch.Tensor]:
+    return dequantize(loaded(folder)).state_dict()
+
+
+@pytest.mark.parametrize("activations", ["dynamic", "static", "trained"])
+def test_the_checkpoint_is_int8_and_keeps_the_rows_within_half_a_step_unless_trained(clone, activations, capsys):
+    project.params(clone, **{"int8.activations": activations})
+    run(*QUANTIZE)
+    assert "switched off" not in capsys.readouterr().out
+    stated = loaded("models/int8").config.quantization
+    assert stated["weights"] == "int8" and stated["activations"] == activations.replace("trained", "static")
+    key = "bert.encoder.layer.0.intermediate.dense.weight"
+    before, after = loaded("models/teacher").state_dict()[key], weights("models/int8")[key]
+    if activations != "trained":
+        assert ((after - before).abs() <= before.abs().amax(1, keepdim=True) / 254 * 1.01).all()
+    assert (Path("models/int8/model.safetensors").stat().st_size
+            < 0.6 * Path("models/teacher/model.safetensors").stat().st_size)  # fmt: skip
+
+
+def test_training_changes_what_is_rounded(clone):
+    project.params(clone, **{"int8.activations": "static"})
+    run(*QUANTIZE)
+    rounded = weights("models/int8")
+    train = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-2, "seed": 1}
+    project.params(clone, **{"int8.train": train})
+    run(*QUANTIZE)
+    moved = weights("models/int8")
+    assert set(moved) == set(rounded)
+    assert not any(torch.equal(moved[name], rounded[name]) for name in moved if name.endswith("dense.weight"))
+
+
+@pytest.mark.parametrize("kind", ["pair", "regression"])
+def test_pairs_and_scores_are_quantized(clone, kind):
+    tiny.write_task(clone / "data/task", train=32, **{kind: True})
+    if kind == "regression":
+        tiny.save(tiny.bert(layers=4, labels=(), seed=3), clone / "models/teacher")
+    run(*QUANTIZE)
+    assert loaded("models/int8").config.num_labels == (1 if kind == "regression" else 2)
+
+
+def test_an_interrupted_training_ends_with_the_same_bytes(clone, monkeypatch):
+    assert project.interrupted_and_resumed_is_the_same(monkeypatch, QUANTIZE, step=2)
+
+
+@pytest.mark.parametrize("activations", ["dynamic", "trained"])
+def test_evaluation_says_how_far_the_graph_is_and_how_far_rounding_moves(clone, activations):
+    project.params(clone, **{"int8.activations": activations})
+    run(*QUANTIZE)
+    run(export, "--model", "models/int8", "--out", "models/onnx/int8")
+    run(evaluate, "int8", "--data", "data/task", "--model", "models/int8", "--onnx", "models/onnx/int8",
+        "--out", "reports/int8")  # fmt: skip
+    figures = json.loads(Path("reports/int8/metrics.json").read_text(encoding="utf-8"))
+    assert figures["onnx_rounding"] > 0 and figures["onnx_max_difference"] <= figures["onnx_rounding"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"weights": "float8"}, "weights = 'float8' with activations = 'trained'"),
+        ({"activations": "whole"}, "weights = 'int8' with activations = 'whole'"),
+        ({"weights": "float8", "activations": "whole"}, "needs a CUDA device of capability 8.9"),
+        ({"calibration": {"rows": 0, "momentum": None, "max_length": 32, "seed": 1}}, "int8.calibration.rows"),
+    ],
+    ids=["float8 trained", "int8 whole", "no float8", "no rows"],
+)
+def test_what_does_not_fit_is_refused_in_one_line(clone, capsys, monkeypatch, changes, words):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    project.params(clone, **{f"int8.{key}": value for key, value in changes.items()})
+    assert words in refused(capsys, *QUANTIZE)
+    assert not Path("models/int8").exists()
+
+
+def test_an_int8_checkpoint_is_not_quantized_again(clone, capsys):
+    run(*QUANTIZE)
+    again = (*QUANTIZE[:-4], "--student", "models/int8", "--out", "models/again")
+    assert "quantized" in refused(capsys, *again)
+    assert not Path("models/again").exists()
