@@ -22,6 +22,7 @@ METRICS = {
     "checkpoint_bytes": 50_000,
     "onnx_bytes": 60_000,
     "onnx_max_difference": 1e-6,
+    "onnx_rounding": 0.0,
     "examples": 400,
     "metrics": {"accuracy": 0.9},
 }
