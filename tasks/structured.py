@@ -4,7 +4,8 @@
     python -m tasks.structured structured --data … --teacher … --gates models/structured-gates --out models/structured
 
 The first writes the teacher's checkpoint (its weights may be trained with the gates) and gates.json: the heads, FFN
-units and dimensions that stay, counted from 0. The second prints, beside the share of the FLOPs, that of measured time.
+units and dimensions that stay, counted from 0. The second prints, beside the share of the FLOPs, that of measured time;
+its teacher may be another model, whose logits then teach the slices.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from stillhouse.checkpoint import load_model, load_tokenizer
+from stillhouse.checkpoint import load_tokenizer
 from stillhouse.errors import InputError
 from stillhouse.gates import KINDS
 from stillhouse.latency import time_in_turns, token_batch
@@ -45,7 +46,7 @@ def main() -> None:
         if args.gates is None:
             plan = recipe.gates(params, given := Given(task.train, task, tokenizer, teacher, [args.teacher]), tokens)
         else:
-            student = slice_model(load_model(args.gates, type(teacher)), read_keep(args.gates))
+            student = slice_model(load_teacher(args.gates, task), read_keep(args.gates))
             share = time_share(student, teacher, tokens)
             print(f"sliced: {share:.1%} of the teacher's time at {BATCH} × {tokens} tokens, measured", flush=True)
             run.log_metrics({"time_share": share})
@@ -60,7 +61,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("recipe", help="slug of the recipe, and of its block in params.yaml")
     parser.add_argument("--phase", choices=["gates", "retrain"], default="retrain")
     parser.add_argument("--data", type=Path, required=True, help="the task")
-    parser.add_argument("--teacher", type=Path, required=True, help="the fine-tuned model")
+    parser.add_argument("--teacher", type=Path, required=True, help="what is pruned; of `retrain`, whose logits teach")
     parser.add_argument("--gates", type=Path, help="what the phase `gates` wrote; of the phase `retrain`")
     parser.add_argument("--out", type=Path, required=True, help="where the model goes")
     parser.add_argument("--params", type=Path, default=PARAMS)
