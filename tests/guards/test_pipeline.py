@@ -80,7 +80,7 @@ def test_every_profile_gives_valid_params(profile, tmp_path):
 
 
 def test_there_are_as_many_profiles_as_the_readme_says():
-    assert len(list((ROOT / "profiles").glob("*.yaml"))) == 10
+    assert len(list((ROOT / "profiles").glob("*.yaml"))) == 11
 
 
 def test_every_parameter_that_a_stage_tracks_exists():
