@@ -3,7 +3,7 @@
 exit 0   done
 exit 1   a fault of ours: the traceback is the message
 exit 2   a fault in the input: one line that names field and value; the same command would fail again
-exit 75  passing trouble (EX_TEMPFAIL: out of GPU memory, no disk space, network, SIGTERM): the same command may pass later
+exit 75  passing trouble (EX_TEMPFAIL: GPU memory, disk space, network, SIGTERM): the same command may pass later
 """
 
 import errno
