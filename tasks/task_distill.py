@@ -69,10 +69,16 @@ def checkpoints(folder: Path) -> list[Path]:
 def load_student(
     folder: Path, teacher: PreTrainedModel, task: TaskData
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The student of the phase before, in the task's order of labels; an encoder without a head gets one here."""
-    tokenizer = load_tokenizer(folder)
-    if architecture(folder).endswith("ForSequenceClassification"):
+    """The student of the phase before, in the task's order of labels; an encoder gets a new head here.
+
+    Raises:
+        InputError: it has the head of another kind of task.
+    """
+    tokenizer, kind = load_tokenizer(folder), architecture(folder)
+    if kind.endswith("ForSequenceClassification"):
         return load_teacher(folder, task), tokenizer
+    if not kind.endswith(("Model", "ForMaskedLM", "ForPreTraining")):
+        raise InputError(f"'{folder}' is a {kind}: give a model that classifies, or an encoder")
     return give_head(load_model(folder, AutoModel), teacher, seed=0), tokenizer
 
 

@@ -149,6 +149,13 @@ def test_a_bilstm_is_refused_in_one_line(clone, capsys):
     assert not Path("models/int8").exists()
 
 
+def test_a_model_that_finds_answers_is_refused_and_not_given_another_head(clone, capsys):
+    tiny.save(tiny.answerer(), clone / "models/answerer")
+    line = refused(capsys, *source("models/answerer"))
+    assert "'models/answerer' is a BertForQuestionAnswering: give a model that classifies, or an encoder" in line
+    assert not Path("models/int8").exists()
+
+
 def test_an_int8_checkpoint_is_not_quantized_again(clone, capsys):
     run(*QUANTIZE)
     again = (*source("models/int8")[:-1], "models/again")
