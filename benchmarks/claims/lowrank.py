@@ -17,8 +17,8 @@ from stillhouse.methods.hinton import distillation_loss
 from stillhouse.methods.lowrank import factorizable, fisher_information
 from stillhouse.surgery import factorize
 
-FISHER_ROWS, FLOOR = 256, 0.01  # the recipe's
-RECOVERY = 1.0  # passes
+FISHER_ROWS, FLOOR = 256, 0.01  # the recipe's, as all that follow
+RECOVERY = 3.0  # passes
 
 
 def variant(rank: int | None, fisher: bool = False, recover: bool = False) -> Callable[[Lab, int], list[int]]:
@@ -42,7 +42,7 @@ def run(rank: int | None, fisher: bool, recover: bool, lab: Lab, seed: int) -> l
 
 
 def learn(model: nn.Module, batch: Batch) -> dict:
-    """α = 0.7, T = 4: the recipe's."""
+    """α = 0.7, T = 4."""
     return distillation_loss(model(**model_inputs(batch)).logits, batch["teacher_logits"], batch["labels"], 0.7, 4.0)
 
 
