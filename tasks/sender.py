@@ -244,6 +244,8 @@ def shown_uri() -> str:
 
 def prepare_environment() -> None:
     """Settings that MLflow reads when it is imported or called, unless the user has set them."""
+    # Not for the user to set: its default is to run what a pickle says.
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # The outbox is the patient one: MLflow's own seven retries would hold things up for minutes.
