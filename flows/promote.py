@@ -7,7 +7,6 @@ gives the task its previous champion back.
 import argparse
 import getpass
 import json
-import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -169,10 +168,7 @@ def roll_back(recipe: str = "") -> str:
 
 def serve_command(model: str) -> str:
     """The command that serves a model's champion on this machine."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI")
-    # A tracking URI of one's own is in the environment already, and may hold a password.
-    setting = "" if uri else "MLFLOW_TRACKING_URI=sqlite:///mlruns/mlflow.db "
-    return f"{setting}mlflow models serve -m models:/{model}@{CHAMPION} --env-manager local"
+    return f"python -m flows.serve models:/{model}@{CHAMPION}"
 
 
 def _chosen(name: str, recipe: str, version: str, found: "list[ModelVersion]") -> "ModelVersion":

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+MODEL = re.compile(r"models:/(?P<name>[\w.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 EVALUATION = re.compile(r"[0-9a-f]{16}")
 # What may change a model's bytes while code, parameters and data stay the same.
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "datasets", "numpy", "scikit-learn")
@@ -177,6 +178,29 @@ def model_of(client: "MlflowClient", recipe: str) -> str:
     names = [model_name(task_name(block=block)) for block in there]
     having = [name for name in names if any(each.tags.get("recipe") == recipe for each in versions(client, name))]
     return (having or names)[0]
+
+
+def find_version(client: "MlflowClient", model: str) -> "ModelVersion":
+    """What `models:/NAME@ALIAS` or `models:/NAME/VERSION` names.
+
+    Raises:
+        InputError: it is no such name, or there is none.
+    """
+    from mlflow.exceptions import MlflowException
+
+    named = MODEL.fullmatch(model)
+    if named is None:
+        raise InputError(f"model = {model!r}: give models:/NAME@champion, or models:/NAME/VERSION")
+    try:
+        if named["alias"]:
+            return client.get_model_version_by_alias(named["name"], named["alias"])
+        return client.get_model_version(named["name"], named["version"])
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise InputError(
+            f"model = {model!r} is not in the registry at {shown_uri()}: compress and promote it"
+        ) from None
 
 
 def versions(client: "MlflowClient", name: str) -> list["ModelVersion"]:

@@ -7,6 +7,7 @@ method gives `fit` a `step(model, batch)` and, where its paper needs one, callba
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -116,7 +117,11 @@ def fit(
     last = last_checkpoint(checkpoints)
     if last is not None:
         print(f"resuming from {last}", flush=True)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    except UnpicklingError:
+        # torch's restricted loader reads the optimizer's and the generators' state.
+        raise InputError(f"'{last}' holds a pickle that would run code, and is not read: delete that folder") from None
     return FitResult(progress.steps, progress.loss, progress.rate, progress.first_step)
 
 

@@ -145,7 +145,7 @@ def train_again(root: Path, recipe: str, value: float) -> None:
 
 def fill_project(made: Path, root: Path) -> Path:
     """What hinton and tinybert have made, without a pipeline that makes it."""
-    (root / "data").mkdir()
+    (root / "data").mkdir(parents=True)
     shutil.copytree(made / "task", root / "data" / "task")
     for recipe in ("hinton", "tinybert"):
         shutil.copytree(made / "model", root / "models" / recipe)

@@ -17,11 +17,12 @@ from datasets import ClassLabel, Dataset, Features, Value
 from dvc.repo import Repo
 from transformers import AutoModelForSequenceClassification
 
+from flows import serve
 from flows.incumbent import folder_md5
 from flows.lock import promotion_lock, unlock
 from flows.promote import Verdict, roll_back, try_to_promote
-from flows.registry import register, stored_rows
-from flows.stored import fetch
+from flows.registry import find_version, register, stored_rows
+from flows.stored import fetch, folder_digest
 from stillhouse.checkpoint import load_model, load_tokenizer
 from stillhouse.errors import InputError
 from tasks.params import read_yaml
@@ -300,6 +301,38 @@ def test_a_changed_champion_is_not_scored(tampered: Path, here: Path) -> None:
     with pytest.raises(InputError, match="version 1: its files have sha256"):
         try_to_promote("tinybert")
     lock_data(here, "abc.dir")
+
+
+def test_a_version_of_this_projects_code_is_served_and_one_of_other_code_is_not(
+    tampered: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["serve", f"models:/{NAME}@champion", "--check"])
+    serve.main()
+    assert "version 1: weights sha256" in capsys.readouterr().out
+    # With digests that agree: whoever can write to the registry could have made them.
+    code = tampered / "serving_model.py"
+    code.write_text(code.read_text() + "\n")
+    client, _ = open_store()
+    before = client.get_model_version(NAME, "1").tags["files_sha256"]
+    client.set_model_version_tag(NAME, "1", "files_sha256", folder_digest(tampered))
+    with pytest.raises(InputError, match=r"'serving_model.py' of the version is not this project's"):
+        serve.main()
+    client.set_model_version_tag(NAME, "1", "files_sha256", before)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("stillhouse-docstrings", "give models:/NAME@champion"),
+        ("models:/../x@champion", "give models:/NAME@champion"),
+        (f"models:/{NAME}@nobody", "is not in the registry at sqlite:///"),
+        (f"models:/{NAME}/99", "is not in the registry"),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(model: str, reason: str) -> None:
+    client, _ = open_store()
+    with pytest.raises(InputError, match=f"model = '{model}'.*{reason}"):
+        find_version(client, model)
 
 
 @pytest.mark.parametrize("file", ["artifacts/checkpoint/model.safetensors", "artifacts/onnx/model.onnx"])

@@ -176,11 +176,9 @@ def test_the_champion_is_served_and_answers_two_sentences(here: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    setting, _, command = serve_command(NAME).rpartition("mlflow ")
-    environment = _environment() | dict([setting.strip().split("=", 1)])
-    words = [sys.executable, "-m", "mlflow", *command.split(), "--port", str(port)]
+    words = [sys.executable, *serve_command(NAME).split()[1:], "--port", str(port)]
     with (here / "serve.log").open("w") as log:
-        server = subprocess.Popen(words, cwd=here, env=environment, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(words, cwd=here, env=_environment(), stdout=log, stderr=log, start_new_session=True)
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until(lambda: _answers(f"{url}/ping"), 120)
