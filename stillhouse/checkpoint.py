@@ -38,6 +38,10 @@ def load_model(source: str | Path, auto: type, **options: object) -> PreTrainedM
             ) from None
         where = "" if folder else " (neither a local folder nor a readable hub id)"
         raise InputError(f"'{source}'{where}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise InputError(f"'{source}': its weights do not have the shapes that its config.json states") from None
     return model.eval()
 
 
@@ -68,6 +72,8 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - tokenizers raises bare Exception for a damaged tokenizer.json
         raise InputError(f"'{source}': no usable tokenizer: {' '.join(str(error).split())[:300]}") from None
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise InputError(f"'{source}': no usable tokenizer: it knows no word, its tokenizer.json is missing")
     if not tokenizer.is_fast:
         raise InputError(f"'{source}': only fast tokenizers (tokenizer.json) are supported")
     return tokenizer
