@@ -17,7 +17,7 @@ from tasks.tracking import stage_run
 from tests.flows.conftest import Toy
 
 ROOT = Path(__file__).parents[2]
-SECRET = "s3cr3t"
+SECRET = "pw-7f3a91c"
 URL = f"https://ada:{SECRET}@remote.example/store"
 
 
