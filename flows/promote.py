@@ -16,6 +16,7 @@ from flows.gate import Contender, PromoteParams, Rival, judge
 from flows.incumbent import rows_of
 from flows.lock import promotion_lock, unlock
 from flows.registry import CANDIDATE, CHAMPION, model_of, reach_store, versions
+from flows.stored import check
 from stillhouse.errors import InputError
 from tasks import params, program
 from tasks.provenance import git_tags
@@ -103,7 +104,8 @@ def try_to_promote(recipe: str, version: str = "", verdict: Verdict | None = Non
         ask: a person has to say yes, even where promote.approval wants none.
 
     Raises:
-        InputError: the recipe has no such version of this task, or the champion cannot be scored beside it.
+        InputError: the recipe has no such version of this task, the champion cannot be scored beside it, or the files
+            of one of them are not what was registered.
     """
     limits = params.load("promote", PromoteParams)
     client, _ = reach_store()
@@ -122,6 +124,8 @@ def try_to_promote(recipe: str, version: str = "", verdict: Verdict | None = Non
         elif not failures and (limits.approval.required or ask):
             waiting = True
         decision = Decision(name, str(mine.version), recipe, tuple(checks), tuple(failures), waiting)
+        if decision.promoted:
+            check(client, mine)
         _record(client, mine, decision, limits, rival, verdict)
         if decision.promoted and present != str(mine.version):
             # In this order: should we die in between, the alias says who is the champion.
@@ -139,7 +143,7 @@ def roll_back(recipe: str = "") -> str:
         recipe: one of the task's; none is needed where there is but one task.
 
     Raises:
-        InputError: there is no previous one.
+        InputError: there is no previous one, or its files are not what was registered.
     """
     client, _ = reach_store()
     name = model_of(client, recipe)
@@ -152,6 +156,7 @@ def roll_back(recipe: str = "") -> str:
         if not past:
             raise InputError(f"{name} has no previous champion: there is nothing to roll back to")
         back = past[-1]
+        check(client, found[back])
         # In this order: should we die in between, it was not rolled back.
         client.set_registered_model_tag(name, HISTORY, json.dumps(past))
         client.set_registered_model_alias(name, CHAMPION, back)

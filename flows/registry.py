@@ -64,7 +64,9 @@ def register(recipe: str, run_id: str = "") -> Registered:
     name = model_name(task_name(block=kind.block))
     _ensure_model(client, name)
     same = {key: facts[key] for key in ("recipe", "weights_sha256")}
-    known = [each for each in versions(client, name) if same.items() <= each.tags.items()]
+    # One without the digest of its files would never be served: it is stored anew.
+    digested = [each for each in versions(client, name) if "files_sha256" in each.tags]
+    known = [each for each in digested if same.items() <= each.tags.items()]
     if known:
         found = known[0]
     else:

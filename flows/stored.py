@@ -100,6 +100,12 @@ def fetch(client: "MlflowClient", version: "ModelVersion", to: Path) -> Path:
     return folder
 
 
+def check(client: "MlflowClient", version: "ModelVersion") -> None:
+    """Raise unless a version is still what was registered. Raises as `fetch` does."""
+    with tempfile.TemporaryDirectory() as scratch:
+        fetch(client, version, Path(scratch))
+
+
 def weights_digest(checkpoint: Path) -> str:
     """The sha256 over a checkpoint's safetensors files, in the order of their names.
 

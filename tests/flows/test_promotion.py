@@ -335,6 +335,19 @@ def test_a_model_that_is_not_there_is_named(model: str, reason: str) -> None:
         find_version(client, model)
 
 
+def test_what_was_changed_goes_into_service_neither_forward_nor_back(tampered: Path, here: Path) -> None:
+    client, _ = open_store()
+    train_again(here, "tinybert", 0.9)
+    register("tinybert")
+    assert try_to_promote("tinybert").promoted
+    flip(tampered / "artifacts/onnx/model.onnx")
+    now = champion()
+    for into_service in (roll_back, lambda: try_to_promote("hinton", version="1")):
+        with pytest.raises(InputError, match="version 1: its files have sha256"):
+            into_service()
+        assert champion() == now and not unlock(client, NAME)
+
+
 @pytest.mark.parametrize("file", ["artifacts/checkpoint/model.safetensors", "artifacts/onnx/model.onnx"])
 def test_a_served_model_whose_weights_were_changed_does_not_load(
     tampered: Path, monkeypatch: pytest.MonkeyPatch, file: str
