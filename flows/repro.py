@@ -22,6 +22,7 @@ from pathlib import Path
 from flows.graph import Stage, stale
 from stillhouse.errors import InputError
 from tasks.program import EXIT_TRANSIENT
+from tasks.secrets import hidden
 
 LOGS = Path("logs")
 GRACE = 30.0  # seconds between asking a stage to end and killing it: enough for a checkpoint
@@ -169,6 +170,8 @@ def _run(root: Path, name: str, environment: dict[str, str]) -> None:
                 _kill(process)
             assert process.stdout
             for line in process.stdout:
+                # DVC names a remote that it cannot reach by its URL, and Prefect and MLflow keep the reason.
+                line = hidden(line)
                 file.write(line)
                 file.flush()
                 if not CHATTER.match(line):

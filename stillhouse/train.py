@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -125,7 +126,11 @@ def fit(
         last = last_checkpoint(checkpoints)
         if last is not None:
             print(f"resuming from {last}", flush=True)
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
+        try:
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+        except UnpicklingError:
+            # torch's restricted loader reads the optimizer's and the generators' state.
+            raise InputError(f"'{last}' holds a pickle that would run code, and is not read: delete it") from None
     return FitResult(progress.steps, progress.loss, progress.rate, progress.first_step)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stillhouse.errors import InputError, Preempted
+from tasks.secrets import hidden
 
 EXIT_INPUT = 2
 EXIT_TRANSIENT = 75
@@ -44,7 +45,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _leave(code: int, message: str) -> None:
-    print(f"error: {_first_line(message)}", file=sys.stderr, flush=True)
+    print(f"error: {hidden(_first_line(message))}", file=sys.stderr, flush=True)
     raise SystemExit(code)
 
 
