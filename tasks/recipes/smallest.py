@@ -1,8 +1,8 @@
 """smallest: a chain of other recipes' stages, each with a sub-block of its own, for the least model under a budget.
 
 hinton (a shallow student) → lowrank (its word vectors) → structured (which heads, units and dimensions stay) →
-structured-distil (the slices, with the teacher's logits: what the two steps before took is recovered here) → int8
-(trained with the rounding). What each stage starts from is a field of its sub-block, so a link can be left out there.
+structured-distil (the slices, with the teacher's logits: what the two steps before took is recovered here) → int8.
+What a stage starts from is a field of its sub-block, so a link can be left out there.
 """
 
 from pydantic import Field

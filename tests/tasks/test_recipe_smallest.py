@@ -120,7 +120,7 @@ def test_an_interrupted_retraining_ends_with_the_same_bytes(clone, monkeypatch):
         ("structured.remove.heads", 1.0, "smallest.structured.remove.heads = 1.0", GATES),
         ("structured.remove.heads", 0.9, "remove.heads = 0.9 leaves", GATES),
         ("retrain.alpha", 1.5, "smallest.retrain.alpha = 1.5", RETRAIN),
-        ("int8.weights", "float8", "weights = 'float8' with activations = 'trained'", QUANTIZE),
+        ("int8.weights", "float8", "weights = 'float8' with activations = 'dynamic'", QUANTIZE),
         ("budget", 7.5, "smallest.budget = 7.5 is not a known key", STUDENT),
     ],
 )
