@@ -64,7 +64,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("slug", nargs="?", choices=claims(), help="the method")
     parser.add_argument("--all", action="store_true", help="every method")
     parser.add_argument("--data", type=Path, required=True, help="folder with train.tsv and dev.tsv (text, label)")
-    parser.add_argument("--corpus", type=Path, help="plain text, for methods that train on a corpus")
+    parser.add_argument(
+        "--corpus", type=Path, help="plain text or data/corpus-pairs/corpus.parquet, for methods that train on it"
+    )
     parser.add_argument("--teacher", type=Path, help="checkpoint folder; default: the built-in teacher")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--rows", type=int, default=3000, help="training rows")

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pyarrow import parquet
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedModel, TrainerCallback
 
@@ -62,7 +63,7 @@ class Lab:
     Args:
         data: folder with train.tsv and dev.tsv: a header with `text` (or `sentence`) and `label`.
         teacher: an encoder before fine-tuning.
-        corpus: a text file, a paragraph a line, for methods that train on one.
+        corpus: for methods that train on one: a text file, a paragraph a line, or corpus.parquet of data/corpus-pairs.
         work: where results are kept.
         limit: training rows.
         sentences: of the corpus.
@@ -122,15 +123,20 @@ class Lab:
         Raises:
             SystemExit: no corpus was given.
         """
+        if self.corpus_file is not None and self.corpus_file.suffix == ".parquet":
+            return [sentence for pair in self.pairs for sentence in pair]
         return [sentence for line in self._paragraphs() for sentence in line if long_enough(sentence)][: self.sentences]
 
     @cached_property
     def pairs(self) -> list[tuple[str, str]]:
-        """Sentences of the corpus that follow each other in a paragraph: as many as make `sentences`, each in one pair.
+        """Sentences that follow each other in a paragraph: as many as make `sentences`, each in one pair.
 
         Raises:
             SystemExit: no corpus was given.
         """
+        if self.corpus_file is not None and self.corpus_file.suffix == ".parquet":
+            rows = parquet.read_table(self.corpus_file).to_pylist()
+            return [(row["text"], row["text_pair"]) for row in rows][: self.sentences // 2]
         # The full stop is what the sentences were cut at: only a paragraph's last one has it still.
         bare = ([sentence.removesuffix(" .") for sentence in line] for line in self._paragraphs())
         neighbours = (pair for line in bare for pair in zip(line[::2], line[1::2], strict=False))
@@ -139,7 +145,7 @@ class Lab:
     def _paragraphs(self) -> list[list[str]]:
         """The sentences of each line that is no heading."""
         if self.corpus_file is None:
-            raise SystemExit("error: this method trains on plain text: give --corpus FILE.txt")
+            raise SystemExit("error: this method trains on a corpus: give --corpus FILE")
         lines = (line.strip() for line in self.corpus_file.read_text(encoding="utf-8").splitlines())
         return [[part.strip() for part in line.split(" . ")] for line in lines if not line.startswith("=")]
 
