@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pyarrow import parquet
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedModel, TrainerCallback
 
@@ -135,6 +134,8 @@ class Lab:
             SystemExit: no corpus was given.
         """
         if self.corpus_file is not None and self.corpus_file.suffix == ".parquet":
+            from pyarrow import parquet  # here, since text needs no such package
+
             rows = parquet.read_table(self.corpus_file).to_pylist()
             return [(row["text"], row["text_pair"]) for row in rows][: self.sentences // 2]
         # The full stop is what the sentences were cut at: only a paragraph's last one has it still.
