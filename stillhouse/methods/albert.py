@@ -40,6 +40,7 @@ from stillhouse.masking import hide_tokens
 from stillhouse.mlm_head import vocabulary_logits
 from stillhouse.shape import Shape
 from stillhouse.surgery import factorize_embedding, share_layers
+from stillhouse.surgery.factorizing import saves
 
 Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Share = Literal["all", "attention", "ffn", "none"]
@@ -59,9 +60,13 @@ def shared(
         embedding_size: E; None: not factorized.
 
     Raises:
-        InputError: groups that do not divide the layers, a start that a group does not have, or an E outside 1 … H − 1.
+        InputError: groups that do not divide the layers, a start that no group has, or an E that saves nothing.
     """
-    layers = Shape.of(model.config).layers
+    shape = Shape.of(model.config)
+    layers, v, h = shape.layers, model.config.vocab_size, shape.hidden_size
+    if embedding_size is not None and not (embedding_size > 0 and saves(v, h, embedding_size)):
+        most = (v * h - 1) // (v + h)
+        raise InputError(f"embedding_size = {embedding_size}: word vectors {v}×{h} get smaller by 1 to {most} alone")
     uses, own = layer_groups(layers, groups, start), list(range(layers))
     attention, ffn = (uses if share in ("all", part) else own for part in ("attention", "ffn"))
     if (attention, ffn) != (own, own):

@@ -325,7 +325,7 @@ def test_the_encoder_is_the_masked_lms_own():
         ({"groups": 8}, "groups = 8 do not divide the model's 4 layers: choose from [1, 2, 4]"),
         ({"groups": 2, "start": 3}, "start = 3: a group has layers 1 to 2: choose one of them, or average"),
         ({"start": 0}, "start = 0: a group has layers 1 to 4: choose one of them, or average"),
-        ({"embedding_size": 32}, "embedding rank = 32 must be from 1 to 31"),
+        ({"embedding_size": 17}, "embedding_size = 17: word vectors 33×32 get smaller by 1 to 16 alone"),
     ],
 )
 def test_what_does_not_fit_the_model_is_refused_in_one_line(changes, message):
