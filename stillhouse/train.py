@@ -21,6 +21,7 @@ from stillhouse.allocator import keep_freed_memory
 from stillhouse.batches import Batch, LengthGroupedSampler, RandomSampler
 from stillhouse.dropout import cheap_dropout
 from stillhouse.errors import InputError
+from stillhouse.preemption import preemptible
 from stillhouse.progress import Log, Progress
 from stillhouse.seen_words import only_seen_words
 
@@ -81,6 +82,7 @@ def fit(
 
     Raises:
         InputError: no rows, an impossible precision, or a loss that is not finite (with its step).
+        Preempted: SIGTERM came; there is a checkpoint of the step it came in.
     """
     if len(data) == 0:
         raise InputError("no training rows: check the data's limits in params.yaml")
@@ -114,11 +116,12 @@ def fit(
         dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
     )
-    with cheap_dropout(model), nullcontext() if words is None else only_seen_words(model, words):
+    seen = nullcontext() if words is None else only_seen_words(model, words)
+    with preemptible() as stops, cheap_dropout(model), seen:
         trainer = _Trainer(step, model=model, args=arguments, train_dataset=data, data_collator=collate)
         trainer.remove_callback(PrinterCallback)
         progress = Progress(trainer.drain, log)
-        for callback in (progress, *callbacks):
+        for callback in (progress, *callbacks, stops):
             trainer.add_callback(callback)
         last = last_checkpoint(checkpoints)
         if last is not None:
