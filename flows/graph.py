@@ -77,6 +77,11 @@ def recipes(stages: Iterable[Stage]) -> tuple[str, ...]:
     return tuple(stage.name.removeprefix("report@") for stage in stages if stage.name.startswith("report@"))
 
 
+def comparisons(stages: Iterable[Stage]) -> tuple[str, ...]:
+    """The stages that put recipes side by side, one for each kind of task: `compare`, `compare-qa`."""
+    return tuple(stage.name for stage in stages if stage.name == "compare" or stage.name.startswith("compare-"))
+
+
 def stale(root: Path, stages: Iterable[Stage]) -> set[str]:
     """The names of those stages that are out of date, or that come after one that is.
 
