@@ -4,7 +4,6 @@
 """
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -69,7 +68,7 @@ def gates(params: Params, given: Given, kind: Kind) -> Plan:
     """
     teacher, tokens = given.teacher, kind.tokens
     shape, sizes = Shape.of(teacher.config), gate_sizes(teacher)
-    remove = {kind: share for kind, share in params.remove.model_dump().items() if share > 0}
+    remove = {part: share for part, share in params.remove.model_dump().items() if share > 0}
     if not remove:
         raise InputError("remove takes nothing away: give a share of heads, units or dimensions")
 
@@ -95,12 +94,12 @@ def gates(params: Params, given: Given, kind: Kind) -> Plan:
         gain = method.Gain(teacher, list(remove))
 
         def measure(model: nn.Module, batch: Batch) -> Tensor:
-            return gain.measure(len(batch["input_ids"]), partial(kind.loss, batch=batch))
+            return gain.measure(len(batch["input_ids"]), lambda gated: kind.loss(gated, batch))
 
         return Plan(teacher, gain, measure, params.gates, beside=lambda folder: write(folder, gain.gains()))
     learned = method.HardConcreteGates(
         teacher,
-        {kind: 1 - share for kind, share in goes.items()},
+        {part: 1 - share for part, share in goes.items()},
         start=params.l0.start,
         rate=params.l0.learning_rate / params.gates.learning_rate,
         weights=params.l0.weights == "trained",
@@ -127,5 +126,5 @@ def retrain_plan(given: Given, phase: Phase | None, step: Step, teacher_logits: 
 
 def summary(keep: method.Keep, share: float) -> str:
     """What stays, in a line."""
-    parts = [f"{kind} {' '.join(str(len(layer)) for layer in keep[kind])}" for kind in KINDS]
+    parts = [f"{part} {' '.join(str(len(layer)) for layer in keep[part])}" for part in KINDS]
     return f"stays: {', '.join(parts)}; {share:.1%} of the layers' FLOPs"

@@ -1,4 +1,4 @@
-"""structured-qa and structured-qa-distil at a tiny size: from questions to the report, masked as sliced, and refusals."""
+"""structured-qa and structured-qa-distil at a tiny size: questions to report, masked as sliced, what is refused."""
 
 import json
 from pathlib import Path
@@ -26,6 +26,7 @@ QUESTIONS = ("--data", "data/qa", "--teacher", "models/teacher-qa")
 GATES = (structured, "structured-qa", "--phase", "gates", *QUESTIONS, "--out", "models/structured-qa-gates")
 RETRAIN = (structured, "structured-qa", *QUESTIONS, "--gates", "models/structured-qa-gates")
 RETRAIN = (*RETRAIN, "--out", "models/structured-qa")
+CLASSES, SPANS = "ForSequenceClassification", "ForQuestionAnswering"
 DISTIL = (structured, "structured-qa-distil", *RETRAIN[2:-1], "models/structured-qa-distil")
 
 
@@ -133,12 +134,22 @@ def test_an_interrupted_retraining_ends_with_the_same_bytes(clone, monkeypatch):
 @pytest.mark.parametrize(
     ("slug", "data", "teacher", "line"),
     [
-        ("structured-qa", "data/task", "models/teacher-qa", "'data/task' holds no questions (text, label): give data/qa"),
-        ("structured-qa", "data/qa", "models/teacher", "'models/teacher' is a BertForSequenceClassification, this recipe"),
+        (
+            "structured-qa",
+            "data/task",
+            "models/teacher-qa",
+            "'data/task' holds no questions (text, label): give data/qa",
+        ),
+        (
+            "structured-qa",
+            "data/qa",
+            "models/teacher",
+            f"'models/teacher' is a Bert{CLASSES}, this recipe wants a model …",
+        ),
         ("structured", "data/qa", "models/teacher", "'data/qa' holds question answering: this stage takes"),
-        ("structured", "data/task", "models/teacher-qa", "'models/teacher-qa' is a BertForQuestionAnswering, this recipe"),
+        ("structured", "data/task", "models/teacher-qa", f"'models/teacher-qa' is a Bert{SPANS}, this recipe wants a"),
     ],
-)  # fmt: skip
+)
 def test_data_or_a_teacher_of_the_other_kind_are_refused_in_one_line(clone, capsys, slug, data, teacher, line):
     tiny.write_task(clone / "data/task")
     tiny.save(tiny.bert(), clone / "models/teacher")
