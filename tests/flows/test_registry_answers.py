@@ -32,7 +32,7 @@ WINDOWS = {"max_length": 16, "overlap": 4, "question_length": 5}
 
 @pytest.fixture(scope="module")
 def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with the recipe `structured-qa`, which answers questions, and `hinton`, which does not; both champions."""
+    """A project with the recipes `structured-qa`, of questions, and `hinton`, of classes; both champions."""
     root = tmp_path_factory.mktemp("answers")
     project.params(root, **{"windows": WINDOWS, "evaluate-qa.null_threshold": -3.78, "promote.min_kept": 0.5})
     tiny.write_questions(root / "data/qa")
