@@ -125,12 +125,6 @@ def types(row: dict) -> dict[str, torch.Tensor]:
     return {"token_type_ids": torch.tensor([row["token_type_ids"]])}
 
 
-def test_an_interrupted_retraining_ends_with_the_same_bytes(clone, monkeypatch):
-    params(clone, choose="random")
-    run(*GATES)
-    assert project.interrupted_and_resumed_is_the_same(monkeypatch, DISTIL, step=5)
-
-
 @pytest.mark.parametrize(
     ("slug", "data", "teacher", "line"),
     [
