@@ -8,19 +8,28 @@ export PATH := $(abspath $(BIN)):$(PATH)
 # Threads that spin while they wait starve their neighbours on a small machine: see docs/decisions.md.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: run test test-slow style quality deps help
+.PHONY: run up down test test-slow style quality deps audit help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        set up, compress with the TinyBERT recipe (RECIPE=hinton for another), show what came out"
 	@echo "make test       set up, run the tests"
 	@echo "make test-slow  the tests that run whole recipes, real servers and injected faults"
+	@echo "make up         start a Prefect server, an MLflow server and a worker on this machine, and deploy all flows"
+	@echo "make down       stop just those"
 	@echo "make style      format"
 	@echo "make quality    lint, format and type checks"
 	@echo "make deps       write each stage's modules into dvc.yaml"
+	@echo "make audit      known vulnerabilities of the pinned packages (asks pypi.org)"
 
 run: $(VENV)/ready
 	python -m flows.compress $(RECIPE)
+
+up: $(VENV)/ready
+	python -m flows.servers up
+
+down: $(VENV)/ready
+	python -m flows.servers down
 
 test: $(VENV)/ready
 	OMP_NUM_THREADS=1 python -m pytest -m "not slow" --numprocesses auto --dist worksteal
@@ -39,6 +48,16 @@ quality: $(VENV)/ready
 
 deps: $(VENV)/ready
 	python -m flows.deps
+
+# Strict: without it, packages that could not be looked up pass as free of faults.
+audit: $(VENV)/audit/ready
+	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
+
+# An environment of its own: the pinned one stays as it is.
+$(VENV)/audit/ready:
+	$(PYTHON) -m venv $(VENV)/audit
+	$(VENV)/audit/bin/python -m pip install --quiet pip-audit
+	touch $@
 
 # Rebuilt when what is to be installed changes.
 $(VENV)/ready: pyproject.toml constraints.txt

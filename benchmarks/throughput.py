@@ -38,6 +38,7 @@ from stillhouse.checkpoint import load_model, load_tokenizer
 from stillhouse.losses import masked_mse
 from stillhouse.methods.hinton import distillation_loss
 from stillhouse.methods.tinybert import TransformerDistillation, attention_loss, hidden_loss
+from stillhouse.seen_words import words_of
 from stillhouse.student import build_student
 from stillhouse.teacher import FrozenTeacher
 from stillhouse.train import choose_precision, fit
@@ -130,7 +131,7 @@ def stillhouse(teacher: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokeni
         began = time.perf_counter()
         fit(
             model, step, rows, collator(tokenizer.pad_token_id), epochs=1, batch_size=BATCH, learning_rate=1e-4,
-            seed=0, checkpoints=Path(folder), checkpoint_steps=10**6,
+            seed=0, checkpoints=Path(folder), checkpoint_steps=10**6, words=words_of(rows, tokenizer.all_special_ids),
         )  # fmt: skip
         return time.perf_counter() - began
 

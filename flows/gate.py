@@ -1,28 +1,44 @@
 """The promotion gate: what a model must be to go into service. Pure: facts in, reasons out.
 
 Enough of the teacher kept, ONNX agrees, within the budgets of size and latency, and not worse than the champion on the
-same data beyond the noise.
+same rows beyond the noise.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydantic import Field
 
+from flows.bootstrap import Comparison
+from stillhouse.errors import InputError
 from tasks.params import Block
 
-CORRELATIONS = ("matthews", "pearson", "spearman")
+
+class NoiseParams(Block):
+    """`promote.noise`: what of a difference between two models is chance."""
+
+    standard_errors: float = Field(description="How many the candidate may lie below; negative: must lie above")
+    resamples: int = Field(gt=1, description="Of the validation rows, both models on the same ones")
+    seed: int = Field(ge=0, description="Which rows are drawn")
+
+
+class ApprovalParams(Block):
+    """`promote.approval`: whether a person has the last word."""
+
+    required: bool = Field(description="A version that passes waits for a person's yes")
+    hours: float = Field(gt=0, description="How long a flow waits for it; then the answer is no")
 
 
 class PromoteParams(Block):
     """`promote`: what a model must be to go into service."""
 
     min_kept: float = Field(gt=0, description="Share of the teacher's metric that it keeps")
-    margin: float | None = Field(ge=0, description="How much worse than the champion is noise; null: a standard error")
+    margin: float | None = Field(description="How far below the champion it may lie; null: as `noise` says")
+    noise: NoiseParams
     max_bytes: int | None = Field(gt=0, description="Largest checkpoint; null: any")
     max_latency_p50_ms: float | None = Field(gt=0, description="Longest median latency of one sentence; null: any")
     max_onnx_difference: float = Field(ge=0, description="Largest difference between ONNX's logits and torch's")
+    approval: ApprovalParams
 
 
 @dataclass(frozen=True)
@@ -33,73 +49,72 @@ class Contender:
     facts: Mapping[str, str]
 
 
-def judge(
-    version: Contender, champion: Contender | None, others: Sequence[Contender], limits: PromoteParams
-) -> tuple[list[str], list[str]]:
+@dataclass(frozen=True)
+class Rival:
+    """The champion, beside the version that is judged, on the rows of the latter."""
+
+    version: str
+    recipe: str
+    scores: Comparison
+
+
+def judge(contender: Contender, rival: Rival | None, limits: PromoteParams) -> tuple[list[str], list[str]]:
     """What speaks for a version, and what against it, one line each.
 
     Args:
-        others: all versions of the model, the newest first; where the champion was measured on other data, the newest
-            version of its recipe on these data stands in for it.
+        rival: None where there is no champion yet; the contender itself where it is the champion.
+
+    Raises:
+        InputError: a fact is missing, or no number.
     """
-    facts = version.facts
     passed: list[str] = []
     failed: list[str] = []
 
     def check(good: bool, line: str) -> None:
         (passed if good else failed).append(line)
 
-    kept, difference = float(facts["kept"]), float(facts["onnx_max_difference"])
+    kept, difference = _number(contender, "kept"), _number(contender, "onnx_max_difference")
     check(kept >= limits.min_kept, f"keeps {kept:.1%} of the teacher (promote.min_kept: {limits.min_kept:.1%})")
     # Two runtimes that round activations may differ by as much as rounding moves a logit, and both be right.
-    rounding = float(facts.get("onnx_rounding", 0))
+    rounding = _number(contender, "onnx_rounding")
     check(
         difference <= max(limits.max_onnx_difference, rounding),
         f"ONNX differs by {difference:.2g} (promote.max_onnx_difference: {limits.max_onnx_difference:g}"
         + (f", rounded activations: {rounding:.2g})" if rounding else ")"),
     )
     if limits.max_bytes is not None:
-        size = int(facts["checkpoint_bytes"])
+        size = int(_number(contender, "checkpoint_bytes"))
         check(size <= limits.max_bytes, f"{size:,} bytes on disk (promote.max_bytes: {limits.max_bytes:,})")
     if limits.max_latency_p50_ms is not None:
-        latency, most = float(facts["latency_p50_ms"]), limits.max_latency_p50_ms
+        latency, most = _number(contender, "latency_p50_ms"), limits.max_latency_p50_ms
         check(latency <= most, f"{latency:.2f} ms a sentence (promote.max_latency_p50_ms: {most:g})")
-    check(*_against(version, champion, others, limits.margin))
+    check(*_against(contender, rival, limits))
     return passed, failed
 
 
-def noise(metric: str, value: float, examples: int) -> float:
-    """One standard error of a metric: binomial for shares, Fisher's for correlations."""
-    if metric in CORRELATIONS:
-        return (1 - value**2) / math.sqrt(max(examples - 1, 1))
-    return math.sqrt(max(value * (1 - value), 0.0) / examples)
-
-
-def _against(
-    version: Contender, champion: Contender | None, others: Sequence[Contender], margin: float | None
-) -> tuple[bool, str]:
-    if champion is None:
-        return True, "there is no champion yet"
-    if champion.version == version.version:
-        return True, "it is the champion already"
-    rival = _comparable(champion, version.facts["data_md5"], others)
-    recipe = champion.facts["recipe"]
+def _against(contender: Contender, rival: Rival | None, limits: PromoteParams) -> tuple[bool, str]:
     if rival is None:
-        return False, (
-            f"the champion (version {champion.version}, {recipe}) was measured on other data: "
-            f"run python -m flows.compress {recipe}, so that the two can be compared"
-        )
-    metric = version.facts["task_metric"]
-    if rival.facts["task_metric"] != metric:
-        return False, f"it is measured by {metric}, the champion by {rival.facts['task_metric']}"
-    theirs, mine = float(rival.facts["value"]), float(version.facts["value"])
-    allowed = noise(metric, theirs, int(rival.facts["examples"])) if margin is None else margin
-    other = f"champion (version {rival.version}, {recipe}) {theirs:.4f}"
-    return mine >= theirs - allowed, f"{metric} {mine:.4f}, {other}, noise {allowed:.4f}"
+        return True, "there is no champion yet"
+    if rival.version == contender.version:
+        return True, "it is the champion already"
+    scores, noise = rival.scores, limits.noise
+    if limits.margin is None:
+        allowed = noise.standard_errors * scores.standard_error
+        why = f"{noise.standard_errors:g} standard errors over {noise.resamples} resamples: {scores.standard_error:.4f}"
+    else:
+        allowed, why = limits.margin, f"promote.margin; standard error {scores.standard_error:.4f}"
+    line = (
+        f"{contender.facts['task_metric']} {scores.mine:.4f}, champion (version {rival.version}, {rival.recipe}) "
+        f"{scores.theirs:.4f}, allowed {allowed:.4f} ({why})"
+    )
+    return scores.mine >= scores.theirs - allowed, line
 
 
-def _comparable(champion: Contender, data_md5: str, others: Sequence[Contender]) -> Contender | None:
-    recipe = champion.facts["recipe"]
-    ours = [each for each in (champion, *others) if each.facts.get("recipe") == recipe]
-    same = [each for each in ours if each.facts["data_md5"] == data_md5]
-    return same[0] if same else None
+def _number(contender: Contender, fact: str) -> float:
+    try:
+        return float(contender.facts[fact])
+    except (KeyError, ValueError):
+        raise InputError(
+            f"version {contender.version}: its tag '{fact}' = {contender.facts.get(fact)!r} is no number: "
+            "register it again (python -m flows.compress RECIPE)"
+        ) from None

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flows.bootstrap import Rows
+from flows.rows import answer_rows, label_rows
 from stillhouse.errors import InputError
-from tasks.params import EvaluateQaParams, WindowParams, load
+from tasks.params import EvaluateQaParams, TrainParams, WindowParams, load
 
 MODELS = Path("models")
 
@@ -23,6 +25,8 @@ class Kind:
         code: the served model's file, beside this one.
         columns: what the model takes.
         numbers: what of params.yaml it is served with.
+        judged_by: what of params.yaml decides its score, beside the metric.
+        rows: what a report says of each row of the data: (report, data).
     """
 
     block: str
@@ -31,6 +35,8 @@ class Kind:
     code: str
     columns: Callable[[], list[str]]
     numbers: Callable[[], dict[str, Any]]
+    judged_by: Callable[[], dict[str, Any]]
+    rows: Callable[[Path, Path], Rows]
 
 
 def kind_of(recipe: str) -> Kind:
@@ -39,14 +45,19 @@ def kind_of(recipe: str) -> Kind:
     Raises:
         InputError: there is none.
     """
+    return kind_of_checkpoint(MODELS / recipe)
+
+
+def kind_of_checkpoint(folder: Path) -> Kind:
+    """The kind of the model in a checkpoint, which is named after its recipe. Raises as `kind_of` does."""
     # Not by `stillhouse.checkpoint`, which would import transformers: flows have no seconds to lose.
-    file = MODELS / recipe / "config.json"
+    file = folder / "config.json"
     try:
         names = json.loads(file.read_text(encoding="utf-8")).get("architectures") or [""]
     except FileNotFoundError:
-        raise InputError(f"'{file}' is missing: run python -m flows.compress {recipe}") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"'{file}' is damaged ({error}): run python -m flows.compress {recipe}") from None
+        raise InputError(f"'{file}' is missing: run python -m flows.compress {folder.name}") from None
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise InputError(f"'{file}' is damaged ({error}): run python -m flows.compress {folder.name}") from None
     return ANSWERS if names[0].endswith("ForQuestionAnswering") else LABELS
 
 
@@ -67,5 +78,15 @@ def _window_numbers() -> dict[str, Any]:
     return load("windows", WindowParams).model_dump() | kept
 
 
-LABELS = Kind("data", "data/task", "teacher", "serving_model.py", _text_columns, dict)
-ANSWERS = Kind("qa", "data/qa", "teacher-qa", "serving_answers.py", lambda: ["question", "context"], _window_numbers)
+def _longest() -> dict[str, Any]:
+    return {"max_length": load("train", TrainParams).max_length}
+
+
+LABELS = Kind("data", "data/task", "teacher", "serving_model.py", _text_columns, dict, _longest, label_rows)
+ANSWERS = Kind(
+    *("qa", "data/qa", "teacher-qa", "serving_answers.py"),
+    lambda: ["question", "context"],
+    _window_numbers,
+    _window_numbers,
+    answer_rows,
+)

@@ -9,19 +9,26 @@ from pathlib import Path
 
 from prefect import flow
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import pause_flow_run
 from prefect.futures import PrefectFuture, wait
+from prefect.input import RunInput
 from prefect.runtime import flow_run
 
+from flows.gate import PromoteParams
 from flows.graph import Stage, comparisons, lineage, load_graph, recipes, stale
 from flows.naming import known_recipe, task_name
 from flows.parent import Parent, parent_run
-from flows.promote import NotPromoted, roll_back, serve_command, try_to_promote
+from flows.promote import Decision, NotPromoted, Verdict, roll_back, serve_command, try_to_promote
 from flows.registry import register
 from flows.repro import stop_all
 from flows.results import REPORTS, UI, numbers, read_report, table
 from flows.stage import run_stage
+from tasks.params import load
 from tasks.provenance import git_tags
 from tasks.sender import EXPERIMENT, shown_uri, tracking_uri
+
+ANSWER_EVERY = 5  # seconds between two looks for a person's answer
 
 
 class StagesFailed(Exception):
@@ -82,21 +89,53 @@ def compare() -> None:
 
 
 @flow(name="promote", flow_run_name=run_name, persist_result=False)
-def promote(recipe: str = "", rollback: bool = False) -> str:
+def promote(recipe: str = "", rollback: bool = False, ask: bool = False) -> str:
     """Put a recipe's newest version to the gate, or give its task the previous champion back.
+
+    Args:
+        ask: a person has to say yes, even where promote.approval wants none.
 
     Raises:
         InputError: there is nothing to promote, or nothing to roll back to.
-        NotPromoted: the gate is shut.
+        NotPromoted: the gate is shut, or somebody said no, or nobody yes.
     """
     if rollback:
         return roll_back(recipe)
-    decision = try_to_promote(recipe)
-    lines = [f"- passed: {line}" for line in decision.checks] + [f"- failed: {line}" for line in decision.failures]
-    create_markdown_artifact("\n".join(lines), key=f"{recipe}-promotion")
-    if decision.failures:
+    decision = try_to_promote(recipe, ask=ask)
+    _show_decision(decision)
+    if decision.waiting:
+        # The gate looks again at this version: there may be another champion by the time that somebody answers.
+        decision = try_to_promote(recipe, decision.version, _ask_a_person(decision))
+        _show_decision(decision)
+    if not decision.promoted:
         raise NotPromoted(decision)
     return serve_command(decision.model)
+
+
+class Approval(RunInput):
+    """What Prefect asks of a person, in its UI or by `resume_flow_run`."""
+
+    approve: bool
+    by: str
+    reason: str
+
+
+def _ask_a_person(decision: Decision) -> Verdict:
+    hours = load("promote", PromoteParams).approval.hours
+    lines = "\n".join(f"- {line}" for line in decision.checks)
+    question = f"Promote **{decision.model} version {decision.version}** ({decision.recipe})?\n\n{lines}"
+    form = Approval.with_initial_data(description=question)
+    try:
+        answer = pause_flow_run(wait_for_input=form, timeout=round(hours * 3600), poll_interval=ANSWER_EVERY)
+    except FlowPauseTimeout:
+        return Verdict(False, "nobody", f"no answer within {hours:g} hours (promote.approval.hours)")
+    return Verdict(answer.approve, answer.by, answer.reason)
+
+
+def _show_decision(decision: Decision) -> None:
+    lines = [f"- passed: {line}" for line in decision.checks] + [f"- failed: {line}" for line in decision.failures]
+    lines += ["- waiting: a person has to say yes"] if decision.waiting else []
+    create_markdown_artifact("\n".join(lines), key=f"{decision.recipe}-promotion")
 
 
 def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str]) -> None:

@@ -1,25 +1,30 @@
 """The MLflow registry: one registered model per task, a version per distinct set of weights, recipes competing.
 
-A version holds the checkpoint and the ONNX file, and as tags all that the promotion gate asks: a decision needs the
-registry alone, on any machine. Aliases: `candidate` is the version registered last, `champion` the one in service.
+A version holds the checkpoint and the ONNX file (`flows.stored`), and as tags all that the promotion gate asks. Its run
+holds what it did on each row of its validation split, and the dvc.lock and params.yaml that it comes from: so decisions
+need the registry alone, and `flows.reproduce` little more. Aliases: `candidate` is the version registered last,
+`champion` the one in service.
 """
 
 import hashlib
 import json
-import shutil
+import platform
+import re
 import tempfile
-import warnings
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.kinds import MODELS, kind_of
+from flows.bootstrap import Rows
+from flows.kinds import MODELS, Kind, kind_of
 from flows.naming import model_name, task_name
 from flows.results import REPORTS, read_report, smallest_batch
+from flows.rows import FILE, read_rows, write_rows
+from flows.stored import upload, weights_digest
 from stillhouse.errors import InputError
 from tasks.params import PARAMS, read_yaml
-from tasks.provenance import dvc_hashes, git_tags
+from tasks.provenance import LOCK, dvc_hashes, git_tags
 from tasks.sender import open_store, shown_uri, tracking_uri
 from tasks.tracking import STORE
 
@@ -28,10 +33,10 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 CANDIDATE, CHAMPION = "candidate", "champion"
-# What may be in a checkpoint or beside an ONNX file; a pickle runs code when it is loaded.
-KEPT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.onnx", "*.onnx.data")
-PICKLES = (".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".npy")
-SERVED_WITH = ("mlflow", "onnxruntime", "tokenizers", "numpy", "pandas")
+MODEL = re.compile(r"models:/(?P<name>[\w.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
+EVALUATION = re.compile(r"[0-9a-f]{16}")
+# What may change a model's bytes while code, parameters and data stay the same.
+LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "datasets", "numpy", "scikit-learn")
 
 
 @dataclass(frozen=True)
@@ -53,18 +58,30 @@ def register(recipe: str, run_id: str = "") -> Registered:
         InputError: something of the recipe is missing, or a pickle is among it.
     """
     facts = gather_facts(recipe)
+    kind = kind_of(recipe)
+    rows = kind.rows(REPORTS / recipe, Path(kind.data))
     client, experiment = reach_store()
-    name = model_name(task_name(block=kind_of(recipe).block))
+    name = model_name(task_name(block=kind.block))
     _ensure_model(client, name)
     same = {key: facts[key] for key in ("recipe", "weights_sha256")}
-    known = [each for each in versions(client, name) if same.items() <= each.tags.items()]
+    # One without the digest of its files would never be served: it is stored anew.
+    digested = [each for each in versions(client, name) if "files_sha256" in each.tags]
+    known = [each for each in digested if same.items() <= each.tags.items()]
     if known:
         found = known[0]
     else:
         if not run_id:
             run_id = client.create_run(experiment, run_name=f"register {recipe}", tags=facts).info.run_id
             client.set_terminated(run_id)
-        found = client.create_model_version(name, _upload(client, recipe, run_id), run_id)
+        source, digest = upload(client, recipe, run_id)
+        # With the version, not after it: one without its digest would be of no use.
+        tags = same | {"files_sha256": digest}
+        found = client.create_model_version(name, source, run_id, tags=tags)
+    assert found.run_id, "every version has a run"
+    store_rows(client, found.run_id, facts["evaluation"], rows)
+    for file in (LOCK, PARAMS):
+        if file.exists():
+            client.log_artifact(found.run_id, str(file), "provenance")
     # Evaluated again, or on other data: the weights are the same, what is known of them is not.
     for key, value in facts.items():
         client.set_model_version_tag(name, found.version, key, value)
@@ -90,16 +107,55 @@ def gather_facts(recipe: str) -> dict[str, str]:
     """
     metrics = read_report(REPORTS / recipe, "metrics.json")
     latency = read_report(REPORTS / recipe, "latency.json")
+    digest = weights_digest(MODELS / recipe)
+    kind = kind_of(recipe)
+    data_md5 = dvc_hashes().get(kind.data, "")
     facts: dict[str, Any] = {
         "recipe": recipe,
-        "weights_sha256": weights_digest(MODELS / recipe),
-        "data_md5": dvc_hashes().get(kind_of(recipe).data, ""),
+        "weights_sha256": digest,
+        "data_md5": data_md5,
+        "evaluation": evaluation_key(kind, data_md5),
+        "libraries": json.dumps(libraries()),
+        "hardware": latency["hardware"],
         "latency_p50_ms": latency["batches"][smallest_batch(latency)]["p50_ms"],
     }
     kept = ["task_metric", "value", "kept", "examples", "checkpoint_bytes", "onnx_bytes"]
     kept += ["onnx_max_difference", "onnx_rounding"]
     facts |= {key: metrics[key] for key in kept}
     return {key: str(value) for key, value in facts.items()} | git_tags()
+
+
+def evaluation_key(kind: Kind, data_md5: str) -> str:
+    """Names what a model is judged on and how: the data, and the numbers that decide what it makes of them."""
+    text = json.dumps({"data_md5": data_md5} | kind.judged_by(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def store_rows(client: "MlflowClient", run_id: str, evaluation: str, rows: Rows) -> None:
+    """Keep what a version did on each row of an evaluation."""
+    with tempfile.TemporaryDirectory() as scratch:
+        write_rows(rows, Path(scratch) / FILE)
+        client.log_artifact(run_id, str(Path(scratch) / FILE), f"evaluation/{evaluation}")
+
+
+def stored_rows(client: "MlflowClient", run_id: str, evaluation: str) -> Rows | None:
+    """What a version did on each row of an evaluation; None where it never had that one.
+
+    Raises:
+        InputError: the key, which is a tag, is none of ours; or the rows are damaged.
+    """
+    if not EVALUATION.fullmatch(evaluation):
+        raise InputError(f"evaluation = {evaluation!r} is no digest: register the version again")
+    folder = f"evaluation/{evaluation}"
+    if not any(each.path == f"{folder}/{FILE}" for each in client.list_artifacts(run_id, folder)):
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        return read_rows(Path(client.download_artifacts(run_id, f"{folder}/{FILE}", scratch)))
+
+
+def libraries() -> dict[str, str]:
+    """The versions of what computes a model here."""
+    return {"python": platform.python_version()} | {name: installed(name) for name in LIBRARIES}
 
 
 def reach_store() -> tuple["MlflowClient", str]:
@@ -126,27 +182,33 @@ def model_of(client: "MlflowClient", recipe: str) -> str:
     return (having or names)[0]
 
 
+def find_version(client: "MlflowClient", model: str) -> "ModelVersion":
+    """What `models:/NAME@ALIAS` or `models:/NAME/VERSION` names.
+
+    Raises:
+        InputError: it is no such name, or there is none.
+    """
+    from mlflow.exceptions import MlflowException
+
+    named = MODEL.fullmatch(model)
+    if named is None:
+        raise InputError(f"model = {model!r}: give models:/NAME@champion, or models:/NAME/VERSION")
+    try:
+        if named["alias"]:
+            return client.get_model_version_by_alias(named["name"], named["alias"])
+        return client.get_model_version(named["name"], named["version"])
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise InputError(
+            f"model = {model!r} is not in the registry at {shown_uri()}: compress and promote it"
+        ) from None
+
+
 def versions(client: "MlflowClient", name: str) -> list["ModelVersion"]:
     """All versions of a registered model, the newest first."""
     found = client.search_model_versions(f"name = '{name}'", max_results=10_000)
     return sorted(found, key=lambda each: int(each.version), reverse=True)
-
-
-def weights_digest(checkpoint: Path) -> str:
-    """The sha256 over a checkpoint's safetensors files, in the order of their names.
-
-    Raises:
-        InputError: there are none.
-    """
-    files = sorted(checkpoint.glob("*.safetensors"))
-    if not files:
-        raise InputError(f"'{checkpoint}' holds no model.safetensors: run python -m flows.compress {checkpoint.name}")
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 def _ensure_model(client: "MlflowClient", name: str) -> None:
@@ -159,59 +221,10 @@ def _ensure_model(client: "MlflowClient", name: str) -> None:
             raise
 
 
-def _upload(client: "MlflowClient", recipe: str, run_id: str) -> str:
-    """Store the model as artifacts of the run; where they are."""
-    import mlflow.pyfunc
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-
-    kind = kind_of(recipe)
-    with tempfile.TemporaryDirectory() as scratch:
-        parts = {"checkpoint": MODELS / recipe, "onnx": MODELS / "onnx" / recipe}
-        for part, source in parts.items():
-            _copy(source, Path(scratch) / part)
-        folder = Path(scratch) / "model"
-        with warnings.catch_warnings():
-            # It wants an example beside the signature.
-            warnings.simplefilter("ignore", UserWarning)
-            mlflow.pyfunc.save_model(
-                folder,
-                python_model=str(Path(__file__).with_name(kind.code)),
-                model_config=kind.numbers(),
-                artifacts={part: str(Path(scratch) / part) for part in parts},
-                signature=ModelSignature(Schema([ColSpec(DataType.string, column) for column in kind.columns()])),
-                # Finding them out by itself, MLflow would run the model in a new environment.
-                pip_requirements=[f"{package}=={installed(package)}" for package in SERVED_WITH],
-            )
-        refuse_pickles(folder)
-        client.log_artifacts(run_id, str(folder), "model")
-    return f"{client.get_run(run_id).info.artifact_uri}/model"
-
-
-def _copy(source: Path, target: Path) -> None:
-    if not source.is_dir():
-        raise InputError(f"'{source}' is missing: run python -m flows.compress {source.name}")
-    refuse_pickles(source)
-    target.mkdir()
-    for pattern in KEPT:
-        for file in source.glob(pattern):
-            shutil.copy2(file, target)
-
-
-def refuse_pickles(folder: Path) -> None:
-    """Raise for files that can run code when loaded.
-
-    Raises:
-        InputError: there is one.
-    """
-    for file in sorted(folder.rglob("*")):
-        if file.suffix in PICKLES:
-            raise InputError(f"'{file}' may be a pickle, which can run code when loaded: it is not registered")
-
-
 def _identity(facts: dict[str, str]) -> dict[str, str]:
-    # Not the commit: that changes with a typo in the README.
-    return {key: value for key, value in facts.items() if not key.startswith("git_")} | {"store": _store_digest()}
+    # Not the commit: that changes with a typo in the README. Nor the libraries, which alone make no other model.
+    left_out = ("git_", "libraries")
+    return {key: value for key, value in facts.items() if not key.startswith(left_out)} | {"store": _store_digest()}
 
 
 def _store_digest() -> str:

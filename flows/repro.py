@@ -22,9 +22,10 @@ from pathlib import Path
 from flows.graph import Stage, stale
 from stillhouse.errors import InputError
 from tasks.program import EXIT_TRANSIENT
+from tasks.secrets import hidden
 
 LOGS = Path("logs")
-GRACE = 10.0  # seconds between asking a stage to end and killing it
+GRACE = 30.0  # seconds between asking a stage to end and killing it: enough for a checkpoint
 # OpenMP's threads spin while they wait, and so take the cores from a neighbour that spins as well: two trainings side
 # by side on two cores took 240 s where one after the other took 140 s. Spinning for some microseconds is enough, and
 # costs a training that is alone 7 %; not spinning at all (OMP_WAIT_POLICY=PASSIVE) 18 %.
@@ -169,6 +170,8 @@ def _run(root: Path, name: str, environment: dict[str, str]) -> None:
                 _kill(process)
             assert process.stdout
             for line in process.stdout:
+                # DVC names a remote that it cannot reach by its URL, and Prefect and MLflow keep the reason.
+                line = hidden(line)
                 file.write(line)
                 file.flush()
                 if not CHATTER.match(line):
@@ -206,11 +209,15 @@ def _failure(name: str, code: int, lines: list[str], log: Path) -> StageFailed:
 
 
 def _kill(process: subprocess.Popen) -> None:
+    """End a stage's whole group; DVC leaves at once, while the stage's program may write a last checkpoint."""
+    deadline = time.monotonic() + GRACE
     try:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(GRACE)
-    except ProcessLookupError:
-        return
-    except subprocess.TimeoutExpired:
+        while time.monotonic() < deadline:
+            process.poll()
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    except ProcessLookupError:
+        pass
+    process.wait()

@@ -8,6 +8,7 @@ Output: one record a row, {"answer": text, "score": number}: "" for no answer; t
 answer is than none, so that answers are given down to a score of −null_threshold.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,8 @@ class OnnxReader(PythonModel):
     """Finds the answer to a question in its context, or says that it is not there."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the checkpoint's config and tokenizer and the numbers, and start the ONNX session."""
+        """Check the files' digests, read config, tokenizer and numbers, and start the ONNX session."""
+        _refuse_changed(context.artifacts, context.model_config["sha256"])
         checkpoint = Path(context.artifacts["checkpoint"])
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
         numbers = context.model_config
@@ -106,6 +108,17 @@ def _best_span(window: Encoding, start: np.ndarray, end: np.ndarray, longest: in
 
 def _padded(rows: list[list[int]], longest: int, fill: int) -> np.ndarray:
     return np.asarray([[*row, *[fill] * (longest - len(row))] for row in rows], dtype=np.int64)
+
+
+def _refuse_changed(artifacts: dict[str, str], digests: dict[str, str]) -> None:
+    """Raise for a file that is not what was registered, before anything of it is read."""
+    for name, wanted in digests.items():
+        part, _, file = name.partition("/")
+        path = Path(artifacts[part]) / file
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != wanted:
+            raise ValueError(f"'{path}' has sha256 {found[:16]}…, registered was {wanted[:16]}…: do not use it")
 
 
 set_model(OnnxReader())

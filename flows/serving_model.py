@@ -6,6 +6,7 @@ Input: a table with the column `text`, and `text_pair` for pairs; or a plain lis
 Output: one record a row, {"label": name, "scores": {name: probability}}, or {"score": number} for regression.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ class OnnxClassifier(PythonModel):
     """A sentence (or pair) classifier or regressor."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the checkpoint's config and tokenizer, and start the ONNX session."""
+        """Check the files' digests, read config and tokenizer, and start the ONNX session."""
+        _refuse_changed(context.artifacts, context.model_config["sha256"])
         checkpoint = Path(context.artifacts["checkpoint"])
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
         self.labels = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
@@ -86,6 +88,17 @@ def _max_length(checkpoint: Path, config: dict[str, Any]) -> int:
         if stated and stated < UNLIMITED:
             limits.append(int(stated))
     return min(limits)
+
+
+def _refuse_changed(artifacts: dict[str, str], digests: dict[str, str]) -> None:
+    """Raise for a file that is not what was registered, before anything of it is read."""
+    for name, wanted in digests.items():
+        part, _, file = name.partition("/")
+        path = Path(artifacts[part]) / file
+        with path.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != wanted:
+            raise ValueError(f"'{path}' has sha256 {found[:16]}…, registered was {wanted[:16]}…: do not use it")
 
 
 set_model(OnnxClassifier())

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tasks.secrets import without_login
+
 # What the user has set stays.
 DEFAULTS = {
     # Stages print their own lines, and `flow` says what failed.
@@ -26,11 +28,19 @@ def prefect_flow(root: Path) -> Iterator[None]:
 
     A server that is not there is started, on loopback, for as long as this process lives. Its data go to the project's
     .prefect, unless the user has a Prefect home.
+
+    Raises:
+        ConnectionError: PREFECT_API_URL names a server that does not answer.
     """
     if "PREFECT_HOME" not in os.environ and not (Path.home() / ".prefect" / "profiles.toml").exists():
         os.environ["PREFECT_HOME"] = str(root / ".prefect")
     for name, value in DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if url := os.environ.get("PREFECT_API_URL"):
+        # Prefect's messages quote the URL, but not this setting.
+        os.environ["PREFECT_API_URL"], user, password = without_login(url)
+        if user:
+            os.environ["PREFECT_API_AUTH_STRING"] = f"{user}:{password}"
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_HOME
 
@@ -41,7 +51,10 @@ def prefect_flow(root: Path) -> Iterator[None]:
     with (home / "stillhouse.lock").open("w") as lock:
         # Two servers that make the tables of one database disturb each other.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        get_client(sync_client=True)
+        client = get_client(sync_client=True)
+    if (fault := client.api_healthcheck()) is not None:
+        where = os.environ.get("PREFECT_API_URL", "its own address")
+        raise ConnectionError(f"Prefect at {where} cannot be reached ({type(fault).__name__})")
     # Prefect hands the signal on when it has stopped the flow; dying of it would leave the server behind.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:

@@ -16,6 +16,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from stillhouse.architecture import encoder_layers
+from stillhouse.dropout import dropout as cheap
 
 NAME = "stillhouse_scores"
 
@@ -63,7 +64,7 @@ def _capturing_attention(
     kept[index] = scores
     if attention_mask is not None:
         scores = scores.masked_fill(~attention_mask, torch.finfo(scores.dtype).min)
-    weights = nn.functional.dropout(scores.softmax(-1), p=dropout, training=module.training)
+    weights = cheap(scores.softmax(-1), dropout, module.training)
     return torch.matmul(weights, value).transpose(1, 2).contiguous(), None
 
 

@@ -20,7 +20,8 @@ def load_model(source: str | Path, auto: type, **options: object) -> PreTrainedM
         options: passed on, such as `num_labels`.
 
     Raises:
-        InputError: no such folder, pickled weights, a damaged or truncated file, or an unknown architecture.
+        InputError: no such folder, pickled weights, a damaged or truncated file, an unknown architecture, or one that
+            brings code of its own.
     """
     folder = _local(source)
     try:
@@ -29,9 +30,18 @@ def load_model(source: str | Path, auto: type, **options: object) -> PreTrainedM
         )
     except (SafetensorError, json.JSONDecodeError) as error:
         raise InputError(f"'{source}': damaged weights or config ({error}): fetch the checkpoint again") from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        if "custom code" in str(error):
+            raise InputError(
+                f"'{source}' brings code of its own (auto_map in its config.json), which is never run: "
+                "give a checkpoint of an architecture that transformers knows"
+            ) from None
         where = "" if folder else " (neither a local folder nor a readable hub id)"
         raise InputError(f"'{source}'{where}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    except RuntimeError as error:
+        if "ignore_mismatched_sizes" not in str(error):
+            raise
+        raise InputError(f"'{source}': its weights do not have the shapes that its config.json states") from None
     return model.eval()
 
 
@@ -62,6 +72,8 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - tokenizers raises bare Exception for a damaged tokenizer.json
         raise InputError(f"'{source}': no usable tokenizer: {' '.join(str(error).split())[:300]}") from None
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise InputError(f"'{source}': no usable tokenizer: it knows no word, its tokenizer.json is missing")
     if not tokenizer.is_fast:
         raise InputError(f"'{source}': only fast tokenizers (tokenizer.json) are supported")
     return tokenizer
@@ -100,4 +112,19 @@ def _local(source: str | Path) -> Path | None:
                 "convert it to model.safetensors first"
             )
         raise InputError(f"'{source}': model.safetensors is missing")
+    _check_index(folder)
     return folder
+
+
+def _check_index(folder: Path) -> None:
+    """Weights in several files are named by an index: by names of safetensors files beside it, and nothing else."""
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (json.JSONDecodeError, KeyError, AttributeError) as error:
+        raise InputError(f"'{index}': damaged index ({error!r}): fetch the checkpoint again") from None
+    for name in sorted(map(str, names)):
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise InputError(f"'{index}' names '{name}', which is no safetensors file beside it: it is not read")

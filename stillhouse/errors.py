@@ -1,4 +1,4 @@
-"""The one exception for what the person at the keyboard can put right."""
+"""What the person at the keyboard can put right, and what a scheduler did."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     The message is one line: it names the field, the value, and the way out. Programs print it without a traceback.
     """
+
+
+class Preempted(Exception):
+    """The process was asked to end and has: the same command goes on from its checkpoint."""

@@ -4,9 +4,11 @@ Mixed precision, gradient accumulation, DDP, and checkpoints with optimizer, sch
 method gives `fit` a `step(model, batch)` and, where its paper needs one, callbacks.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -17,8 +19,11 @@ from transformers.trainer_callback import PrinterCallback
 
 from stillhouse.allocator import keep_freed_memory
 from stillhouse.batches import Batch, LengthGroupedSampler, RandomSampler
+from stillhouse.dropout import cheap_dropout
 from stillhouse.errors import InputError
+from stillhouse.preemption import preemptible
 from stillhouse.progress import Log, Progress
+from stillhouse.seen_words import only_seen_words
 
 # A loss, or its weighted terms by name: their sum is the loss, and each is logged.
 Step = Callable[[nn.Module, Batch], "Tensor | Mapping[str, Tensor]"]
@@ -54,6 +59,7 @@ def fit(
     warmup: float = 0.1,
     weight_decay: float = 0.01,
     max_grad_norm: float = 1.0,
+    words: Iterable[int] | None = None,
     callbacks: Sequence[TrainerCallback] = (),
     log: Log | None = None,
 ) -> FitResult:
@@ -70,11 +76,13 @@ def fit(
         seed: order of the data, dropout.
         checkpoints: folder for checkpoints; two are kept. The caller removes it when the result is safe.
         precision: auto | fp32 | bf16 | fp16. auto takes bf16 where the hardware computes in it.
+        words: all token ids that a step can read; word vectors of others are left out of training. None: all are in it.
         callbacks: transformers callbacks, after the loop's own.
         log: called every few seconds with the step and the mean losses since the last call.
 
     Raises:
         InputError: no rows, an impossible precision, or a loss that is not finite (with its step).
+        Preempted: SIGTERM came; there is a checkpoint of the step it came in.
     """
     if len(data) == 0:
         raise InputError("no training rows: check the data's limits in params.yaml")
@@ -108,15 +116,21 @@ def fit(
         dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
     )
-    trainer = _Trainer(step, model=model, args=arguments, train_dataset=data, data_collator=collate)
-    trainer.remove_callback(PrinterCallback)
-    progress = Progress(trainer.drain, log)
-    for callback in (progress, *callbacks):
-        trainer.add_callback(callback)
-    last = last_checkpoint(checkpoints)
-    if last is not None:
-        print(f"resuming from {last}", flush=True)
-    trainer.train(resume_from_checkpoint=str(last) if last else None)
+    seen = nullcontext() if words is None else only_seen_words(model, words)
+    with preemptible() as stops, cheap_dropout(model), seen:
+        trainer = _Trainer(step, model=model, args=arguments, train_dataset=data, data_collator=collate)
+        trainer.remove_callback(PrinterCallback)
+        progress = Progress(trainer.drain, log)
+        for callback in (progress, *callbacks, stops):
+            trainer.add_callback(callback)
+        last = last_checkpoint(checkpoints)
+        if last is not None:
+            print(f"resuming from {last}", flush=True)
+        try:
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+        except UnpicklingError:
+            # torch's restricted loader reads the optimizer's and the generators' state.
+            raise InputError(f"'{last}' holds a pickle that would run code, and is not read: delete it") from None
     return FitResult(progress.steps, progress.loss, progress.rate, progress.first_step)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import ClassLabel, Dataset
-from pyarrow import parquet
+from pyarrow import ArrowInvalid, parquet
 from transformers import PreTrainedTokenizerBase
 
 from stillhouse.errors import InputError
@@ -51,7 +51,11 @@ def load_split(file: Path) -> Dataset:
         magic = stream.read(4)
     if magic != b"PAR1":
         raise InputError(f"'{file}' is not a Parquet file: remove it and run its stage again")
-    if parquet.read_metadata(file).num_rows == 0:
+    try:
+        rows = parquet.read_metadata(file).num_rows
+    except ArrowInvalid as error:
+        raise InputError(f"'{file}' is damaged ({error}): remove it and run its stage again") from None
+    if rows == 0:
         raise InputError(f"'{file}' has no rows: check the source and the limits in params.yaml")
     cache = Path(os.environ.get("STILLHOUSE_CACHE", ".cache")) / "datasets"
     data = Dataset.from_parquet(str(file), cache_dir=str(cache))

@@ -116,7 +116,10 @@ def read_metrics(folder: Path, kind: Kind) -> dict[str, Any]:
     file = folder / "metrics.json"
     if not file.is_file():
         raise InputError(f"'{file}' is missing: evaluate the teacher first (dvc repro evaluate-{folder.name})")
-    figures = json.loads(file.read_text(encoding="utf-8"))
+    try:
+        figures = json.loads(file.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"'{file}' is not JSON ({error}): evaluate the teacher again") from None
     if figures["task_metric"] != kind.params.metric:
         raise InputError(
             f"'{file}' is of {figures['task_metric']}, {kind.block}.metric = '{kind.params.metric}': "

@@ -18,6 +18,7 @@ from stillhouse.classify import classify
 from stillhouse.errors import InputError
 from tasks import program
 from tasks.dataset import load_task, tokenize
+from tasks.metrics import check_headline
 from tasks.models import TeacherParams, load_start, teacher_source
 from tasks.outputs import fresh_dir
 from tasks.params import PARAMS, Block, EvaluateParams, TrainParams, load
@@ -41,6 +42,7 @@ def main() -> None:
     args = arguments()
     params = load("teacher", TeacherParams, args.params)
     if args.seed is not None:
+        load("ensemble", EnsembleParams, args.params)  # for its errors: a name is a folder's
         params = with_seed(params, args.seed)
     train = load("train", TrainParams, args.params)
     metric = load("evaluate", EvaluateParams, args.params).metric
@@ -49,6 +51,7 @@ def main() -> None:
         # Two of an ensemble may have one seed, and run side by side.
         work = workspace(f"{args.out.parent.name}-{args.out.name}", [args.data], [params, train, metric])
         task = load_task(args.data)
+        check_headline(metric, len(task.labels))
         source = teacher_source(params.model)
         tokenizer = load_tokenizer(source)
         model = load_start(source, task, params.phase.seed if params.phase else None)

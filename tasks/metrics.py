@@ -42,6 +42,19 @@ def headline(metrics: Mapping[str, float], name: str) -> float:
     return metrics[name]
 
 
+def check_headline(name: str, classes: int) -> None:
+    """Before anything is trained: whether a task has the metric that params.yaml names.
+
+    Args:
+        classes: how many; 0 for scores.
+
+    Raises:
+        InputError: it does not.
+    """
+    some = np.zeros((2, classes or 1))
+    headline(compute(some, np.arange(2) % max(classes, 1), regression=not classes), name)
+
+
 def _classification(predicted: np.ndarray, truth: np.ndarray, classes: int) -> dict[str, float]:
     metrics = {
         "accuracy": accuracy_score(truth, predicted),

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,8 @@ from tasks.outputs import fresh_dir
 from tasks.params import TrainParams, load
 from tasks.tracking import StageRun
 from tasks.training import Plan, run_phase
+
+SLUG = re.compile(r"[a-z0-9-]+")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ def load_recipe(slug: str, params: Path) -> tuple[ModuleType, Any]:
         InputError: there is no such recipe, or a fault in its block.
     """
     name = f"tasks.recipes.{slug.replace('-', '_')}"
-    if importlib.util.find_spec(name) is None:
+    # A dot in it would be a module of another place.
+    if not SLUG.fullmatch(slug) or importlib.util.find_spec(name) is None:
         raise InputError(f"recipe '{slug}' has no file tasks/recipes/{slug.replace('-', '_')}.py: check its spelling")
     recipe = importlib.import_module(name)
     return recipe, load(slug, recipe.Params, params)

@@ -61,7 +61,7 @@ def read_profile(name: str, folder: Path) -> dict[str, Any]:
         InputError: there is none of this name, or it is no mapping.
     """
     file = folder / f"{name}.yaml"
-    if not file.is_file():
+    if Path(name).name != name or not file.is_file():
         known = ", ".join(profile for profile, _ in list_profiles(folder)) or "none"
         raise InputError(f"profile '{name}': no such profile in {folder}: there are {known}")
     read_yaml(file)  # for its errors

@@ -3,7 +3,7 @@
 exit 0   done
 exit 1   a fault of ours: the traceback is the message
 exit 2   a fault in the input: one line that names field and value; the same command would fail again
-exit 75  passing trouble (EX_TEMPFAIL: out of GPU memory, no disk space, network): the same command may pass later
+exit 75  passing trouble (EX_TEMPFAIL: GPU memory, disk space, network, SIGTERM): the same command may pass later
 """
 
 import errno
@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from stillhouse.errors import InputError
+from stillhouse.errors import InputError, Preempted
+from tasks.secrets import hidden
 
 EXIT_INPUT = 2
 EXIT_TRANSIENT = 75
@@ -26,6 +27,8 @@ def run(main: Callable[[], None]) -> None:
         main()
     except InputError as error:
         _leave(EXIT_INPUT, str(error))
+    except Preempted as error:
+        _leave(EXIT_TRANSIENT, f"{error}; run the same command again")
     except (ConnectionError, TimeoutError) as error:
         _leave(EXIT_TRANSIENT, f"network: {error}; run the same command again")
     except OSError as error:
@@ -42,7 +45,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _leave(code: int, message: str) -> None:
-    print(f"error: {_first_line(message)}", file=sys.stderr, flush=True)
+    print(f"error: {hidden(_first_line(message))}", file=sys.stderr, flush=True)
     raise SystemExit(code)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tasks.outputs import alive
+from tasks.secrets import without_login
 from tasks.tracking import AWAY, OUTBOX, STORE, append
 
 if TYPE_CHECKING:
@@ -243,7 +244,17 @@ def shown_uri() -> str:
 
 
 def prepare_environment() -> None:
-    """Settings that MLflow reads when it is imported or called, unless the user has set them."""
+    """Settings that MLflow reads when it is imported or called, unless the user has set them.
+
+    A login in MLFLOW_TRACKING_URI moves to where MLflow shows it to nobody: its errors and warnings quote the URI.
+    """
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if given.startswith("http"):
+        os.environ["MLFLOW_TRACKING_URI"], user, password = without_login(given)
+        if user:
+            os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = user, password
+    # Not for the user to set: its default is to run what a pickle says.
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     # The outbox is the patient one: MLflow's own seven retries would hold things up for minutes.

@@ -29,7 +29,7 @@ def task_plan(
 
     distill = loss.loss == "distill"
     step = soft_and_hard(loss.alpha, loss.temperature) if distill else classify
-    return Plan(student, student, step, phase, teacher_logits=distill, tokenizer=tokenizer)
+    return Plan(student, student, step, phase, teacher_logits=distill, seen_words=True, tokenizer=tokenizer)
 
 
 def soft_and_hard(alpha: float, temperature: float) -> Step:

@@ -26,6 +26,7 @@ from pydantic import BaseModel
 
 from stillhouse.errors import InputError
 from tasks.provenance import data_tags, git_tags
+from tasks.secrets import hidden
 
 STORE = Path("mlruns")
 OUTBOX = STORE / "outbox"
@@ -80,7 +81,7 @@ class StageRun:
             self.journal.parent.mkdir(parents=True, exist_ok=True)
             first = {"op": "start", "pid": os.getpid(), "time": _now(), "name": name, "params": params, "tags": tags}
             draft = self.journal.with_suffix(".draft")
-            draft.write_text(json.dumps(first) + "\n", encoding="utf-8")
+            draft.write_text(hidden(json.dumps(first)) + "\n", encoding="utf-8")
             draft.rename(self.journal)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -147,7 +148,7 @@ def start_sender(lives_with: int | None = None) -> None:
 def append(journal: Path, line: dict[str, Any]) -> None:
     """Add a line in one write to a file opened for appending: lines of two processes never mix."""
     with journal.open("ab", buffering=0) as file:
-        file.write(json.dumps(line).encode() + b"\n")
+        file.write(hidden(json.dumps(line)).encode() + b"\n")
 
 
 def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -17,6 +17,7 @@ from transformers import (
 
 from stillhouse.batches import Batch, collator
 from stillhouse.errors import InputError
+from stillhouse.seen_words import words_of
 from stillhouse.student import build_student, spread_layers
 from stillhouse.train import FitResult, Step, fit
 from tasks.params import Block, Phase, TrainParams
@@ -44,6 +45,8 @@ class Plan:
         step: the loss of a batch.
         phase: its numbers; None leaves the student as it is (an ablation).
         teacher_logits: whether the step reads the teacher's logits, `teacher_logits` (B, C), from the batch.
+        seen_words: whether the step reads only tokens of its rows and the tokenizer's special ones: word vectors of
+            others are then left out of training. Not where anything saves or changes the model between steps.
         combine: makes that column of the logits of several teachers, (K, N, C) to (N, …).
         tokenizer: the student's, where it has its own.
         encode: makes tokenized rows of the text and `train.max_length`; None: `tokenize` with the student's tokenizer.
@@ -58,6 +61,7 @@ class Plan:
     step: Step
     phase: Phase | None
     teacher_logits: bool = False
+    seen_words: bool = False
     combine: Callable[[np.ndarray], np.ndarray] | None = None
     tokenizer: PreTrainedTokenizerBase | None = None
     encode: Callable[[Dataset, int], Dataset] | None = None
@@ -127,6 +131,7 @@ def run_phase(
         warmup=train.warmup,
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
+        words=words_of(data, tokenizer.all_special_ids) if plan.seen_words else None,
         callbacks=plan.callbacks,
         log=lambda step, metrics: run.log_metrics(metrics, step=step),
     )

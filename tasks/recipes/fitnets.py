@@ -33,7 +33,8 @@ def hint(params: Params, given: Given) -> Plan:
     hint_layer = method.middle_layer("hint_layer", params.hint_layer, depths[0])
     guided_layer = method.middle_layer("guided_layer", params.guided_layer, depths[1])
     model = method.GuidedStudent(ours, guided_layer, given.teacher.config.hidden_size, params.seed)
-    return Plan(ours, model, method.hint_step(FrozenTeacher(given.teacher, hint_layer, [])), params.hint)
+    step = method.hint_step(FrozenTeacher(given.teacher, hint_layer, []))
+    return Plan(ours, model, step, params.hint, seen_words=True)
 
 
 def distill(params: Params, given: Given) -> Plan:
@@ -47,4 +48,5 @@ def distill(params: Params, given: Given) -> Plan:
             logits, batch["teacher_logits"], batch["labels"], weight.value, params.temperature
         )
 
-    return Plan(given.student, given.student, step, params.distill, teacher_logits=True, callbacks=[weight])
+    ours = given.student
+    return Plan(ours, ours, step, params.distill, teacher_logits=True, seen_words=True, callbacks=[weight])

@@ -48,7 +48,7 @@ def distill(params: Params, given: Given) -> Plan:
     def combine(logits: np.ndarray) -> np.ndarray:
         return method.combine(torch.from_numpy(logits), params.temperature, params.mean).numpy()
 
-    return Plan(ours, ours, step, params.distill, teacher_logits=True, combine=combine)
+    return Plan(ours, ours, step, params.distill, teacher_logits=True, seen_words=True, combine=combine)
 
 
 def check_rows(params: Params, given: Given) -> None:

@@ -42,4 +42,4 @@ def distill(params: Params, given: Given) -> Plan:
     mapping = method.layer_map(params.layers, ours.config.num_hidden_layers, teacher.config.num_hidden_layers)
     frozen = FrozenTeacher(teacher, max(mapping), [])
     step = method.patient_step(frozen, mapping, params.alpha, params.beta, params.temperature)
-    return Plan(ours, ours, step, params.distill, teacher_logits=True)
+    return Plan(ours, ours, step, params.distill, teacher_logits=True, seen_words=True)

@@ -44,7 +44,7 @@ def launch(params: Params, given: Given) -> Plan:
     # Without a booster too, so that the ablation starts from the same weights.
     method.share_lowest(light, booster, params.shared)
     if not params.booster:
-        return Plan(light, light, classify, params.launch)
+        return Plan(light, light, classify, params.launch, seen_words=True)
 
     def step(model: nn.Module, batch: Batch) -> dict:
         ours, theirs = model(model_inputs(batch))

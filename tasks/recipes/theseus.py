@@ -48,4 +48,4 @@ def finetune(params: Params, given: Given) -> Plan:
     """The successor by itself, on the labels."""
     assert given.student is not None
 
-    return Plan(given.student, given.student, classify, params.finetune)
+    return Plan(given.student, given.student, classify, params.finetune, seen_words=True)

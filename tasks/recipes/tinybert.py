@@ -55,7 +55,7 @@ def prediction(params: Params, given: Given) -> Plan:
         logits = model(**model_inputs(batch)).logits
         return {"prediction": method.prediction_loss(logits, batch["teacher_logits"], params.temperature)}
 
-    return Plan(given.student, given.student, step, params.prediction, teacher_logits=True)
+    return Plan(given.student, given.student, step, params.prediction, teacher_logits=True, seen_words=True)
 
 
 def _transformer_plan(params: Params, teacher: PreTrainedModel, student: PreTrainedModel, phase: Phase | None) -> Plan:
@@ -68,4 +68,4 @@ def _transformer_plan(params: Params, teacher: PreTrainedModel, student: PreTrai
     model = method.TransformerDistillation(
         student, teacher.config.hidden_size, range(len(mapping)) if scores else [], phase.seed
     )
-    return Plan(student, model, method.transformer_step(frozen, mapping, weights), phase)
+    return Plan(student, model, method.transformer_step(frozen, mapping, weights), phase, seen_words=True)

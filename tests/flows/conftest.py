@@ -1,6 +1,7 @@
 """Toy projects: DVC repositories whose stages sleep, copy and fail, and one whose stages copy a real tiny model."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,30 @@ METRICS = {
     "examples": 400,
     "metrics": {"accuracy": 0.9},
 }
+
+TRAIN = {"precision": "fp32", "max_length": 16, "eval_batch_size": 64, "checkpoint_steps": 100}
+TRAIN |= {"warmup": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0}
+EVALUATE = {"metric": "accuracy", "batch_sizes": [1], "tokens": 8, "repeats": 2, "threads": 1}
+PARAMS = {"data": {"source": "docstrings"}, "train": TRAIN, "evaluate": EVALUATE}
+PROMOTE = {
+    "min_kept": 0.95,
+    "margin": None,
+    "noise": {"standard_errors": 1.0, "resamples": 200, "seed": 1},
+    "max_bytes": None,
+    "max_latency_p50_ms": None,
+    "max_onnx_difference": 1e-3,
+    "approval": {"required": False, "hours": 1.0},
+}
+EXAMPLES = 400
+
+
+def write_predictions(report: Path, value: float) -> None:
+    """What a model of this accuracy says, as `tasks.evaluate` writes it: right on the first rows, wrong on the rest."""
+    names = ["no", "yes"]
+    right = round(value * EXAMPLES)
+    pairs = [(names[row % 2], names[(row + (row >= right)) % 2]) for row in range(EXAMPLES)]
+    lines = ["actual,predicted", *(f"{actual},{predicted}" for actual, predicted in pairs)]
+    (report / "predictions.csv").write_text("\n".join(lines) + "\n")
 
 
 @pytest.fixture
@@ -88,9 +113,50 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     latency = {"hardware": "a toy", "threads": 1, "runtime": "none", **batches, "teacher": batches["batches"]}
     (folder / "metrics.json").write_text(json.dumps(METRICS))
     (folder / "latency.json").write_text(json.dumps(latency))
+    write_predictions(folder, METRICS["value"])
     (folder / "report.md").write_text("# A report\n")
     pyplot.figure(figsize=(1, 1)).savefig(folder / "report.png")
     return folder
+
+
+def lock_data(root: Path, md5: str) -> None:
+    """A dvc.lock that says no more than the task's hash."""
+    outs = [{"path": "data/task", "md5": md5}]
+    (root / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"prepare": {"cmd": "x", "outs": outs}}}))
+
+
+def evaluated(root: Path, recipe: str, value: float) -> None:
+    """As if a recipe had been evaluated again, with this accuracy."""
+    folder = root / "reports" / recipe
+    (folder / "metrics.json").write_text(json.dumps(METRICS | {"recipe": recipe, "value": value}))
+    write_predictions(folder, value)
+
+
+def train_again(root: Path, recipe: str, value: float) -> None:
+    """As if a recipe had been trained and evaluated again."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    file = root / "models" / recipe / "model.safetensors"
+    weights = load_file(file)
+    save_file({name: tensor + torch.rand(1) for name, tensor in weights.items()}, file)
+    evaluated(root, recipe, value)
+
+
+def fill_project(made: Path, root: Path) -> Path:
+    """What hinton and tinybert have made, without a pipeline that makes it."""
+    (root / "data").mkdir(parents=True)
+    shutil.copytree(made / "task", root / "data" / "task")
+    for recipe in ("hinton", "tinybert"):
+        shutil.copytree(made / "model", root / "models" / recipe)
+        shutil.copytree(made / "onnx", root / "models" / "onnx" / recipe)
+        (root / "reports" / recipe).mkdir(parents=True)
+        for name in ("metrics.json", "latency.json", "predictions.csv"):
+            shutil.copy(made / name, root / "reports" / recipe)
+    shutil.copytree(root / "reports" / "hinton", root / "reports" / "teacher")
+    lock_data(root, "abc.dir")
+    (root / "params.yaml").write_text(json.dumps(PARAMS | {"promote": PROMOTE}))
+    return root
 
 
 @pytest.fixture
@@ -118,9 +184,10 @@ def recipe_project(toy: Toy, made: Path) -> Path:
                 "foreach": slugs,
                 "do": {
                     "cmd": "mkdir -p reports/${item} && cp "
-                    f"{made / 'metrics.json'} {made / 'latency.json'} reports/${{item}}",
+                    f"{made / 'metrics.json'} {made / 'latency.json'} {made / 'predictions.csv'} reports/${{item}}",
                     "deps": ["models/onnx/${item}", "reports/teacher/metrics.json"],
                     "metrics": ["reports/${item}/metrics.json", "reports/${item}/latency.json"],
+                    "outs": ["reports/${item}/predictions.csv"],
                 },
             },
             "report": {
@@ -139,8 +206,7 @@ def recipe_project(toy: Toy, made: Path) -> Path:
         },
         seed="x",
     )
-    promote = {"min_kept": 0.95, "margin": None, "max_bytes": None, "max_latency_p50_ms": None}
-    params = {"data": {"source": "docstrings"}, "promote": promote | {"max_onnx_difference": 1e-3}}
+    params = PARAMS | {"promote": PROMOTE}
     (root / "params.yaml").write_text(json.dumps(params))
     return root
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from flows.stored import served_digests
 from stillhouse.checkpoint import load_model, save_model
 from stillhouse.export import export_onnx
 from stillhouse.runtime import feed, open_session
@@ -92,7 +93,11 @@ def test_mlflow_gives_it_back(folder: Path, what: str) -> None:
         name: (place(folder, what) / part).as_posix() for name, part in (("checkpoint", "model"), ("onnx", "onnx"))
     }
     mlflow.pyfunc.save_model(
-        saved, python_model=str(ROOT / "flows" / "serving_model.py"), artifacts=artifacts, pip_requirements=[]
+        saved,
+        python_model=str(ROOT / "flows" / "serving_model.py"),
+        artifacts=artifacts,
+        model_config=served_digests({name: Path(part) for name, part in artifacts.items()}),
+        pip_requirements=[],
     )
     given = [list(row["scores"].values()) for row in mlflow.pyfunc.load_model(str(saved)).predict(TEXTS)]
     before = logits(folder, what).astype(np.float64)

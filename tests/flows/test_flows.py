@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,61 +119,51 @@ def test_a_stopped_flow_leaves_no_process_behind(recipe_project: Path, number: s
 
 @pytest.fixture
 def server(recipe_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The project with a Prefect server and a worker of the pool `stillhouse`."""
+    """The project with the servers and the worker that `make up` starts, and their environment."""
     for name in ("flows", "tasks", "stillhouse"):
         (recipe_project / name).symlink_to(ROOT / name)
     made = ("hinton", "tinybert", "compare", "promote")  # what the project has stages for
     wanted = [each for each in read_yaml(ROOT / "prefect.yaml")["deployments"] if each["name"] in made]
     assert len(wanted) == len(made)
     (recipe_project / "prefect.yaml").write_text(json.dumps({"name": "stillhouse", "deployments": wanted}))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
-    monkeypatch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    log = (recipe_project.parent / "server.log").open("w")
-    prefect = [sys.executable, "-m", "prefect"]
-    processes = [
-        subprocess.Popen([*prefect, "server", "start", "--host", "127.0.0.1", "--port", str(port)], stdout=log)
-    ]
-    deadline = time.monotonic() + 120
-    while not _healthy(port):
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-    worker = [*prefect, "worker", "start", "--pool", "stillhouse", "--type", "process"]
-    processes.append(subprocess.Popen(worker, stdout=log, stderr=log, cwd=recipe_project.parent))
+    monkeypatch.delenv("PREFECT_HOME")
+    prefect, mlflow = free_port(), free_port()
+    code, shown = run("flows.servers", "up", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow))
+    assert code == 0, shown
+    monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{prefect}/api")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mlflow}")
+    started = [psutil.Process(each["pid"]) for each in read_yaml(recipe_project / ".servers" / "processes.json")]
+    family = [*started, *(child for each in started for child in each.children(recursive=True))]
     yield recipe_project
-    for process in reversed(processes):
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        process.terminate()
-        # Prefect asks its children with SIGINT, which a shell's background jobs ignore.
-        _, left = psutil.wait_procs(family, timeout=15)
-        for each in left:
-            each.kill()
-        process.wait(15)
-    log.close()
+    code, shown = run("flows.servers", "down")
+    assert code == 0, shown
+    assert not [each for each in family if each.is_running()], "down leaves no process"
 
 
 @pytest.mark.timeout(600)
-def test_a_deployment_runs_in_the_clone_it_was_deployed_from(server: Path) -> None:
-    deadline = time.monotonic() + 120
-    while run("prefect", "work-pool", "inspect", "stillhouse")[0] and time.monotonic() < deadline:
-        time.sleep(1)
-    code, shown = run("prefect", "--no-prompt", "deploy", "--all")
-    assert code == 0, shown
+def test_a_deployment_runs_in_the_clone_it_was_deployed_from_and_promotes_on_the_server(server: Path) -> None:
     code, shown = run("prefect", "deployment", "run", "compress/hinton", "--watch")
-    assert code == 0 and "Completed" in shown, shown + (server.parent / "server.log").read_text()
+    assert code == 0 and "Completed" in shown, shown + (server / ".servers/logs/worker.log").read_text()
     assert set(read_yaml(server / "dvc.lock")["stages"]) == HINTON
     code, shown = run("prefect", "deployment", "run", "promote/promote", "--param", "recipe=hinton", "--watch")
     assert code == 0, shown
     client, _ = open_store()
     assert str(client.get_model_version_by_alias("stillhouse-docstrings", "champion").version) == "1"
+    assert list((server / ".servers" / "artifacts").rglob("*.safetensors")), "artifacts go through the server"
     artifacts = {each["key"]: each for each in _ask("artifacts/filter")}
     assert {"hinton-result", "hinton-picture", "hinton-promotion"} <= set(artifacts)
     assert "| teacher |" in artifacts["hinton-result"]["data"]
     assert artifacts["hinton-picture"]["data"].startswith("data:image/png;base64,")
     assert {each["name"] for each in _ask("task_runs/filter")} == HINTON
     assert {each["name"] for each in _ask("flow_runs/filter")} == {"hinton · docstrings · uncommitted"}
+    code, shown = run("flows.servers", "up")
+    assert code == 0 and shown.count(" runs ") == 3 and "starting" not in shown, "up twice starts nothing twice"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def _ask(what: str) -> list[dict]:
@@ -186,11 +175,3 @@ def _ask(what: str) -> list[dict]:
 
 def _named(*command: str) -> list[psutil.Process]:
     return [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == list(command)]
-
-
-def _healthy(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/health", timeout=5) as reply:
-            return reply.status == 200
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False

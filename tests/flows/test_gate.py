@@ -1,8 +1,18 @@
 import pytest
 
-from flows.gate import Contender, PromoteParams, judge, noise
+from flows.bootstrap import Comparison
+from flows.gate import ApprovalParams, Contender, NoiseParams, PromoteParams, Rival, judge
+from stillhouse.errors import InputError
 
-LIMITS = PromoteParams(min_kept=0.95, margin=None, max_bytes=None, max_latency_p50_ms=None, max_onnx_difference=1e-3)
+LIMITS = PromoteParams(
+    min_kept=0.95,
+    margin=None,
+    noise=NoiseParams(standard_errors=1.0, resamples=1000, seed=1),
+    max_bytes=None,
+    max_latency_p50_ms=None,
+    max_onnx_difference=1e-3,
+    approval=ApprovalParams(required=False, hours=1.0),
+)
 FACTS = {
     "recipe": "hinton",
     "task_metric": "accuracy",
@@ -12,6 +22,7 @@ FACTS = {
     "checkpoint_bytes": "1000",
     "latency_p50_ms": "1.5",
     "onnx_max_difference": "1e-6",
+    "onnx_rounding": "0.0",
     "data_md5": "a.dir",
 }
 
@@ -20,13 +31,17 @@ def contender(version: str, **facts: str) -> Contender:
     return Contender(version, FACTS | facts)
 
 
-def failures(limits: PromoteParams = LIMITS, champion: Contender | None = None, **facts: str) -> list[str]:
-    others = [champion] if champion else []
-    return judge(contender("2", **facts), champion, others, limits)[1]
+def failures(limits: PromoteParams = LIMITS, rival: Rival | None = None, **facts: str) -> list[str]:
+    return judge(contender("2", **facts), rival, limits)[1]
+
+
+def champion(mine: float) -> Rival:
+    """One of 0.9, beside a candidate; the standard error of the difference is 0.015."""
+    return Rival("1", "tinybert", Comparison(mine, 0.9, 0.015))
 
 
 def test_a_good_first_model_passes_and_says_why() -> None:
-    passed, failed = judge(contender("1"), None, [], LIMITS)
+    passed, failed = judge(contender("1"), None, LIMITS)
     assert not failed and passed == [
         "keeps 98.0% of the teacher (promote.min_kept: 95.0%)",
         "ONNX differs by 1e-06 (promote.max_onnx_difference: 0.001)",
@@ -55,33 +70,34 @@ def test_graphs_that_round_activations_may_differ_by_what_rounding_moves() -> No
     assert line == "ONNX differs by 0.07 (promote.max_onnx_difference: 0.001, rounded activations: 0.06)"
 
 
-def test_worse_than_the_champion_within_the_noise_passes_and_beyond_it_does_not() -> None:
-    champion = contender("1", recipe="tinybert")  # one standard error of 0.9 on 400: 0.015
-    assert not failures(champion=champion, value="0.886")
-    assert failures(champion=champion, value="0.884") == [
-        "accuracy 0.8840, champion (version 1, tinybert) 0.9000, noise 0.0150"
+def test_below_the_champion_within_the_noise_passes_and_beyond_it_does_not() -> None:
+    assert not failures(rival=champion(0.8851))
+    assert failures(rival=champion(0.8849)) == [
+        "accuracy 0.8849, champion (version 1, tinybert) 0.9000, "
+        "allowed 0.0150 (1 standard errors over 1000 resamples: 0.0150)"
     ]
-    assert failures(LIMITS.model_copy(update={"margin": 0.0}), champion, value="0.8999")
+    two = LIMITS.noise.model_copy(update={"standard_errors": 2.0})
+    assert not failures(LIMITS.model_copy(update={"noise": two}), champion(0.8701))
 
 
-def test_a_champion_of_other_data_is_compared_by_its_recipe_on_these_data() -> None:
-    champion = contender("1", recipe="tinybert", data_md5="old.dir")
-    (line,) = failures(champion=champion)
-    assert "measured on other data: run python -m flows.compress tinybert" in line
-    again = contender("3", recipe="tinybert", value="0.95")
-    _, failed = judge(contender("4"), champion, [contender("4"), again, champion], LIMITS)
-    assert failed == ["accuracy 0.9000, champion (version 3, tinybert) 0.9500, noise 0.0109"]
+def test_with_negative_standard_errors_a_candidate_must_be_above_the_noise() -> None:
+    above = LIMITS.model_copy(update={"noise": LIMITS.noise.model_copy(update={"standard_errors": -1.0})})
+    assert failures(above, champion(0.9149)) and not failures(above, champion(0.9151))
 
 
-def test_a_champion_of_another_metric_is_not_compared() -> None:
-    assert failures(champion=contender("1", task_metric="f1")) == ["it is measured by accuracy, the champion by f1"]
+def test_a_margin_that_is_stated_counts_instead_of_the_noise() -> None:
+    assert failures(LIMITS.model_copy(update={"margin": 0.0}), champion(0.8999)) == [
+        "accuracy 0.8999, champion (version 1, tinybert) 0.9000, allowed 0.0000 (promote.margin; standard error 0.0150)"
+    ]
 
 
 def test_the_champion_itself_passes() -> None:
-    assert judge(contender("2"), contender("2"), [], LIMITS)[0][-1] == "it is the champion already"
+    itself = Rival("2", "hinton", Comparison(0.9, 0.9, 0.0))
+    assert judge(contender("2"), itself, LIMITS)[0][-1] == "it is the champion already"
 
 
-def test_noise_is_one_standard_error() -> None:
-    assert noise("accuracy", 0.5, 100) == 0.05
-    assert noise("pearson", 0.0, 101) == 0.1
-    assert noise("accuracy", 1.0, 100) == 0.0
+@pytest.mark.parametrize("facts", [{"kept": "much"}, {"onnx_max_difference": ""}])
+def test_a_fact_that_is_no_number_is_named(facts: dict) -> None:
+    (name,) = facts
+    with pytest.raises(InputError, match=f"version 2: its tag '{name}' = .* is no number"):
+        failures(**facts)

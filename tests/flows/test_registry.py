@@ -1,6 +1,5 @@
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,28 +13,15 @@ import pytest
 
 from flows.naming import known_recipe, task_name
 from flows.promote import roll_back, serve_command, try_to_promote
-from flows.registry import Registered, is_registered, register, versions, weights_digest
+from flows.registry import Registered, is_registered, register, versions
 from flows.results import numbers, table
+from flows.stored import weights_digest
 from stillhouse.errors import InputError
 from tasks.sender import open_store
+from tests.flows.conftest import fill_project, train_again
 
 NAME = "stillhouse-docstrings"
 ROOT = Path(__file__).parents[2]
-
-
-def edit(file: Path, **changes: object) -> None:
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
-
-
-def train_again(recipe: str, value: float) -> None:
-    """As if the recipe had been trained and evaluated again."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    folder = Path("models") / recipe
-    weights = load_file(folder / "model.safetensors")
-    save_file({name: tensor + torch.rand(1) for name, tensor in weights.items()}, folder / "model.safetensors")
-    edit(Path("reports") / recipe / "metrics.json", value=value)
 
 
 def aliases() -> dict[str, str]:
@@ -46,21 +32,7 @@ def aliases() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose hinton is version 1, the champion, and whose tinybert is not registered."""
-    root = tmp_path_factory.mktemp("registered")
-    (root / "data").mkdir()
-    shutil.copytree(made / "task", root / "data" / "task")
-    for recipe in ("hinton", "tinybert"):
-        shutil.copytree(made / "model", root / "models" / recipe)
-        shutil.copytree(made / "onnx", root / "models" / "onnx" / recipe)
-        (root / "reports" / recipe).mkdir(parents=True)
-        for name in ("metrics.json", "latency.json"):
-            shutil.copy(made / name, root / "reports" / recipe)
-    shutil.copytree(root / "reports" / "hinton", root / "reports" / "teacher")
-    outs = [{"path": "data/task", "md5": "abc.dir"}]
-    (root / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"prepare": {"cmd": "x", "outs": outs}}}))
-    promote = {"min_kept": 0.95, "margin": None, "max_bytes": None, "max_latency_p50_ms": None}
-    params = {"data": {"source": "docstrings"}, "promote": promote | {"max_onnx_difference": 1e-3}}
-    (root / "params.yaml").write_text(json.dumps(params))
+    root = fill_project(made, tmp_path_factory.mktemp("registered"))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -120,24 +92,26 @@ def test_a_pickle_among_the_weights_is_refused_by_name() -> None:
 def test_promotion_moves_the_aliases_a_shut_gate_moves_none_and_rollback_goes_back() -> None:
     client, _ = open_store()
     assert aliases()["champion"] == "1"
-    train_again("tinybert", value=0.93)
+    train_again(Path(), "tinybert", value=0.93)
     assert register("tinybert") == Registered(NAME, "2", new=True)
     assert aliases() == {"champion": "1", "candidate": "2"}
     decision = try_to_promote("tinybert")
     assert decision.promoted and aliases() == {"champion": "2"}
 
-    train_again("hinton", value=0.5)
+    train_again(Path(), "hinton", value=0.5)
     register("hinton")
     before = aliases()
     decision = try_to_promote("hinton")
     assert not decision.promoted and aliases() == before
-    assert decision.failures == ("accuracy 0.5000, champion (version 2, tinybert) 0.9300, noise 0.0128",)
+    (reason,) = decision.failures
+    assert reason.startswith("accuracy 0.5000, champion (version 2, tinybert) 0.9300, allowed 0.0")
     tags = client.get_model_version(NAME, "3").tags
     assert tags["gate"] == "failed" and tags["gate_reasons"] == decision.failures[0]
     run_id = str(client.get_model_version(NAME, "3").run_id)
     (written,) = client.list_artifacts(run_id, "promotion")
     record = json.loads((Path("mlruns/artifacts") / run_id / "artifacts" / written.path).read_text())
-    assert record["failed"] == list(decision.failures) and record["champion_before"] == "2"
+    assert record["failed"] == list(decision.failures) and record["champion_before"]["version"] == "2"
+    assert json.loads(tags["decision"]).items() <= record.items()
 
     assert roll_back() == f"rolled back: {NAME} version 1 is the champion again (version 2 was)"
     assert aliases()["champion"] == "1"
@@ -202,11 +176,9 @@ def test_the_champion_is_served_and_answers_two_sentences(here: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    setting, _, command = serve_command(NAME).rpartition("mlflow ")
-    environment = _environment() | dict([setting.strip().split("=", 1)])
-    words = [sys.executable, "-m", "mlflow", *command.split(), "--port", str(port)]
+    words = [sys.executable, *serve_command(NAME).split()[1:], "--port", str(port)]
     with (here / "serve.log").open("w") as log:
-        server = subprocess.Popen(words, cwd=here, env=environment, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(words, cwd=here, env=_environment(), stdout=log, stderr=log, start_new_session=True)
     try:
         url = f"http://127.0.0.1:{port}"
         _wait_until(lambda: _answers(f"{url}/ping"), 120)

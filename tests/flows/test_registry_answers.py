@@ -10,15 +10,17 @@ import pandas as pd
 import pytest
 from transformers import AutoModelForQuestionAnswering
 
+from flows.bootstrap import value
 from flows.naming import task_name
 from flows.promote import roll_back, try_to_promote
-from flows.registry import Registered, gather_facts, register
+from flows.registry import Registered, gather_facts, register, stored_rows
 from flows.results import table
 from stillhouse.checkpoint import load_model, load_tokenizer
 from stillhouse.errors import InputError
 from stillhouse.export import export_onnx
 from stillhouse.question_answering import OUTPUTS
 from tasks import params
+from tasks.evaluate import kind_of as judged_by
 from tasks.qa_scoring import answer_all
 from tasks.questions import load_questions
 from tasks.sender import open_store, tracking_uri
@@ -49,11 +51,14 @@ def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copy(made / "latency.json", root / "reports" / name)
         figures = METRICS | {"recipe": name} | ({"task_metric": "f1", "value": 0.7} if name != "hinton" else {})
         (root / "reports" / name / "metrics.json").write_text(json.dumps(figures))
+    shutil.copy(made / "predictions.csv", root / "reports/hinton")
     outs = [{"path": "data/task", "md5": "abc.dir"}, {"path": "data/qa", "md5": "def.dir"}]
     (root / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"prepare": {"cmd": "x", "outs": outs}}}))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        paths = [Path(part) for part in ("data/qa", "models/structured-qa", "models/onnx/structured-qa")]
+        judged_by(paths[1], params.PARAMS).judge(*paths).write(Path("reports/structured-qa"))
         for recipe in ("hinton", "structured-qa"):
             register(recipe)
             try_to_promote(recipe)
@@ -80,6 +85,20 @@ def test_questions_are_a_task_of_their_own_with_its_own_champion() -> None:
         roll_back("structured-qa")
     with pytest.raises(InputError, match="stillhouse-docstrings has no previous champion"):
         roll_back()
+
+
+@pytest.mark.usefixtures("here")
+def test_what_it_did_on_each_question_is_kept_and_gives_its_score() -> None:
+    client, _ = open_store()
+    version = client.get_model_version(NAME, "1")
+    rows = stored_rows(client, str(version.run_id), version.tags["evaluation"])
+    assert rows is not None and len(rows["f1"]) == 18
+    figures = params.load("evaluate-qa", params.EvaluateQaParams), params.load("windows", params.WindowParams)
+    model = load_model("models/structured-qa", AutoModelForQuestionAnswering)
+    questions = load_questions(Path("data/qa")).validation
+    found = answer_all(model, load_tokenizer("models/structured-qa"), questions, figures[1], figures[0], batch_size=8)
+    for name in ("exact", "f1", "best_exact", "best_f1"):
+        assert value(name, rows, np.ones((1, 18)))[0] == pytest.approx(found.scores[name])
 
 
 @pytest.mark.usefixtures("here")

@@ -11,7 +11,7 @@ from transformers import TrainerCallback
 
 from stillhouse.batches import collator, model_inputs
 from stillhouse.classify import classify
-from stillhouse.errors import InputError
+from stillhouse.errors import InputError, Preempted
 from stillhouse.teacher import FrozenTeacher
 from stillhouse.train import choose_precision, fit, last_checkpoint
 from tests import tiny
@@ -162,6 +162,22 @@ def test_the_whole_step_computes_in_the_chosen_precision_a_frozen_teacher_too(tm
 
     train(tiny.bert(), tmp_path / "a", step, max_steps=1, precision="bf16")
     assert seen == {"scores": torch.bfloat16, "logits": torch.bfloat16, "weight": torch.bfloat16}
+
+
+def test_sigterm_ends_training_with_a_checkpoint_of_its_step_and_the_rest_gives_the_undisturbed_weights(tmp_path):
+    class Terminate(TrainerCallback):
+        def on_step_end(self, args, state, control, **_):
+            if state.global_step == 14:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    whole, cut = tiny.bert(), tiny.bert()
+    train(whole, tmp_path / "whole")
+    with pytest.raises(Preempted, match="stopped with a checkpoint at step 14"):
+        train(tiny.bert(), tmp_path / "cut", checkpoint_steps=100, callbacks=[Terminate()])
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert train(cut, tmp_path / "cut").resumed_from == 14
+    assert same(whole, cut)
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from stillhouse.errors import InputError
+from stillhouse.errors import InputError, Preempted
 from tasks import program
 
 
@@ -17,6 +17,7 @@ class OutOfMemoryError(RuntimeError):
         (OSError(errno.ENOSPC, "No space left on device", "models/x"), 75, "error: no disk space left at models/x"),
         (RuntimeError("I/O error: No space left on device (os error 28)"), 75, "error: no disk space left"),
         (ConnectionError("hub unreachable"), 75, "error: network: hub unreachable"),
+        (Preempted("asked to end"), 75, "error: asked to end; run the same command again"),
         (OutOfMemoryError("CUDA out of memory"), 75, "error: out of GPU memory"),
     ],
 )

@@ -1,0 +1,114 @@
+"""What `make up` and `make down` refuse and leave alone; and the MLflow server on PostgreSQL, with passwords."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from flows import servers
+from stillhouse.errors import InputError
+from tests.flows.test_flows import free_port, run
+
+PASSWORD = "correct-horse-battery"
+
+
+def test_a_port_that_is_taken_is_named_and_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=rf"--mlflow-port {port}: address already in use: stop what uses it"):
+            servers.up(free_port(), port, "", False)
+    assert not servers.STATE.exists()
+
+
+def test_authentication_needs_a_first_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "anna")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "short")
+    with pytest.raises(InputError, match="--basic-auth: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"):
+        servers._auth(True)
+
+
+def test_a_process_that_took_over_a_number_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    servers.HOME.mkdir()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        servers.STATE.write_text(f'[{{"name": "mlflow", "pid": {stranger.pid}, "started": 1.0, "url": ""}}]')
+        servers.down(quiet=True)
+        assert stranger.poll() is None and not servers.STATE.exists()
+        stranger.communicate(b"\n")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[str]:
+    """A real PostgreSQL where one is installed, else SQLite: the URL of an empty database."""
+    if shutil.which("pg_ctl") is None:
+        yield f"sqlite:///{tmp_path / 'other.db'}"
+        return
+    folder, port = tmp_path / "postgres", free_port()
+    # PostgreSQL refuses to run as root.
+    drop = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
+    folder.mkdir()
+    if drop:
+        shutil.chown(folder, **drop)
+        for parent in folder.parents[:4]:
+            parent.chmod(parent.stat().st_mode | 0o011)
+
+    def postgres(*command: str) -> None:
+        subprocess.run(command, check=True, cwd=folder, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, **drop)
+
+    (tmp_path / "password").write_text(PASSWORD)
+    postgres(
+        "initdb", "-D", str(folder / "data"), "-U", "mlflow", "-A", "scram-sha-256", f"--pwfile={tmp_path / 'password'}"
+    )
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder}"
+    postgres("pg_ctl", "-D", str(folder / "data"), "-w", "-l", str(folder / "log"), "-o", options, "start")
+    yield f"postgresql://mlflow:{PASSWORD}@127.0.0.1:{port}/postgres"
+    postgres("pg_ctl", "-D", str(folder / "data"), "-w", "-m", "fast", "stop")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_who_has_no_password_can_neither_read_nor_promote(
+    recipe_project: Path, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = Path(__file__).parents[2]
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    (recipe_project / "prefect.yaml").write_text("name: stillhouse\ndeployments: []\n")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "anna")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
+    monkeypatch.setenv("STILLHOUSE_MLFLOW_STORE", database)
+    prefect, mlflow = free_port(), free_port()
+    code, shown = run(
+        "flows.servers", "up", "--basic-auth", "--prefect-port", str(prefect), "--mlflow-port", str(mlflow)
+    )
+    assert code == 0, shown
+    try:
+        url = f"http://127.0.0.1:{mlflow}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+        code, shown = run("flows.compress", "hinton")
+        assert code == 0, shown
+        client = MlflowClient(url)
+        version = client.get_model_version_by_alias("stillhouse-docstrings", "candidate").version
+        monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
+        monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
+        for attempt in (
+            lambda: client.search_experiments(),
+            lambda: client.get_model_version_by_alias("stillhouse-docstrings", "candidate"),
+            lambda: client.set_registered_model_alias("stillhouse-docstrings", "champion", version),
+        ):
+            with pytest.raises(MlflowException, match=r"(?i)not authenticated"):
+                attempt()
+        written = [file for file in Path(".servers").rglob("*") if file.suffix in (".log", ".json", ".ini")]
+        assert written and not [file for file in written if PASSWORD in file.read_text(errors="replace")]
+    finally:
+        code, shown = run("flows.servers", "down")
+        assert code == 0, shown

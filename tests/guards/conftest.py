@@ -1,0 +1,3 @@
+"""The toy projects of the flows' tests."""
+
+from tests.flows.conftest import made, recipe_project, toy  # noqa: F401 - fixtures

@@ -1,0 +1,357 @@
+"""Whatever is wrong with parameters, data, checkpoints, flows or the registry: one clear line, and nothing has changed.
+
+Each case breaks one thing in a copy of a project, runs a program in this process, and wants: a non-zero exit, one line
+on stderr that says what the table says, no traceback, and the same files and the same registry as before.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from dvc.repo import Repo
+from safetensors.torch import load_file, save_file
+
+from flows import compare, compress, promote, reproduce, serve
+from flows.registry import register
+from stillhouse.export import export_onnx
+from tasks import evaluate, export, finetune, finetune_qa, prepare, profile, program, task_distill
+from tasks.sender import open_store
+from tests import tiny
+from tests.flows.conftest import METRICS
+from tests.tasks import project
+
+NAME = "stillhouse-docstrings"
+ROOT = Path(__file__).parents[2]
+
+Break = Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is broken, what is run, and what the one line has to say."""
+
+    name: str
+    broken: Break
+    module: Any
+    words: str
+    says: str
+
+
+def nothing(_: Path) -> None:
+    """The fault is in the words of the command."""
+
+
+def params(**changes: object) -> Break:
+    """Values of params.yaml by their keys, dots written as __, hyphens as ___."""
+    named = {key.replace("___", "-").replace("__", "."): value for key, value in changes.items()}
+    return lambda root: project.params(root, **named) and None
+
+
+def text(name: str, content: str | bytes) -> Break:
+    """A file with this content."""
+
+    def write(root: Path) -> None:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return write
+
+
+def gone(name: str) -> Break:
+    """A file or folder that is not there."""
+
+    def remove(root: Path) -> None:
+        shutil.rmtree(root / name) if (root / name).is_dir() else (root / name).unlink()
+
+    return remove
+
+
+def block(change: Callable[[dict], object]) -> Break:
+    """params.yaml with something done to its tree, which no value of a known key is."""
+
+    def write(root: Path) -> None:
+        tree = project.YAML(typ="safe", pure=True).load((root / "params.yaml").read_text())
+        change(tree)
+        (root / "params.yaml").write_text(json.dumps(tree))
+
+    return write
+
+
+def table(content: str | bytes, name: str = "train.tsv", **changes: object) -> Break:
+    """A task in local files, `text` and `label`, of which one is this."""
+    whole = "text\tlabel\na good film\tgood\na dull plot\tbad\n"
+    settings: dict[str, object] = {
+        "data__source": "files",
+        "data__files": {"folder": "raw", "train": name, "validation": "dev.tsv", "layout": "table"},
+        "data__columns": {"text": "text", "text_pair": None, "label": "label"},
+    }
+
+    def write(root: Path) -> None:
+        params(**(settings | changes))(root)
+        text("raw/dev.tsv", whole)(root)
+        text(f"raw/{name}", content)(root)
+
+    return write
+
+
+def config(**values: object) -> Break:
+    """The teacher's config.json with other values."""
+
+    def write(root: Path) -> None:
+        file = root / "models/teacher/config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+    return write
+
+
+def weights(change: Callable[[bytes], bytes]) -> Break:
+    """The teacher's weights, other bytes."""
+
+    def write(root: Path) -> None:
+        file = root / "models/teacher/model.safetensors"
+        file.write_bytes(change(file.read_bytes()))
+
+    return write
+
+
+def not_a_number(root: Path) -> None:
+    file = root / "models/teacher/model.safetensors"
+    save_file({name: tensor * torch.nan for name, tensor in load_file(file).items()}, file, {"format": "pt"})
+
+
+def tag(**values: str) -> Break:
+    """Version 1 with other tags; "" takes one away."""
+
+    def write(_: Path) -> None:
+        client, _experiment = open_store()
+        for key, value in values.items():
+            if value:
+                client.set_model_version_tag(NAME, "1", key, value)
+            else:
+                client.delete_model_version_tag(NAME, "1", key)
+
+    return write
+
+
+def both(*breaks: Break) -> Break:
+    def write(root: Path) -> None:
+        for each in breaks:
+            each(root)
+
+    return write
+
+
+PREPARE, QA, CORPUS = (f"{what} --out out" for what in ("task", "qa", "corpus"))
+FINETUNE = "--data data/task --out out/teacher --route out/route"
+EXPORT = "--model models/teacher --out out"
+EVALUATE = "teacher --data data/task --model models/teacher --onnx models/onnx/teacher --out out"
+STUDENT = f"{EVALUATE} --teacher reports/teacher --teacher-onnx models/onnx/teacher"
+DISTILL = "hinton --data data/task --teacher models/teacher --out out"
+CHAMPION = f"models:/{NAME}@champion"
+
+CASES = [
+    # Parameters
+    Case("no params.yaml", gone("params.yaml"), prepare, PREPARE, "params.yaml: no such file"),
+    Case("no YAML", text("params.yaml", "data: [1"), prepare, PREPARE, "params.yaml: not valid YAML"),
+    Case("a list", text("params.yaml", "[1]"), prepare, PREPARE, "expected a mapping of blocks, found list"),
+    Case("no block", block(lambda t: t.pop("train")), finetune, FINETUNE, "block 'train' is missing"),
+    Case("a block that is a number", block(lambda t: t.update(train=3)), finetune, FINETUNE, "train = 3"),
+    Case("an unknown key", block(lambda t: t["teacher"].update(flor=1)), finetune, FINETUNE, "teacher.flor = 1 is not"),
+    Case("a key left out", block(lambda t: t["teacher"].pop("floor")), finetune, FINETUNE, "teacher.floor is missing"),
+    Case("text for a number", params(train__warmup="0.1"), finetune, FINETUNE, "train.warmup = '0.1'"),
+    Case("a share above one", params(train__warmup=1.5), finetune, FINETUNE, "train.warmup = 1.5"),
+    Case("no epochs", params(teacher__phase__epochs=0.0), finetune, FINETUNE, "teacher.phase.epochs = 0.0"),
+    Case("a negative rate", params(hinton__distill__learning_rate=-1.0), task_distill, DISTILL, "learning_rate = -1.0"),
+    Case("an unknown precision", params(train__precision="fp8"), finetune, FINETUNE, "train.precision = 'fp8'"),
+    Case("a metric of scores", params(evaluate__metric="pearson"), finetune, FINETUNE, "evaluate.metric = 'pearson'"),
+    Case("labels twice", params(data__labels=["a", "a"]), prepare, PREPARE, "a name stands twice"),
+    Case("no rows wanted", params(data__train_limit=0), prepare, PREPARE, "data.train_limit = 0"),
+    Case("no such teacher", params(teacher__model="./nowhere"), finetune, FINETUNE, "'./nowhere'"),
+    Case("a deeper student", params(hinton__student__layers=9), task_distill, DISTILL, "9"),
+    Case(
+        "an ensemble's name that is a path",
+        block(lambda t: t.update(ensemble={"../x": {"seed": 1}})),
+        *(finetune, f"{FINETUNE} --seed 1", "ensemble.../x"),
+    ),
+    Case("an unknown profile", nothing, profile, "nosuch", "profile 'nosuch': no such profile"),
+    Case("a profile that is a path", text("x.yaml", "data: {seed: 1}"), profile, "../x", "profile '../x': no such"),
+    Case("a profile of unknown keys", text("profiles/p.yaml", "data: {sede: 1}"), profile, "p", "data.sede = 1"),
+    Case("a window of overlap", params(windows__overlap=64), finetune_qa, "--data data/qa --out out", "overlap"),
+    # Data
+    Case("hub without a name", params(data__source="hub"), prepare, PREPARE, "data.hub.name = null"),
+    Case("files without a folder", params(data__source="files"), prepare, PREPARE, "data.files.folder = None"),
+    Case("a library that is a path", params(data__docstrings__libraries=["numpy", "../x"]), prepare, PREPARE, "'../x'"),
+    Case("no such library", params(corpus__libraries=["numpyy"]), prepare, CORPUS, "'numpyy' is not installed"),
+    Case("a corpus without a folder", params(corpus__source="files"), prepare, CORPUS, "corpus.folder"),
+    Case(
+        "no such file", both(table(""), gone("raw/train.tsv")), prepare, PREPARE, "is missing: the folder has dev.tsv"
+    ),
+    Case("an empty file", table(""), prepare, PREPARE, "train.tsv"),
+    Case("a head alone", table("text\tlabel\n"), prepare, PREPARE, "train.tsv"),
+    Case("a spreadsheet", table("", "train.xlsx"), prepare, PREPARE, "unknown format '.xlsx'"),
+    Case(
+        "a ragged line", table("text\tlabel\na\tgood\nb\n"), prepare, PREPARE, "line 3: 1 fields where 2 are expected"
+    ),
+    Case("other letters", table(b"text\tlabel\n\xff\tgood\n"), prepare, PREPARE, "not UTF-8 text (byte 0xff)"),
+    Case("broken JSON", table('{"text": ', "train.jsonl"), prepare, PREPARE, "line 1: not valid JSON"),
+    Case("JSON of numbers", table("[1, 2]", "train.json"), prepare, PREPARE, "row 1: a int where an object"),
+    Case("no Parquet", table("PAR0", "train.parquet"), prepare, PREPARE, "not a readable Parquet file"),
+    Case("another column", table("words\tlabel\na\tgood\nb\tbad\n"), prepare, PREPARE, "'text'"),
+    Case("an empty text", table("text\tlabel\n \tgood\nb\tbad\n"), prepare, PREPARE, "train.tsv"),
+    Case("one label", table("text\tlabel\na\tgood\nb\tgood\n"), prepare, PREPARE, "label"),
+    Case(
+        "an unknown label", table("text\tlabel\na\tok\nb\tbad\n", data__labels=["bad", "good"]), prepare, PREPARE, "ok"
+    ),
+    Case("a score in words", table("text\tlabel\na\tmuch\nb\t1\n", data__labels=[]), prepare, PREPARE, "much"),
+    Case(
+        "questions in another layout",
+        both(
+            params(qa__source="files", qa__files={"folder": "raw", "train": None, "validation": None}),
+            text("raw/train.json", '{"data": [{"paragraphs": [{"qas": [{}]}]}]}'),
+            text("raw/dev.json", '{"data": []}'),
+        ),
+        *(prepare, QA, "raw/train.json: not in SQuAD's layout"),
+    ),
+    Case("no data yet", gone("data/task"), finetune, FINETUNE, "'data/task' is missing: run the stage"),
+    Case("data that are none", text("data/task/train.parquet", "x"), finetune, FINETUNE, "is not a Parquet file"),
+    Case("cut data", text("data/task/train.parquet", "PAR1xx"), finetune, FINETUNE, "data/task/train.parquet"),
+    # Checkpoints
+    Case("no checkpoint", gone("models/teacher"), export, EXPORT, "'models/teacher': no such checkpoint folder"),
+    Case("no config", gone("models/teacher/config.json"), export, EXPORT, "config.json is missing"),
+    Case("a broken config", text("models/teacher/config.json", "{"), export, EXPORT, "'models/teacher'"),
+    Case("a config of nothing", text("models/teacher/config.json", "[]"), export, EXPORT, "'models/teacher'"),
+    Case("an unknown model", config(model_type="mamba9"), export, EXPORT, "'models/teacher'"),
+    Case("another shape", config(hidden_size=48), export, EXPORT, "'models/teacher'"),
+    Case("no weights", gone("models/teacher/model.safetensors"), export, EXPORT, "model.safetensors is missing"),
+    Case("cut weights", weights(lambda content: content[:-100]), export, EXPORT, "damaged weights"),
+    Case("empty weights", weights(lambda _: b""), export, EXPORT, "damaged weights"),
+    Case("no tokenizer", gone("models/teacher/tokenizer.json"), export, EXPORT, "'models/teacher'"),
+    Case("a broken tokenizer", text("models/teacher/tokenizer.json", "{"), export, EXPORT, "no usable tokenizer"),
+    Case("weights of NaN", not_a_number, evaluate, EVALUATE, "predictions are not numbers"),
+    Case("another label", config(id2label={"0": "bad", "1": "ugly"}), evaluate, EVALUATE, "ugly"),
+    Case("no graph", gone("models/onnx/teacher/model.onnx"), evaluate, EVALUATE, "model.onnx' is missing"),
+    Case("a broken graph", text("models/onnx/teacher/model.onnx", "x"), evaluate, EVALUATE, "damaged ONNX file"),
+    Case("no teacher's report", gone("reports/teacher"), evaluate, STUDENT, "evaluate the teacher first"),
+    Case(
+        "a broken report", text("reports/teacher/metrics.json", "{"), evaluate, STUDENT, "reports/teacher/metrics.json"
+    ),
+    Case("half of a pair", nothing, evaluate, f"{EVALUATE} --teacher reports/teacher", "--teacher and --teacher-onnx"),
+    Case("an unknown recipe's file", nothing, task_distill, DISTILL.replace("hinton", "../x", 1), "recipe '../x'"),
+    # Flows
+    Case("an unknown recipe", nothing, compress, "tinybrt", "recipe = 'tinybrt' is unknown: choose one of hinton"),
+    Case("no project", gone(".dvc"), compress, "hinton", "not a DVC project"),
+    Case("a broken DAG", text("dvc.yaml", "stages: ["), compress, "hinton", "dvc.yaml"),
+    Case("a DAG without a comparison", nothing, compare, "", "stage 'compare' is not in dvc.yaml"),
+    Case("a broken lock", text("dvc.lock", "schema: ["), compress, "hinton", "dvc.lock"),
+    Case("tracking neither on nor off", nothing, export, EXPORT, "STILLHOUSE_TRACKING = 'maybe'"),
+    # Registry
+    Case("nothing to promote", nothing, promote, "", "recipe is missing: give its slug"),
+    Case("a recipe without a version", nothing, promote, "pkd", f"recipe 'pkd' has no version of {NAME}"),
+    Case("a first champion rolled back", nothing, promote, "--rollback", "has no previous champion"),
+    Case("no resamples", params(promote__noise__resamples=0), promote, "hinton", "promote.noise.resamples = 0"),
+    Case("no time to answer", params(promote__approval__hours=0.0), promote, "hinton", "promote.approval.hours = 0.0"),
+    Case("a fact that is no number", tag(kept="much"), promote, "hinton", "its tag 'kept' = 'much' is no number"),
+    Case("a metric that nobody knows", tag(task_metric="bleu"), promote, "hinton", "metric 'bleu' is unknown"),
+    Case("an evaluation that is a path", tag(evaluation="../../x"), promote, "hinton", "evaluation = '../../x' is no"),
+    Case("a model by its name alone", nothing, serve, NAME, f"model = '{NAME}': give models:/NAME@champion"),
+    Case("no such version", nothing, serve, f"models:/{NAME}/9 --check", "is not in the registry"),
+    Case("a version without digests", tag(files_sha256=""), serve, f"{CHAMPION} --check", "carries no digest"),
+    Case("other weights", tag(weights_sha256="0" * 64), serve, f"{CHAMPION} --check", "its weights have sha256"),
+    Case("a version of no commit", tag(git_commit="main; rm"), reproduce, CHAMPION, "git_commit = 'main; rm' is no"),
+    Case("a version of no recipe", tag(recipe="../../x"), reproduce, CHAMPION, "recipe = '../../x' is no slug"),
+    Case(
+        "a folder that is there", tag(git_commit="0" * 40), reproduce, f"{CHAMPION} --to data", "--to data: it is there"
+    ),
+    Case("a store of another kind", nothing, promote, "hinton", "ftp://nowhere"),
+]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with nothing wrong: data, a teacher and its ONNX file and report, and version 1, the champion."""
+    root = tmp_path_factory.mktemp("whole")
+    Repo.init(str(root), no_scm=True).close()
+    (root / "dvc.yaml").write_text(
+        json.dumps({"stages": {"report": {"foreach": ["hinton"], "do": {"cmd": "true", "outs": ["r"]}}}})
+    )
+    (root / "profiles").mkdir()
+    project.params(root, **{"promote.min_kept": 0.5})
+    project.fill(root)
+    tiny.write_questions(root / "data/qa")
+    shutil.copytree(root / "models/teacher", root / "models/hinton")
+    (root / "models/onnx/teacher").mkdir(parents=True)
+    model = tiny.bert(layers=4, seed=3)
+    export_onnx(model, tiny.tokenizer(), root / "models/onnx/teacher/model.onnx")
+    shutil.copytree(root / "models/onnx/teacher", root / "models/onnx/hinton")
+    times = {"p50_ms": 1.0, "p99_ms": 1.0, "throughput_per_s": 1.0}
+    for name in ("teacher", "hinton"):
+        (root / "reports" / name).mkdir(parents=True)
+        (root / "reports" / name / "metrics.json").write_text(json.dumps(METRICS | {"recipe": name}))
+        (root / "reports" / name / "latency.json").write_text(
+            json.dumps({"hardware": "a toy", "batches": {"1": times}, "teacher": {"1": times}})
+        )
+    (root / "reports/hinton/predictions.csv").write_text("actual,predicted\ngood,good\nbad,good\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        register("hinton")
+        assert promote.try_to_promote("hinton").promoted
+    return root
+
+
+def test_there_are_cases_enough_and_each_has_a_name_of_its_own() -> None:
+    assert len(CASES) == len({case.name for case in CASES}) >= 40
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_bad_input_gives_one_line_and_changes_nothing(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: Case
+) -> None:
+    root = tmp_path / "project"
+    # The version's files stay where they were registered.
+    shutil.copytree(whole, root, ignore=shutil.ignore_patterns("artifacts", ".cache"))
+    monkeypatch.chdir(root)
+    for name in ("MLFLOW_TRACKING_URI", "STILLHOUSE_RECIPE", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("STILLHOUSE_TRACKING", "maybe" if "tracking" in case.name else "off")
+    monkeypatch.setenv("STILLHOUSE_CACHE", str(tmp_path / "cache"))
+    case.broken(root)
+    registered = case.module in (promote, serve, reproduce)
+    before = files(root), files(whole / "mlruns"), registry() if registered else None
+    if "another kind" in case.name:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://ada:pw@nowhere/x")
+    monkeypatch.setattr("sys.argv", ["program", *case.words.split()])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as left:
+        program.run(case.module.main)
+    line = capsys.readouterr().err
+    assert left.value.code in (program.EXIT_INPUT, program.EXIT_TRANSIENT)
+    assert line.startswith("error: ") and line.count("\n") == 1 and case.says in line, line
+    assert "pw@" not in line
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert (files(root), files(whole / "mlruns"), registry() if registered else None) == before
+
+
+def files(root: Path) -> dict[str, str]:
+    """What lies in a folder; DVC's and MLflow's own bookkeeping apart."""
+    return {
+        str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(root.rglob("*"))
+        if file.is_file() and not {".dvc", "mlflow.db", ".init.lock"} & set(file.relative_to(root).parts)
+    }
+
+
+def registry() -> list[dict]:
+    """All that the registry says."""
+    client, _ = open_store()
+    return [
+        {"model": model.name, "tags": model.tags, "aliases": model.aliases, "versions": versions}
+        for model in client.search_registered_models()
+        for versions in [{v.version: v.tags for v in client.search_model_versions(f"name = '{model.name}'")}]
+    ]
