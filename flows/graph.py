@@ -78,8 +78,8 @@ def recipes(stages: Iterable[Stage]) -> tuple[str, ...]:
 
 
 def comparisons(stages: Iterable[Stage]) -> tuple[str, ...]:
-    """The stages that put recipes side by side, one for each kind of task: `compare`, `compare-qa`."""
-    return tuple(stage.name for stage in stages if stage.name == "compare" or stage.name.startswith("compare-"))
+    """The stages that put recipes side by side: `compare`, and one for each other kind of task, as `compare-qa`."""
+    return ("compare", *(stage.name for stage in stages if stage.name.startswith("compare-")))
 
 
 def stale(root: Path, stages: Iterable[Stage]) -> set[str]:

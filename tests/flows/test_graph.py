@@ -50,8 +50,10 @@ def test_recipes_are_what_has_a_report() -> None:
 
 
 def test_each_kind_of_task_has_its_comparison() -> None:
-    stages = (Stage("compare", ()), Stage("report@compared", ()), Stage("compare-qa", ()), Stage("comparer", ()))
+    stages = (Stage("compare-qa", ()), Stage("report@compared", ()), Stage("compare", ()), Stage("comparer", ()))
     assert comparisons(stages) == ("compare", "compare-qa")
+    with pytest.raises(InputError, match="stage 'compare' is not in dvc.yaml"):
+        lineage((), *comparisons(()))
 
 
 def test_a_stage_is_stale_when_it_or_anything_before_it_changed(toy: Toy) -> None:
