@@ -20,7 +20,7 @@ help:
 	@echo "make style      format"
 	@echo "make quality    lint, format and type checks"
 	@echo "make deps       write each stage's modules into dvc.yaml"
-	@echo "make audit      known vulnerabilities of the pinned packages (asks pypi.org)"
+	@echo "make audit      known vulnerabilities of the pinned packages (asks the Python package index)"
 
 run: $(VENV)/ready
 	python -m flows.compress $(RECIPE)
