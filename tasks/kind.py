@@ -21,6 +21,7 @@ class Kind:
     Args:
         numbers: what it reads there, by block, besides `train` and the recipe's own.
         tokens: length of the inputs that FLOPs and time are counted on.
+        auto: transformers' Auto class of its models.
         load: what a phase works from, of the folders of the data and of the fine-tuned teacher.
         loss: of a batch under its labels, a mean over its rows.
         distil: the step with the teacher's logits too, of α and T.
@@ -28,6 +29,7 @@ class Kind:
 
     numbers: dict[str, Any]
     tokens: int
+    auto: type
     load: Callable[[Path, Path], Given]
     loss: Callable[[nn.Module, Batch], Tensor]
     distil: Callable[[float, float], Step]

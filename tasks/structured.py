@@ -44,7 +44,7 @@ def main() -> None:
         if args.gates is None:
             plan = recipe.gates(params, given, kind)
         else:
-            student = slice_model(load_model(args.gates, type(given.teacher)), read_keep(args.gates))
+            student = slice_model(load_model(args.gates, kind.auto), read_keep(args.gates))
             share = time_share(student, given.teacher, kind.tokens)
             print(f"sliced: {share:.1%} of the teacher's time at {BATCH} × {kind.tokens} tokens, measured", flush=True)
             run.log_metrics({"time_share": share})
