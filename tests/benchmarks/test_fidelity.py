@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import fidelity
-from benchmarks.claims import Claim, Relation
+from benchmarks.claims import Claim, Relation, as_given
 from benchmarks.claims.hinton_missing_class import recalled
 from benchmarks.lab import Lab, Numbers
 from tests import tiny
@@ -55,6 +55,25 @@ def test_variants_that_should_be_alike_are_as_long_as_no_difference_stands_out(w
     assert result["verdict"] == verdict
     page = result | {"data": "sst2", "rows": 10, "epochs": 1.0, "hardware": "a machine", "date": "2026-11-23"}
     assert "like 1 (" in fidelity.table([page])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "verdict"), [((5, 5), "holds"), ((12, 5), "within noise"), ((40, 5), "does not hold")]
+)
+def test_with_a_margin_a_little_less_holds_as_well(wrong, verdict):
+    two = claim(*(flipped(count) for count in wrong))
+    result = fidelity.check(replace(two, relations=[Relation("0", "1", margin=0.1)]), Memory(), [1])
+    assert result["verdict"] == verdict
+    assert result["relations"][0]["difference"] == pytest.approx((wrong[1] - wrong[0]) / 100)
+    page = fidelity.table([result | {"data": "sst2", "rows": 10, "epochs": 1.0, "hardware": "a machine", "date": "d"}])
+    assert "above 1 (0.950) less 0.1 |" in page
+
+
+def test_a_single_number_has_no_noise():
+    makers = {"3.9": lambda lab, seed: [3.9], "4": lambda lab, seed: [4.0]}
+    four = Claim("x", "near 4", makers, [Relation("3.9", "4", margin=0.2), Relation("3.9", "4")], score=as_given)
+    near, above = fidelity.check(four, Memory(), [1])["relations"]
+    assert (near["noise"], near["verdict"], above["verdict"]) == (0, "holds", "does not hold")
 
 
 def test_the_noise_is_that_of_paired_rows():
