@@ -23,9 +23,7 @@ def answers(file: Path) -> Kind:
     windows = load("windows", WindowParams, file)
     tokens = load("evaluate-qa", EvaluateQaParams, file).tokens
     numbers = {"windows": windows, "evaluate-qa": {"tokens": tokens}}
-    return Kind(
-        numbers, tokens, AutoModelForQuestionAnswering, partial(load_answers, windows=windows), extract, distil
-    )
+    return Kind(numbers, tokens, AutoModelForQuestionAnswering, partial(load_answers, windows=windows), extract, distil)
 
 
 def load_answers(data: Path, teacher: Path, windows: WindowParams) -> Given:

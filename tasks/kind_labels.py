@@ -16,7 +16,14 @@ from tasks.task_loss import soft_and_hard
 def labels(file: Path) -> Kind:
     """The kind, with its numbers from `file`, a params.yaml."""
     tokens = load("evaluate", EvaluateParams, file).tokens
-    return Kind({"evaluate": {"tokens": tokens}}, tokens, AutoModelForSequenceClassification, load_labels, classify, soft_and_hard)
+    return Kind(
+        {"evaluate": {"tokens": tokens}},
+        tokens,
+        AutoModelForSequenceClassification,
+        load_labels,
+        classify,
+        soft_and_hard,
+    )
 
 
 def load_labels(data: Path, teacher: Path) -> Given:

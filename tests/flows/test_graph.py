@@ -52,7 +52,7 @@ def test_recipes_are_what_has_a_report() -> None:
 def test_each_kind_of_task_has_its_comparison() -> None:
     stages = (Stage("compare-qa", ()), Stage("report@compared", ()), Stage("compare", ()), Stage("comparer", ()))
     assert comparisons(stages) == ("compare", "compare-qa")
-    with pytest.raises(InputError, match="stage 'compare' is not in dvc.yaml"):
+    with pytest.raises(InputError, match=r"stage 'compare' is not in dvc.yaml"):
         lineage((), *comparisons(()))
 
 
