@@ -2,6 +2,7 @@
 
     python -m benchmarks.fidelity pkd --data sst2 --seeds 1 2
     python -m benchmarks.fidelity --all --data sst2 --corpus wikitext2/valid.txt
+    python -m benchmarks.fidelity albert-order --data sst2 --corpus data/corpus-pairs/corpus.parquet
 
 A claim (`benchmarks/claims/SLUG.py`) names variants that differ in one thing, and relations between their scores. A
 relation holds if the difference of the mean accuracies (or of what else a claim measures) is above the noise, does not
@@ -39,7 +40,7 @@ def main() -> None:
         claim: Claim = importlib.import_module(f"benchmarks.claims.{slug.replace('-', '_')}").CLAIM
         result = check(claim, lab, args.seeds)
         result |= {
-            "data": args.data.name,
+            "data": ", ".join([args.data.name, *([args.corpus.parent.name] if args.corpus else [])]),
             "rows": args.rows,
             "epochs": args.epochs,
             "hardware": hardware(),
@@ -65,7 +66,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("slug", nargs="?", choices=claims(), help="the method")
     parser.add_argument("--all", action="store_true", help="every method")
     parser.add_argument("--data", type=Path, required=True, help="folder with train.tsv and dev.tsv (text, label)")
-    parser.add_argument("--corpus", type=Path, help="plain text, for methods that train on a corpus")
+    parser.add_argument("--corpus", type=Path, help="plain text, or data/corpus-pairs/corpus.parquet, to train on")
     parser.add_argument("--teacher", type=Path, help="checkpoint folder; default: the built-in teacher")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--rows", type=int, default=3000, help="training rows")
