@@ -8,10 +8,14 @@ What a stage starts from is a field of its sub-block, so a link can be left out 
 from pydantic import Field
 from transformers import PreTrainedModel
 
+from tasks.kind import Kind
+from tasks.kind_labels import labels
 from tasks.params import Block
 from tasks.phases import Given
 from tasks.recipes import hinton, int8, lowrank, structured, structured_distil
 from tasks.training import Plan
+
+KIND = labels
 
 
 class Params(Block):
@@ -34,14 +38,14 @@ def factorize(params: Params, given: Given, max_length: int) -> PreTrainedModel:
     return lowrank.factorize(params.lowrank, given, max_length)
 
 
-def gates(params: Params, given: Given, tokens: int) -> Plan:
+def gates(params: Params, given: Given, kind: Kind) -> Plan:
     """What of the student stays."""
-    return structured.gates(params.structured, given, tokens)
+    return structured.gates(params.structured, given, kind)
 
 
-def retrain(params: Params, given: Given) -> Plan:
+def retrain(params: Params, given: Given, kind: Kind) -> Plan:
     """The slices, on the teacher's logits and the labels."""
-    return structured_distil.retrain(params.retrain, given)
+    return structured_distil.retrain(params.retrain, given, kind)
 
 
 def quantize(params: Params, given: Given) -> Plan:
