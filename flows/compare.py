@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from flows.graph import lineage, load_graph, stale
+from flows.remote import remote_of
 from flows.results import REPORTS, UI
 from tasks import program
 
@@ -24,6 +25,8 @@ def main() -> None:
             compare()
     else:
         print(f"all {len(stages)} stages are up to date")
+        if remote := remote_of(root):
+            remote.finish()
     folder = REPORTS / "compare"
     print(f"\n{(folder / 'report.md').read_text(encoding='utf-8')}")
     print(f"\npicture:  {folder / 'report.png'}")
