@@ -116,7 +116,7 @@ def _files(folder: Path, names: list[str]) -> list[tuple[str, int, int]]:
 
 
 def _commit(block: str, name: str, revision: str | None) -> str:
-    import httpx
+    import httpx2  # what huggingface_hub itself speaks with
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -124,7 +124,7 @@ def _commit(block: str, name: str, revision: str | None) -> str:
         return HfApi().dataset_info(name, revision=revision).sha or ""
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise InputError(f"{block}.hub: no dataset '{name}' with the revision {revision or 'main'}") from None
-    except (HfHubHTTPError, httpx.TransportError, OSError) as error:
+    except (HfHubHTTPError, httpx2.TransportError, OSError) as error:
         raise ConnectionError(f"dataset '{name}': {type(error).__name__}") from None
 
 

@@ -2,10 +2,12 @@
 
 import json
 import os
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 
 from flows import watch
 from stillhouse.errors import InputError
@@ -81,8 +83,9 @@ def test_another_commit_of_a_hub_dataset_is_a_change(toy: Toy, monkeypatch: pyte
 
 def test_a_hub_that_is_away_is_told_from_a_dataset_that_is_not_there(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     root = toy(STAGES)
+    # HfApi was given the hub's address when it was imported.
+    monkeypatch.setattr("huggingface_hub.HfApi", partial(HfApi, endpoint="http://127.0.0.1:9"))
     with pytest.raises(ConnectionError, match="dataset 'nyu-mll/glue': ConnectError"):
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
         watch._commit("data", "nyu-mll/glue", None)
     watching(root, **(files(root) | {"files": {"folder": "gone", "train": None, "validation": None, "layout": "sst2"}}))
     with pytest.raises(InputError, match="gone': no such folder"):
@@ -90,6 +93,7 @@ def test_a_hub_that_is_away_is_told_from_a_dataset_that_is_not_there(toy: Toy, m
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_changed_files_retrain_the_recipe_and_files_that_say_the_same_do_not(recipe_project: Path) -> None:
     change(recipe_project, "prepare", "mkdir -p data && rm -rf data/task && cp -r raw data/task")
     change(
