@@ -22,7 +22,7 @@ from tasks.params import PARAMS, load
 from tasks.workspace import cache_dir
 
 # The stages that read from outside, and their blocks.
-BLOCKS = {"prepare": "data", "corpus": "corpus", "prepare-qa": "qa"}
+BLOCKS = {"prepare": "data", "corpus": "corpus", "corpus-pairs": "corpus", "prepare-qa": "qa"}
 
 
 def main() -> None:

@@ -98,6 +98,14 @@ def test_the_page_names_what_is_slower_than_the_teacher_and_nothing_else(tmp_pat
     ]
 
 
+def test_the_page_names_what_is_smaller_and_not_faster_and_nothing_else(tmp_path):
+    page = report.page(report.read(write(tmp_path, MODELS | {"albert": (0.88, 100.0, 40.4, 0.0)})), "A title")
+    assert [line for line in page.splitlines() if "not faster" in line] == [
+        "- **albert is smaller than the teacher, but not faster**: 4.38× smaller, 1.01× the FLOPs, "
+        "0.99× as fast at batch size 1, 0.99× as fast at batch size 32."
+    ]
+
+
 def test_the_page_says_what_was_won_and_lost(tmp_path, monkeypatch):
     page = run(monkeypatch, write(tmp_path), tmp_path / "out")
     row = next(line for line in page.splitlines() if line.startswith("| tinybert"))
@@ -162,6 +170,14 @@ def test_reports_of_different_tasks_are_not_compared(tmp_path):
     one = write(tmp_path / "one", {"teacher": MODELS["teacher"]})
     other = write(tmp_path / "other", {"hinton": MODELS["hinton"]}, task_metric="f1")
     with pytest.raises(InputError, match=r"differ in 'task_metric' \(.*'hinton': 'f1'.*evaluate all of them again"):
+        report.read(one + other)
+
+
+def test_reports_of_different_kinds_of_task_are_not_compared_though_their_metric_has_one_name(tmp_path):
+    one = write(tmp_path / "one", {"teacher": MODELS["teacher"]}, task_metric="f1")
+    answers = {"exact": 0.5, "f1": 0.6, "best_f1": 0.6}
+    other = write(tmp_path / "other", {"hinton": MODELS["hinton"]}, task_metric="f1", metrics=answers)
+    with pytest.raises(InputError, match="hinton: of another kind of task than teacher: give its own teacher"):
         report.read(one + other)
 
 
