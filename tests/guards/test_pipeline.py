@@ -61,6 +61,14 @@ def test_every_stage_states_the_modules_that_it_runs_and_no_others():
     assert seen == 55
 
 
+def test_every_stage_that_trains_takes_a_gpus_slot():
+    training = {name for name, stage in stages().items() if "stillhouse/train.py" in stage["deps"]}
+    assert len(training) > 25
+    # These compute on a GPU too: a masked LM's candidates, and Fisher information.
+    wanted = training | {"augment", "lowrank-factorize"}
+    assert {name for name, stage in stages().items() if (stage.get("meta") or {}).get("gpu")} == wanted
+
+
 def test_every_block_of_params_is_known_and_valid():
     blocks = read("params.yaml")
     assert set(blocks) == set(SHARED) | set(recipes())
