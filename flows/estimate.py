@@ -1,10 +1,10 @@
 """How long a recipe's training may take here, and how much it writes: roughly, from a few steps of the teacher.
 
 Time: rows × epochs × seconds a row, measured on this machine at the task's own lengths, times what the phase's model
-costs beside the teacher: its share of the layers, and, where a teacher looks on, the third of a step that a forward pass
-is. Disk: each checkpoint that a stage keeps has the teacher's size, twice (in DVC's cache and in the workspace, as where
-links are not possible), and so have its ONNX file and what is registered; trainings side by side keep two states each, of
-weights and AdamW's two moments.
+costs beside the teacher: its share of the layers, and, where a teacher looks on, the third of a step that a forward
+pass is. Disk: each checkpoint that a stage keeps has the teacher's size, twice (in DVC's cache and in the workspace, as
+where links are not possible), and so have its ONNX file and what is registered; trainings side by side keep two states
+each, of weights and AdamW's two moments.
 """
 
 import os

@@ -1,5 +1,6 @@
 """DVC's cache and its remote: reachable, writable."""
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,8 +50,11 @@ def remote(setup: Setup) -> Iterator[Finding]:
         remedy = f"correct it (dvc remote modify {name} …), its credentials, or the network"
         try:
             found = repo.cloud.get_remote()
-        except DvcException as error:  # no such remote, or no driver for its kind of URL
+        except DvcException as error:
             yield fault("remote", f"'{name}' cannot be used ({reason(error)})", remedy)
+            return
+        except ImportError as error:
+            yield fault("remote", f"'{name}': {error}", "pip install -c constraints.txt what it names")
             return
         url = repo.config["remote"][name].get("url", "")
         if found.fs.protocol == "local" and not Path(found.path).exists():
@@ -85,7 +89,16 @@ def _new_folder(name: str, folder: Path) -> Finding:
 
 
 def _write_read_delete(fs: Any, file: str) -> None:
-    within(PATIENCE, lambda: fs.pipe_file(file, PROBE))
+    """As DVC pushes and pulls: from a local file, into a folder that is made where it is missing.
+
+    Raises:
+        TimeoutError: one of the steps took too long. And whatever the file system raises.
+    """
+    with tempfile.NamedTemporaryFile() as probe:
+        probe.write(PROBE)
+        probe.flush()
+        within(PATIENCE, lambda: fs.makedirs(fs.parent(file)))
+        within(PATIENCE, lambda: fs.put_file(probe.name, file))
     try:
         if within(PATIENCE, lambda: fs.cat_file(file)) != PROBE:
             raise OSError("it gives back other bytes than it was given")
