@@ -62,7 +62,7 @@ class Lab:
     Args:
         data: folder with train.tsv and dev.tsv: a header with `text` (or `sentence`) and `label`.
         teacher: an encoder before fine-tuning.
-        corpus: a text file, a paragraph a line, for methods that train on one.
+        corpus: for methods that train on one: a text file, a paragraph a line, or corpus.parquet of data/corpus-pairs.
         work: where results are kept.
         limit: training rows.
         sentences: of the corpus.
@@ -104,6 +104,17 @@ class Lab:
         rows = Rows({"input_ids": row, "length": len(row)} for row in ids)
         return rows if labels is None else rows.with_column("label", labels)
 
+    def tokenize_pairs(self, pairs: Sequence[tuple[str, str]]) -> Rows:
+        """Rows of two segments, with the tokens of each as `first` and `second`."""
+        coder: Any = self.tokenizer
+        tokens = coder([one for one, _ in pairs], [other for _, other in pairs], truncation=True, max_length=64)
+        rows = Rows()
+        for row, (ids, types) in enumerate(zip(tokens["input_ids"], tokens["token_type_ids"], strict=True)):
+            sides = tokens.sequence_ids(row)
+            counts = {"first": sides.count(0), "second": sides.count(1)}
+            rows.append({"input_ids": ids, "token_type_ids": types, "length": len(ids), **counts})
+        return rows
+
     @cached_property
     def corpus(self) -> list[str]:
         """Sentences of the corpus, of at least five words.
@@ -111,11 +122,33 @@ class Lab:
         Raises:
             SystemExit: no corpus was given.
         """
+        if self.corpus_file is not None and self.corpus_file.suffix == ".parquet":
+            return [sentence for pair in self.pairs for sentence in pair]
+        return [sentence for line in self._paragraphs() for sentence in line if long_enough(sentence)][: self.sentences]
+
+    @cached_property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Sentences that follow each other in a paragraph: as many as make `sentences`, each in one pair.
+
+        Raises:
+            SystemExit: no corpus was given.
+        """
+        if self.corpus_file is not None and self.corpus_file.suffix == ".parquet":
+            from pyarrow import parquet  # here, since text needs no such package
+
+            rows = parquet.read_table(self.corpus_file).to_pylist()
+            return [(row["text"], row["text_pair"]) for row in rows][: self.sentences // 2]
+        # The full stop is what the sentences were cut at: only a paragraph's last one has it still.
+        bare = ([sentence.removesuffix(" .") for sentence in line] for line in self._paragraphs())
+        neighbours = (pair for line in bare for pair in zip(line[::2], line[1::2], strict=False))
+        return [pair for pair in neighbours if all(map(long_enough, pair))][: self.sentences // 2]
+
+    def _paragraphs(self) -> list[list[str]]:
+        """The sentences of each line that is no heading."""
         if self.corpus_file is None:
-            raise SystemExit("error: this method trains on plain text: give --corpus FILE.txt")
+            raise SystemExit("error: this method trains on a corpus: give --corpus FILE")
         lines = (line.strip() for line in self.corpus_file.read_text(encoding="utf-8").splitlines())
-        sentences = (part.strip() for line in lines if not line.startswith("=") for part in line.split(" . "))
-        return [sentence for sentence in sentences if len(sentence.split()) >= 5][: self.sentences]
+        return [[part.strip() for part in line.split(" . ")] for line in lines if not line.startswith("=")]
 
     def bare(self, seed: int = 0) -> PreTrainedModel:
         """The teacher before fine-tuning, with a new head."""
@@ -241,6 +274,11 @@ class _Stops(TrainerCallback):
         for number, folder in enumerate(self.stops, start=1):
             if state.global_step == round(number * state.max_steps / len(self.stops)):
                 self.save(self.model, folder)
+
+
+def long_enough(sentence: str) -> bool:
+    """Whether a sentence has the five words that one of the corpus has."""
+    return len(sentence.split()) >= 5
 
 
 def read_table(file: Path, limit: int | None) -> tuple[list[str], list[int]]:

@@ -240,7 +240,9 @@ def _must_be_free(option: str, port: int) -> None:
         try:
             probe.bind((LOOPBACK, port))
         except OSError as error:
-            raise InputError(f"{option} {port}: {os.strerror(error.errno or 0).lower()}: stop what uses it, or give another") from None
+            raise InputError(
+                f"{option} {port}: {os.strerror(error.errno or 0).lower()}: stop what uses it, or give another"
+            ) from None
 
 
 def _known() -> list[Server]:

@@ -254,6 +254,22 @@ def _docstring_texts(params: CorpusParams) -> Callable[[], Iterator[str]]:
 
 
 def _hub_texts(params: CorpusParams) -> Callable[[], Iterator[str]]:
+    lines = hub_lines(params)
+    return lambda: passages(lines(), (params.min_words, params.max_words))
+
+
+def _file_texts(params: CorpusParams) -> Callable[[], Iterator[str]]:
+    lines = file_lines(params)
+    return lambda: passages(lines(), (params.min_words, params.max_words))
+
+
+def hub_lines(params: CorpusParams) -> Callable[[], Iterator[str]]:
+    """The rows of a corpus of the hub.
+
+    Raises:
+        InputError: it is not named, or has no such column.
+        ConnectionError: the hub cannot be reached.
+    """
     hub = params.hub
     if hub.name is None:
         raise InputError("corpus.hub.name = null: name a dataset, or choose another corpus.source")
@@ -261,14 +277,19 @@ def _hub_texts(params: CorpusParams) -> Callable[[], Iterator[str]]:
     if hub.column not in data.column_names:
         raise wrong_column(f"corpus.hub.column: dataset '{hub.name}'", hub.column, data.column_names)
     lines = data.select_columns([hub.column])
-    return lambda: passages((row[hub.column] or "" for row in lines), (params.min_words, params.max_words))
+    return lambda: (row[hub.column] or "" for row in lines)
 
 
-def _file_texts(params: CorpusParams) -> Callable[[], Iterator[str]]:
+def file_lines(params: CorpusParams) -> Callable[[], Iterator[str]]:
+    """The lines of a folder of text.
+
+    Raises:
+        InputError: no folder is named; while they are read, that it has no text.
+    """
     if params.folder is None:
         raise InputError("corpus.folder = null: name a folder of .txt, or choose another corpus.source")
     folder = Path(params.folder)
-    return lambda: passages(read_folder(folder), (params.min_words, params.max_words))
+    return lambda: read_folder(folder)
 
 
 def _check_words(fewest: int, most: int) -> None:

@@ -17,7 +17,8 @@ from tasks import program
 from tasks.outputs import fresh_file
 from tasks.tracking import stage_run
 
-SLOWER = 0.95  # of the teacher's speed; nearer to it, two runs of one model differ as much
+SLOWER, FASTER = 0.95, 1.05  # of the teacher's speed; in between, two runs of one model differ as much
+SMALLER = 1.05  # times the model's ONNX file goes into the teacher's
 TEACHERS = ("teacher", "teacher-qa")  # of classes and scores, of question answering
 
 
@@ -184,7 +185,7 @@ def _how(comparison: Comparison) -> str:
         "student, timed in turns in one run. Each row was timed in a run of its own, so a quotient of two rows can "
         "differ from it. In the picture, latency is the teacher's divided by that ratio.",
     ]
-    return "## How it was measured\n\n" + "\n".join(lines + _slower(comparison))
+    return "## How it was measured\n\n" + "\n".join(lines + _slower(comparison) + _no_faster(comparison))
 
 
 def _slower(comparison: Comparison) -> list[str]:
@@ -195,6 +196,21 @@ def _slower(comparison: Comparison) -> list[str]:
         for size, ratio in model.times["speedup"].items()
         if ratio < SLOWER
     ]
+
+
+def _no_faster(comparison: Comparison) -> list[str]:
+    """A line for each model whose bytes are fewer and whose time is the teacher's, such as one of shared layers."""
+    lines = []
+    for model in comparison.models:
+        sizes = [size for size, ratio in model.times["speedup"].items() if SLOWER <= ratio <= FASTER]
+        if comparison.smaller(model) >= SMALLER and sizes:
+            speeds = ", ".join(f"{model.times['speedup'][size]:.2f}× as fast at batch size {size}" for size in sizes)
+            flops = model.figures["flops"] / comparison.teacher.figures["flops"]
+            lines.append(
+                f"- **{model.name} is smaller than the teacher, but not faster**: "
+                f"{comparison.smaller(model):.2f}× smaller, {flops:.2f}× the FLOPs, {speeds}."
+            )
+    return lines
 
 
 def _curve_section(comparison: Comparison, model: Evaluated) -> list[str]:

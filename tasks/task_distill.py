@@ -3,13 +3,13 @@
 import argparse
 from pathlib import Path
 
-from transformers import AutoModel, AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.checkpoint import architecture, load_model, load_tokenizer
 from stillhouse.errors import InputError
 from stillhouse.student import give_head
 from tasks import program
-from tasks.dataset import load_split, load_task
+from tasks.dataset import TaskData, load_split, load_task
 from tasks.models import TeacherParams, load_start, teacher_source
 from tasks.params import PARAMS, TrainParams, load
 from tasks.phases import Given, load_recipe, load_teacher, train_student
@@ -30,7 +30,7 @@ def main() -> None:
         source = teachers[-1] if name is None else teacher_source(name)
         teacher = load_teacher(source, task) if name is None else load_start(source, task, seed=0)
         tokenizer = load_tokenizer(source)
-        student, student_tokenizer = load_student(args.student, teacher) if args.student else (None, None)
+        student, student_tokenizer = load_student(args.student, teacher, task) if args.student else (None, None)
         rows = load_split(args.rows) if args.rows else task.train
         given = Given(rows, task, tokenizer, teacher, teachers, student, student_tokenizer)
         train_student(getattr(recipe, args.phase)(params, given), given, train, work, run, args.out)
@@ -66,13 +66,19 @@ def checkpoints(folder: Path) -> list[Path]:
     return found
 
 
-def load_student(folder: Path, teacher: PreTrainedModel) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The student of the phase before; one that comes from general distillation gets its head here."""
-    tokenizer = load_tokenizer(folder)
-    kind = architecture(folder)
-    if kind.removeprefix("Compact") == type(teacher).__name__:
-        auto = type(teacher) if kind == type(teacher).__name__ else AutoModelForSequenceClassification
-        return load_model(folder, auto), tokenizer
+def load_student(
+    folder: Path, teacher: PreTrainedModel, task: TaskData
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The student of the phase before, in the task's order of labels; an encoder gets a new head here.
+
+    Raises:
+        InputError: it has the head of another kind of task.
+    """
+    tokenizer, kind = load_tokenizer(folder), architecture(folder)
+    if kind.endswith("ForSequenceClassification"):
+        return load_teacher(folder, task), tokenizer
+    if not kind.endswith(("Model", "ForMaskedLM", "ForPreTraining")):
+        raise InputError(f"'{folder}' is a {kind}: give a model that classifies, or an encoder")
     return give_head(load_model(folder, AutoModel), teacher, seed=0), tokenizer
 
 

@@ -9,11 +9,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Relation:
-    """`better` should score higher than `worse`, or, where they should be alike, neither than the other."""
+    """`better` should score higher than `worse`, or, where they should be alike, neither than the other.
+
+    With a margin, `better` may be as much lower: it should score higher than `worse` less the margin.
+    """
 
     better: str
     worse: str
     alike: bool = False
+    margin: float = 0.0
 
 
 def correct(given: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -6,8 +6,9 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
+from datasets import Dataset
 from pydantic import Field, model_validator
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.batches import Batch, collate
 from stillhouse.methods import int8 as method
@@ -57,28 +58,33 @@ def quantize(params: Params, given: Given) -> Plan:
     """Training with rounded numbers where `activations` says so; then, or at once, the eight-bit checkpoint."""
     assert given.student is not None
     student = given.student
+    tokenizer = given.student_tokenizer or given.tokenizer  # a student may have a vocabulary of its own
     if params.activations == "trained":
         fake = method.fake_quantize(
             student, embeddings=params.embeddings, momentum=params.momentum, reduce_range=params.reduce_range
         )
-        return replace(task_plan(fake, params.task, params.train), finish=method.convert)
-    return replace(left_out(student), finish=partial(_quantized, params=params, given=given))
+        return replace(task_plan(fake, params.task, params.train, tokenizer), finish=method.convert)
+    finish = partial(_quantized, params=params, given=given, tokenizer=tokenizer)
+    return replace(left_out(student, tokenizer), finish=finish)
 
 
-def _quantized(model: PreTrainedModel, params: Params, given: Given) -> PreTrainedModel:
+def _quantized(
+    model: PreTrainedModel, params: Params, given: Given, tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel:
     ranges = None
     if params.activations == "static":
-        ranges = method.calibrate(model, _batches(params.calibration, given), params.calibration.momentum)
+        batches = _batches(params.calibration, given.rows, tokenizer)
+        ranges = method.calibrate(model, batches, params.calibration.momentum)
     return quantize_weights(
         model, weights=params.weights, embeddings=params.embeddings, ranges=ranges, reduce_range=params.reduce_range
     )
 
 
-def _batches(calibration: Calibration, given: Given) -> Iterator[Batch]:
+def _batches(calibration: Calibration, data: Dataset, tokenizer: PreTrainedTokenizerBase) -> Iterator[Batch]:
     """Rows of the training split, drawn without replacement, in batches."""
-    chosen = np.random.default_rng(calibration.seed).permutation(len(given.rows))[: calibration.rows]
-    rows = list(tokenize(given.rows.select(chosen), given.tokenizer, calibration.max_length))
-    padding = given.tokenizer.pad_token_id
+    chosen = np.random.default_rng(calibration.seed).permutation(len(data))[: calibration.rows]
+    rows = list(tokenize(data.select(chosen), tokenizer, calibration.max_length))
+    padding = tokenizer.pad_token_id
     assert padding is not None
     for start in range(0, len(rows), CALIBRATION_BATCH):
         yield collate(rows[start : start + CALIBRATION_BATCH], padding)

@@ -7,7 +7,7 @@ from pathlib import Path
 from stillhouse.errors import InputError
 from tasks.sources.prose import split_sentences
 
-_HEADING = re.compile(r"=.*=$")
+HEADING = re.compile(r"=.*=$")
 
 
 def read_folder(folder: Path) -> Iterator[str]:
@@ -39,7 +39,7 @@ def passages(lines: Iterator[str], words: tuple[int, int]) -> Iterator[str]:
     fewest, most = words
     for line in lines:
         text = line.strip()
-        if not text or _HEADING.match(text):
+        if not text or HEADING.match(text):
             continue
         for sentence in split_sentences(text):
             parts = sentence.split()

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from datasets import Dataset
 
 from benchmarks import fidelity
-from benchmarks.claims import Claim, Relation
+from benchmarks.claims import Claim, Relation, albert_order, as_given
 from benchmarks.claims.hinton_missing_class import recalled
 from benchmarks.lab import Lab, Numbers
 from tests import tiny
@@ -55,6 +56,25 @@ def test_variants_that_should_be_alike_are_as_long_as_no_difference_stands_out(w
     assert result["verdict"] == verdict
     page = result | {"data": "sst2", "rows": 10, "epochs": 1.0, "hardware": "a machine", "date": "2026-11-23"}
     assert "like 1 (" in fidelity.table([page])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "verdict"), [((5, 5), "holds"), ((12, 5), "within noise"), ((40, 5), "does not hold")]
+)
+def test_with_a_margin_a_little_less_holds_as_well(wrong, verdict):
+    two = claim(*(flipped(count) for count in wrong))
+    result = fidelity.check(replace(two, relations=[Relation("0", "1", margin=0.1)]), Memory(), [1])
+    assert result["verdict"] == verdict
+    assert result["relations"][0]["difference"] == pytest.approx((wrong[1] - wrong[0]) / 100)
+    page = fidelity.table([result | {"data": "sst2", "rows": 10, "epochs": 1.0, "hardware": "a machine", "date": "d"}])
+    assert "above 1 (0.950) less 0.1 |" in page
+
+
+def test_a_single_number_has_no_noise():
+    makers = {"3.9": lambda lab, seed: [3.9], "4": lambda lab, seed: [4.0]}
+    four = Claim("x", "near 4", makers, [Relation("3.9", "4", margin=0.2), Relation("3.9", "4")], score=as_given)
+    near, above = fidelity.check(four, Memory(), [1])["relations"]
+    assert (near["noise"], near["verdict"], above["verdict"]) == (0, "holds", "does not hold")
 
 
 def test_the_noise_is_that_of_paired_rows():
@@ -141,3 +161,41 @@ def test_every_claim_names_variants_that_it_has(slug):
 
 def test_training_rows_without_a_label_have_none(lab):
     assert "label" not in lab().tokenize(["the film is good"], None).column_names
+
+
+def test_pairs_of_a_corpus_follow_each_other_in_a_paragraph(lab, tmp_path):
+    place = lab()
+    place.corpus_file = tmp_path / "corpus.txt"
+    lines = ["= a heading of this text =", "the film is very good . it was a fine plot . this is of the actor .", ""]
+    place.corpus_file.write_text("\n".join([*lines, "the scene is a dull . and it was very poor ."]))
+    place.sentences = 10
+    assert place.pairs == [
+        ("the film is very good", "it was a fine plot"),
+        ("the scene is a dull", "and it was very poor"),
+    ]
+    (row, _) = place.tokenize_pairs(place.pairs)
+    assert (row["first"], row["second"], row["length"], sum(row["token_type_ids"])) == (5, 5, 13, 6)
+
+
+def test_pairs_of_the_pipeline_are_taken_as_they_are(lab, tmp_path):
+    pairs = [("the film", "it was good"), ("a plot", "very dull")]
+    file = tmp_path / "corpus.parquet"
+    Dataset.from_dict({"text": [a for a, _ in pairs], "text_pair": [b for _, b in pairs]}).to_parquet(file)
+    place = lab()
+    place.corpus_file, place.sentences = file, 2
+    assert place.pairs == pairs[:1] and place.corpus == ["the film", "it was good"]
+
+
+def test_next_sentences_are_wrong_in_half_of_the_rows_and_all_are_asked_for_their_order(lab, monkeypatch):
+    texts = tiny.sentences(64, seed=4)[0]
+    place = lab()
+    place.pairs = list(zip(texts[:32], texts[32:], strict=True))
+    seen = {}
+
+    def watch(model, step, rows, **numbers):
+        seen["labels"] = [row["label"] for row in rows]
+
+    monkeypatch.setattr(place, "fit", watch)
+    right = albert_order.trained_for_next(place, 1)
+    assert len(seen["labels"]) == 24 and 4 < sum(seen["labels"]) < 20
+    assert len(right) == len(albert_order.chance(place, 1)) == 8 and set(right) <= {0.0, 1.0}

@@ -10,7 +10,7 @@ from flows.deps import module_deps, stated_modules
 from tasks.params import load
 
 ROOT = Path(__file__).parents[2]
-RECIPES = 17
+RECIPES = 18
 
 
 def read(name: str) -> dict:
@@ -34,7 +34,7 @@ def test_every_stage_states_the_modules_that_it_runs_and_no_others():
     for name, stage in stages().items():
         seen += 1
         assert stated_modules(stage) == module_deps(ROOT, stage["cmd"]), f"{name}: run `make deps`"
-    assert seen == 43
+    assert seen == 46
 
 
 def test_every_block_of_params_is_known_and_valid():

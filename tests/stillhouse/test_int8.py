@@ -235,7 +235,9 @@ def test_onnx_gives_the_models_logits_and_holds_the_checkpoints_integers(name, s
     ours = [p.numpy() for p in whole.parameters() if p.dtype == torch.int8]
     same = [any(np.array_equal(each, mine) or np.array_equal(each.T, mine) for each in integers) for mine in ours]
     assert len(same) > 10 and all(same)
-    assert not any(node.op_type == "Gemm" for node in graph.node)
+    kinds = {node.op_type for node in graph.node}
+    assert "MatMulInteger" in kinds and "Gemm" not in kinds
+    assert kinds & {"QuantizeLinear", "DynamicQuantizeLinear"} == {("" if static else "Dynamic") + "QuantizeLinear"}
 
 
 def test_static_logits_of_a_sentence_do_not_depend_on_its_neighbours():

@@ -1,7 +1,10 @@
+import copy
 import re
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.utils import prune as reference
 
 from stillhouse.batches import collator, model_inputs
 from stillhouse.errors import InputError
@@ -27,6 +30,26 @@ def test_local_prunes_the_share_of_each_matrix_and_global_of_all_together():
     assert [int((~m).sum()) for m in local.values()] == [2, 6]
     together = magnitude_masks(weights, 0.2, "global")
     assert [int((~m).sum()) for m in together.values()] == [8, 0]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.75])
+def test_both_scopes_keep_what_torchs_own_pruning_keeps(share):
+    draw = torch.Generator().manual_seed(0)
+    layers = {"one": nn.Linear(8, 20, bias=False), "other": nn.Linear(12, 5, bias=False)}
+    for scale, layer in zip((1.0, 3.0), layers.values(), strict=True):
+        layer.weight.data = scale * torch.randn(layer.weight.shape, generator=draw)
+    weights = {name: layer.weight.detach().clone() for name, layer in layers.items()}
+    for scope in ("local", "global"):
+        theirs = copy.deepcopy(layers)
+        if scope == "local":
+            for layer in theirs.values():
+                reference.l1_unstructured(layer, "weight", amount=share)
+        else:
+            every = [(layer, "weight") for layer in theirs.values()]
+            reference.global_unstructured(every, reference.L1Unstructured, amount=share)
+        ours = magnitude_masks(weights, share, scope)
+        for name, layer in theirs.items():
+            assert torch.equal(ours[name], layer.weight_mask.bool()), (scope, name)
 
 
 def test_ties_do_not_spoil_the_share():

@@ -113,6 +113,21 @@ def test_scores_of_several_teachers_train_a_student(clone):
     assert load_model("models/hinton", AutoModelForSequenceClassification).config.num_labels == 1
 
 
+@pytest.mark.parametrize("kind", [{}, {"pair": True}, {"regression": True}], ids=["classes", "pairs", "scores"])
+def test_the_squared_error_of_logits_can_be_the_loss(clone, monkeypatch, kind):
+    tiny.write_task(clone / "data/task", train=32, **kind)
+    tiny.save(
+        tiny.bert(layers=4, seed=3, labels=() if "regression" in kind else ("bad", "good")), clone / "models/teacher"
+    )
+    seen = []
+    loss = method.logit_loss
+    monkeypatch.setattr(method, "logit_loss", lambda *given: seen.append(loss(*given)) or seen[-1])
+    monkeypatch.setattr(method, "distillation_loss", lambda *_: pytest.fail("the soft loss"))
+    project.params(clone, **{"hinton.loss": "logits"})
+    run(*hinton())
+    assert len(seen) == 2 and set(seen[0]) == {"soft", "hard"}
+
+
 def test_a_corpus_without_labels_is_a_transfer_set(clone):
     project.params(clone, **{"hinton.alpha": 1.0, "hinton.rows": CORPUS})
     run(*hinton(CORPUS))

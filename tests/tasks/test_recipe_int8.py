@@ -7,8 +7,12 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from stillhouse.checkpoint import load_model
+from stillhouse.checkpoint import load_model, load_tokenizer, save_model
+from stillhouse.models.configuration_bilstm import BiLstmConfig
+from stillhouse.models.modeling_bilstm import BiLstmForSequenceClassification
+from stillhouse.student import build_student
 from stillhouse.surgery import dequantize
+from stillhouse.wordpiece import train_wordpiece
 from tasks import evaluate, export, task_distill
 from tests import tiny
 from tests.tasks import project
@@ -16,6 +20,11 @@ from tests.tasks.project import refused, run
 
 QUANTIZE = (task_distill, "int8", "--phase", "quantize", "--data", "data/task", "--teacher", "models/teacher")
 QUANTIZE = (*QUANTIZE, "--student", "models/teacher", "--out", "models/int8")
+
+
+def source(folder: str) -> tuple:
+    """The stage with another checkpoint to quantize."""
+    return (*QUANTIZE[:-3], folder, *QUANTIZE[-2:])
 
 
 @pytest.fixture
@@ -100,8 +109,55 @@ def test_what_does_not_fit_is_refused_in_one_line(clone, capsys, monkeypatch, ch
     assert not Path("models/int8").exists()
 
 
+@pytest.mark.parametrize("activations", ["static", "trained"])
+def test_a_student_with_a_vocabulary_of_its_own_is_quantized_in_it(clone, activations):
+    ours = train_wordpiece(["the film is good", "a dull plot"], tiny.tokenizer(), 30)
+    student = build_student(
+        tiny.bert(), layers=2, hidden_size=16, heads=2, intermediate_size=32, tokenizer=ours, source_layers=None, seed=1
+    )
+    save_model(student, ours, clone / "models/own")
+    project.params(clone, **{"int8.activations": activations})
+    run(*source("models/own"))
+    assert load_tokenizer(clone / "models/int8").get_vocab() == ours.get_vocab()
+    assert loaded("models/int8").config.vocab_size == len(ours)
+
+
+def test_a_source_of_another_family_keeps_its_own_head(clone):
+    roberta = tiny.other_family("roberta")
+    tiny.save(roberta, clone / "models/roberta")
+    project.params(clone, **{"int8.activations": "dynamic"})
+    run(*source("models/roberta"))
+    head = roberta.classifier.dense.weight
+    after = weights("models/int8")["classifier.dense.weight"]
+    assert ((after - head).abs() <= head.abs().amax(1, keepdim=True) / 254 * 1.01).all()
+
+
+def test_a_source_with_its_labels_in_another_order_is_put_into_the_datas(clone):
+    tiny.save(tiny.bert(layers=4, labels=("good", "bad"), seed=3), clone / "models/turned")
+    project.params(clone, **{"int8.activations": "dynamic"})
+    run(*source("models/turned"))
+    model, before = loaded("models/int8"), loaded("models/turned")
+    assert model.config.id2label == {0: "bad", 1: "good"}
+    assert torch.equal(model.classifier.bias, before.classifier.bias.flip(0))
+
+
+def test_a_bilstm_is_refused_in_one_line(clone, capsys):
+    shape = {"embedding_size": 8, "hidden_size": 8, "dense_size": 8, "pair": False, "dropout": 0.0}
+    config = BiLstmConfig(vocab_size=33, pad_token_id=0, num_labels=2, **shape)
+    tiny.save(BiLstmForSequenceClassification(config), clone / "models/bilstm")
+    assert "model family 'stillhouse-bilstm' is not one of bert, roberta" in refused(capsys, *source("models/bilstm"))
+    assert not Path("models/int8").exists()
+
+
+def test_a_model_that_finds_answers_is_refused_and_not_given_another_head(clone, capsys):
+    tiny.save(tiny.answerer(), clone / "models/answerer")
+    line = refused(capsys, *source("models/answerer"))
+    assert "'models/answerer' is a BertForQuestionAnswering: give a model that classifies, or an encoder" in line
+    assert not Path("models/int8").exists()
+
+
 def test_an_int8_checkpoint_is_not_quantized_again(clone, capsys):
     run(*QUANTIZE)
-    again = (*QUANTIZE[:-4], "--student", "models/int8", "--out", "models/again")
+    again = (*source("models/int8")[:-1], "models/again")
     assert "quantized" in refused(capsys, *again)
     assert not Path("models/again").exists()

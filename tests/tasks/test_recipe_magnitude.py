@@ -55,6 +55,18 @@ def test_the_curve_has_every_share_and_the_model_the_one_that_was_asked_for(clon
     assert ("computing the teacher's logits" in capsys.readouterr().out) == distill
 
 
+def test_the_share_is_of_each_matrix_or_of_all_together(clone):
+    tiny.write_task(clone / "data/task", train=16)
+    spread = {}
+    for scope in ("local", "global"):
+        changed(clone, scope=scope, shares=[0.4], share=0.4)
+        run(*PRUNE)
+        assert zeros(loaded()) == pytest.approx(0.4, abs=0.01)
+        each = [float((w == 0).float().mean()) for w in prunable_weights(loaded()).values()]
+        spread[scope] = max(each) - min(each)
+    assert spread["local"] < 0.01 < spread["global"]
+
+
 def starts(clone, monkeypatch):
     """The models that were trained, as they were when it began, and when it had ended."""
     seen = []

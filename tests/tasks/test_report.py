@@ -98,6 +98,14 @@ def test_the_page_names_what_is_slower_than_the_teacher_and_nothing_else(tmp_pat
     ]
 
 
+def test_the_page_names_what_is_smaller_and_not_faster_and_nothing_else(tmp_path):
+    page = report.page(report.read(write(tmp_path, MODELS | {"albert": (0.88, 100.0, 40.4, 0.0)})), "A title")
+    assert [line for line in page.splitlines() if "not faster" in line] == [
+        "- **albert is smaller than the teacher, but not faster**: 4.38× smaller, 1.01× the FLOPs, "
+        "0.99× as fast at batch size 1, 0.99× as fast at batch size 32."
+    ]
+
+
 def test_the_page_says_what_was_won_and_lost(tmp_path, monkeypatch):
     page = run(monkeypatch, write(tmp_path), tmp_path / "out")
     row = next(line for line in page.splitlines() if line.startswith("| tinybert"))

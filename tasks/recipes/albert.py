@@ -1,0 +1,89 @@
+"""albert: layers share weights, word vectors are factorized; masked LM and sentence order on pairs; then the task."""
+
+from typing import Literal
+
+from datasets import Dataset
+from pydantic import Field
+from transformers import PreTrainedTokenizerBase
+
+from stillhouse.architecture import encoder
+from stillhouse.errors import InputError
+from stillhouse.measure import parameters
+from stillhouse.methods import albert as method
+from tasks.params import Block, Phase
+from tasks.phases import Given
+from tasks.task_loss import TaskLoss, task_plan
+from tasks.training import Plan, left_out
+
+
+class Weights(Block):
+    """Weights of the losses on the corpus; 0 leaves one out."""
+
+    mlm: float = Field(ge=0, description="The masked tokens")
+    sop: float = Field(ge=0, description="Whether two segments stand in their order")
+
+
+class Params(Block):
+    """`albert` in params.yaml."""
+
+    share: Literal["all", "attention", "ffn", "none"] = Field(description="What the layers of a group have in common")
+    groups: int = Field(gt=0, description="Of consecutive layers; must divide the teacher's")
+    start: Literal["average"] | int = Field(description="Of a group: its layers' average, or one of them, from 1")
+    embedding_size: int | None = Field(gt=0, description="E, width of the word vectors; null: not factorized")
+    weights: Weights
+    mask: float = Field(gt=0, lt=1, description="Share of the tokens that are masked")
+    general: Phase | None = Field(description="On the corpus; null leaves it out, as an ablation")
+    task: TaskLoss
+    distill: Phase
+
+
+def general(params: Params, given: Given) -> Plan:
+    """The masked LM, shared and factorized, on pairs of segments; its encoder is what is kept.
+
+    Raises:
+        InputError: a model or a corpus of another kind, or a shape that does not fit the model.
+    """
+    masked, tokenizer = given.teacher, given.tokenizer
+    if masked.get_output_embeddings() is None:
+        raise InputError(f"albert's model is a {type(masked).__name__}: give a masked LM (--mlm models/mlm)")
+    if "text_pair" not in given.rows.column_names:
+        raise InputError("albert's corpus has single texts: give pairs of segments (--corpus data/corpus-pairs)")
+    model = method.shared(
+        masked, share=params.share, groups=params.groups, start=params.start, embedding_size=params.embedding_size
+    )
+    before, after = parameters(encoder(masked)), parameters(encoder(model))
+    print(f"parameters without a head: {after:,} of {before:,}", flush=True)
+    weights = params.weights.model_dump()
+    if params.general is None or not any(weights.values()):
+        return left_out(encoder(model))
+    step = method.pretraining_step(params.mask, tokenizer.mask_token_id, tokenizer.all_special_ids, len(tokenizer))
+    return Plan(
+        encoder(model),
+        method.Pretraining(model, weights, params.general.seed),
+        step,
+        params.general,
+        encode=lambda rows, max_length: segments(rows, tokenizer, max_length),
+    )
+
+
+def distill(params: Params, given: Given) -> Plan:
+    """The task, from the general model."""
+    assert given.student is not None
+    return task_plan(given.student, params.task, params.distill)
+
+
+def segments(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
+    """Tokenized pairs, and the tokens of each segment as `first` and `second`; where too long, the longer is cut."""
+
+    def encode(batch: dict[str, list]) -> dict[str, list]:
+        tokens = tokenizer(
+            batch["text"], batch["text_pair"], truncation=True, max_length=max_length, return_attention_mask=False
+        )
+        made = {name: tokens[name] for name in tokenizer.model_input_names if name in tokens}
+        sides = [tokens.sequence_ids(row) for row in range(len(tokens["input_ids"]))]
+        made["length"] = [len(ids) for ids in tokens["input_ids"]]
+        return made | {name: [row.count(side) for row in sides] for side, name in enumerate(("first", "second"))}
+
+    return rows.map(
+        encode, batched=True, remove_columns=rows.column_names, desc=None, keep_in_memory=len(rows) <= 100_000
+    )
