@@ -64,6 +64,8 @@ def remote(setup: Setup) -> Iterator[Finding]:
             _write_read_delete(found.fs, found.fs.join(found.path, f".stillhouse-doctor-{uuid.uuid4().hex}"))
         except TimeoutError:
             yield fault("remote", f"'{name}' ({url}) does not answer in {PATIENCE:.0f} s", remedy)
+        except NotImplementedError:
+            yield warning("remote", f"'{name}' ({url}): this kind of remote gives no file back or deletes none", remedy)
         except Exception as error:  # noqa: BLE001 - each kind of remote has a library with errors of its own
             yield fault("remote", f"'{name}' ({url}) cannot be written and read ({reason(error)})", remedy)
         else:
