@@ -1,9 +1,9 @@
-"""`python -m flows.compare`: every recipe, what they share once, then one table and one picture of them all."""
+"""`python -m flows.compare`: every recipe, what they share once, then a table and a picture for each kind of task."""
 
 import argparse
 from pathlib import Path
 
-from flows.graph import lineage, load_graph, stale
+from flows.graph import comparisons, lineage, load_graph, stale
 from flows.results import REPORTS, UI
 from tasks import program
 
@@ -12,7 +12,8 @@ def main() -> None:
     """Bring all recipes up to date and compare them."""
     argparse.ArgumentParser(prog="python -m flows.compare", description=main.__doc__).parse_args()
     root = Path.cwd()
-    stages = lineage(load_graph(root), "compare")
+    graph = load_graph(root)
+    stages = lineage(graph, *comparisons(graph))
     if stale(root, stages):
         from flows.parent import warm_up
         from flows.terminal import prefect_flow
@@ -24,9 +25,9 @@ def main() -> None:
             compare()
     else:
         print(f"all {len(stages)} stages are up to date")
-    folder = REPORTS / "compare"
-    print(f"\n{(folder / 'report.md').read_text(encoding='utf-8')}")
-    print(f"\npicture:  {folder / 'report.png'}")
+    for folder in (REPORTS / name for name in comparisons(graph)):
+        print(f"\n{(folder / 'report.md').read_text(encoding='utf-8')}")
+        print(f"\npicture:  {folder / 'report.png'}")
     print(f"MLflow:   {UI}")
 
 

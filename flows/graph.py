@@ -77,6 +77,11 @@ def recipes(stages: Iterable[Stage]) -> tuple[str, ...]:
     return tuple(stage.name.removeprefix("report@") for stage in stages if stage.name.startswith("report@"))
 
 
+def comparisons(stages: Iterable[Stage]) -> tuple[str, ...]:
+    """The stages that put recipes side by side: `compare`, and one for each other kind of task, as `compare-qa`."""
+    return ("compare", *(stage.name for stage in stages if stage.name.startswith("compare-")))
+
+
 def stale(root: Path, stages: Iterable[Stage]) -> set[str]:
     """The names of those stages that are out of date, or that come after one that is.
 

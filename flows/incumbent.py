@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from flows.bootstrap import Rows
 from flows.kinds import Kind, kind_of_checkpoint
-from flows.registry import evaluation_key, store_rows, stored_rows
+from flows.registry import evaluation_key, run_of, store_rows, stored_rows
 from flows.stored import fetch
 from stillhouse.errors import InputError
 from tasks.params import PARAMS
@@ -27,8 +27,8 @@ def rows_of(client: "MlflowClient", version: "ModelVersion", evaluation: str) ->
     Raises:
         InputError: the data or the numbers here are others, or the version cannot be scored on them.
     """
-    assert version.run_id, "register gives every version a run"
-    kept = stored_rows(client, version.run_id, evaluation)
+    run_id = run_of(version)
+    kept = stored_rows(client, run_id, evaluation)
     if kept is not None:
         return kept
     with tempfile.TemporaryDirectory() as scratch:
@@ -43,7 +43,7 @@ def rows_of(client: "MlflowClient", version: "ModelVersion", evaluation: str) ->
                 f"version {version.version} cannot be scored on {kind.data}: {error}; "
                 "if it is out of service, delete its alias 'champion' first"
             ) from None
-    store_rows(client, version.run_id, evaluation, rows)
+    store_rows(client, run_id, evaluation, rows)
     return rows
 
 

@@ -16,7 +16,7 @@ from prefect.input import RunInput
 from prefect.runtime import flow_run
 
 from flows.gate import PromoteParams
-from flows.graph import Stage, lineage, load_graph, recipes, stale
+from flows.graph import Stage, comparisons, lineage, load_graph, recipes, stale
 from flows.naming import known_recipe, task_name
 from flows.parent import Parent, parent_run
 from flows.promote import Decision, NotPromoted, Verdict, roll_back, serve_command, try_to_promote
@@ -70,20 +70,22 @@ def compress(recipe: str) -> str:
 
 @flow(name="compare", flow_run_name=run_name, persist_result=False)
 def compare() -> None:
-    """Bring all recipes up to date, what they share once, and put them side by side.
+    """Bring all recipes up to date, what they share once, and put those of one kind of task side by side.
 
     Raises:
         StagesFailed: at least one stage did not end well.
     """
     root = Path.cwd()
-    stages = lineage(load_graph(root), "compare")
+    graph = load_graph(root)
+    names = comparisons(graph)
     with parent_run(f"compare · {task_name()}", "compare", {}) as parent:
-        run_stages(root, stages, parent.environment)
-        for name in ("report.md", "report.png"):
-            parent.run.log_artifact(REPORTS / "compare" / name)
-    page = (REPORTS / "compare" / "report.md").read_text(encoding="utf-8")
-    create_markdown_artifact(f"{page}\n\n{_mlflow_link(parent.run_id)}", key="compare-result")
-    _show_picture(REPORTS / "compare" / "report.png", "compare-picture")
+        run_stages(root, lineage(graph, *names), parent.environment)
+        for name in names:
+            parent.run.log_artifact(REPORTS / name)
+    for name in names:
+        page = (REPORTS / name / "report.md").read_text(encoding="utf-8")
+        create_markdown_artifact(f"{page}\n\n{_mlflow_link(parent.run_id)}", key=f"{name}-result")
+        _show_picture(REPORTS / name / "report.png", f"{name}-picture")
 
 
 @flow(name="promote", flow_run_name=run_name, persist_result=False)

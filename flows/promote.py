@@ -15,7 +15,7 @@ from flows.bootstrap import compare
 from flows.gate import Contender, PromoteParams, Rival, judge
 from flows.incumbent import rows_of
 from flows.lock import promotion_lock, unlock
-from flows.registry import CANDIDATE, CHAMPION, model_of, reach_store, versions
+from flows.registry import CANDIDATE, CHAMPION, model_of, reach_store, run_of, versions
 from flows.stored import check
 from stillhouse.errors import InputError
 from tasks import params, program
@@ -124,6 +124,7 @@ def try_to_promote(recipe: str, version: str = "", verdict: Verdict | None = Non
         elif not failures and (limits.approval.required or ask):
             waiting = True
         decision = Decision(name, str(mine.version), recipe, tuple(checks), tuple(failures), waiting)
+        run_of(mine)
         if decision.promoted:
             check(client, mine)
         _record(client, mine, decision, limits, rival, verdict)
@@ -156,17 +157,15 @@ def roll_back(recipe: str = "") -> str:
         if not past:
             raise InputError(f"{name} has no previous champion: there is nothing to roll back to")
         back = past[-1]
+        run_id = run_of(found[left] if left in found else found[back])
         check(client, found[back])
         # In this order: should we die in between, it was not rolled back.
         client.set_registered_model_tag(name, HISTORY, json.dumps(past))
         client.set_registered_model_alias(name, CHAMPION, back)
         when = _now()
         record = {"rolled_back": left, "champion": back, "when": when}
-        run_id = found[back].run_id
         if left is not None and left in found:
             client.set_model_version_tag(name, left, "rolled_back", f"{when}, to version {back}")
-            run_id = found[left].run_id
-        assert run_id, "register gives every version a run"
         client.log_dict(run_id, record, f"promotion/{when}-rollback.json")
     return f"rolled back: {name} version {back} is the champion again ({f'version {left}' if left else 'none'} was)"
 
@@ -221,9 +220,8 @@ def _record(
         "champion_before": asdict(rival) if rival else None,
         "approval": asdict(verdict) if verdict else None,
     } | git_tags()
-    assert version.run_id, "register gives every version a run"
     facts = {key: value for key, value in version.tags.items() if key != "decision"}
-    client.log_dict(version.run_id, record | {"facts": facts}, f"promotion/{when}-version-{version.version}.json")
+    client.log_dict(run_of(version), record | {"facts": facts}, f"promotion/{when}-version-{version.version}.json")
     outcome = "passed" if decision.promoted else "waiting" if decision.waiting else "failed"
     for key, value in {
         "gate": outcome,

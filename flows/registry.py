@@ -77,11 +77,11 @@ def register(recipe: str, run_id: str = "") -> Registered:
         # With the version, not after it: one without its digest would be of no use.
         tags = same | {"files_sha256": digest}
         found = client.create_model_version(name, source, run_id, tags=tags)
-    assert found.run_id, "every version has a run"
-    store_rows(client, found.run_id, facts["evaluation"], rows)
+    run_id = run_of(found)
+    store_rows(client, run_id, facts["evaluation"], rows)
     for file in (LOCK, PARAMS):
         if file.exists():
-            client.log_artifact(found.run_id, str(file), "provenance")
+            client.log_artifact(run_id, str(file), "provenance")
     # Evaluated again, or on other data: the weights are the same, what is known of them is not.
     for key, value in facts.items():
         client.set_model_version_tag(name, found.version, key, value)
@@ -203,6 +203,20 @@ def find_version(client: "MlflowClient", model: str) -> "ModelVersion":
         raise InputError(
             f"model = {model!r} is not in the registry at {shown_uri()}: compress and promote it"
         ) from None
+
+
+def run_of(version: "ModelVersion") -> str:
+    """The run that a version's artifacts belong to.
+
+    Raises:
+        InputError: it has none, so it was not registered by this project.
+    """
+    if not version.run_id:
+        raise InputError(
+            f"{version.name} version {version.version} has no run, so nothing is known of it: delete it, and register "
+            "its recipe (python -m flows.compress RECIPE)"
+        )
+    return version.run_id
 
 
 def versions(client: "MlflowClient", name: str) -> list["ModelVersion"]:

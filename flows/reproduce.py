@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.graph import Stage, lineage, load_graph
-from flows.registry import find_version, libraries, reach_store
+from flows.registry import find_version, libraries, reach_store, run_of
 from flows.stored import weights_digest
 from stillhouse.errors import InputError
 from tasks import program
@@ -69,8 +69,8 @@ def reproduce(client: "MlflowClient", version: "ModelVersion", folder: Path, sou
         source: a clone or URL of the project that has the commit.
 
     Raises:
-        InputError: the version does not say where it came from, or its commit is not in the source.
-        StageFailed: a stage did not end well.
+        InputError: the version does not say where it came from, its commit is not in the source, or a stage of it does
+            not run here.
     """
     recipe, commit = _origin(version)
     if folder.exists():
@@ -123,14 +123,14 @@ def _checkout(source: str, commit: str, folder: Path) -> None:
 def _restore(client: "MlflowClient", version: "ModelVersion", folder: Path) -> list[str]:
     """Put the params.yaml and dvc.lock that the version was made with in place; in what way the commit has others."""
     changed = ["the commit was dirty: tracked files differed from it"] * (version.tags.get("git_dirty") == "true")
-    assert version.run_id, "register gives every version a run"
-    kept = {each.path for each in client.list_artifacts(version.run_id, "provenance")}
+    run_id = run_of(version)
+    kept = {each.path for each in client.list_artifacts(run_id, "provenance")}
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("params.yaml", LOCK.name):
             if f"provenance/{name}" not in kept:
                 changed.append(f"{name}: the version has none, so the commit's was used")
                 continue
-            file = Path(client.download_artifacts(version.run_id, f"provenance/{name}", scratch))
+            file = Path(client.download_artifacts(run_id, f"provenance/{name}", scratch))
             there = folder / name
             if name == "params.yaml" and (not there.exists() or read_yaml(there) != read_yaml(file)):
                 changed.append("params.yaml was not the commit's")

@@ -31,6 +31,22 @@ def cached_logits(
         load: gives the teacher, from `folder`; not called if its logits are in the cache.
         folder: whose weights name the cache entry, with the token ids of `data`.
     """
+
+    def compute() -> dict[str, np.ndarray]:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        return {"logits": predict(load(), data, tokenizer, batch_size=batch_size, device=device)}
+
+    return cached_arrays(data, folder, compute)["logits"]
+
+
+def cached_arrays(data: Any, folder: Path, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What a teacher makes of some rows, by name.
+
+    Args:
+        data: tokenized rows, whose token ids name the cache entry with the weights in `folder`.
+        folder: the teacher's checkpoint.
+        compute: makes the arrays; not called if they are in the cache.
+    """
     digest = hashlib.blake2b(digest_size=16)
     for file in weight_files(folder):
         digest.update(content_digest(file).encode())
@@ -39,14 +55,12 @@ def cached_logits(
     cached = cache_dir() / "logits" / f"{digest.hexdigest()}.safetensors"
     if cached.exists():
         try:
-            return load_file(cached)["logits"]
+            return load_file(cached)
         except SafetensorError:
             # A full disk or a crash of the machine can leave a damaged file; it is only a cache.
             print(f"{cached} is damaged: computing the teacher's logits again", flush=True)
     print(f"computing the teacher's logits for {len(data)} rows", flush=True)
-    logits = predict(
-        load(), data, tokenizer, batch_size=batch_size, device="cuda" if torch.cuda.is_available() else "cpu"
-    )
+    arrays = compute()
     with fresh_file(cached) as temporary:
-        save_file({"logits": logits}, temporary)
-    return logits
+        save_file(arrays, temporary)
+    return arrays

@@ -3,8 +3,9 @@
 import importlib
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,6 +40,8 @@ class Given:
         teachers: the checkpoint folders that the teacher's logits come from, in order.
         student: of the phase before; None in a recipe's first phase.
         student_tokenizer: its own, which may be another than the teacher's.
+        encode: makes tokenized rows of `rows` and `train.max_length`; None: `tokenize`, of texts.
+        teach: adds what the teacher says to tokenized rows; None: `add_logits`, (N, C).
     """
 
     rows: Dataset
@@ -48,6 +51,8 @@ class Given:
     teachers: Sequence[Path] = ()
     student: PreTrainedModel | None = None
     student_tokenizer: PreTrainedTokenizerBase | None = None
+    encode: Callable[[Dataset, int], Dataset] | None = None
+    teach: Callable[[Dataset, TrainParams], Dataset] | None = None
 
 
 def load_recipe(slug: str, params: Path) -> tuple[ModuleType, Any]:
@@ -88,18 +93,23 @@ def train_plan(plan: Plan, given: Given, train: TrainParams, work: Path, run: St
     if plan.tokenizer is None and given.student_tokenizer is not None:
         check_vocabulary(given.student_tokenizer, given.tokenizer)
     tokenizer = plan.tokenizer or given.tokenizer
-    make = plan.encode or (lambda rows, max_length: tokenize(rows, tokenizer, max_length))
+    make = plan.encode or given.encode or (lambda rows, max_length: tokenize(rows, tokenizer, max_length))
     data = make(given.rows, train.max_length)
     if plan.teacher_logits and plan.phase:
-        same = plan.encode is None and tokenizer is given.tokenizer
-        theirs = data if same else tokenize(given.rows, given.tokenizer, train.max_length)
-        logits = teacher_logits(given, theirs, train.eval_batch_size)
-        column = (plan.combine or _the_only_one)(logits)
-        # Arrow takes rows of one dimension as they are; of more, as lists.
-        data = data.add_column("teacher_logits", list(column) if column.ndim == 2 else column.tolist())
+        teach = given.teach or partial(add_logits, plan, given)
+        data = teach(data, train)
     if plan.keep and plan.phase:
         data = plan.keep(data)
     return run_phase(plan, data, tokenizer, train, work, run)
+
+
+def add_logits(plan: Plan, given: Given, data: Dataset, train: TrainParams) -> Dataset:
+    """The student's tokenized rows with the column `teacher_logits`."""
+    same = plan.encode is None and (plan.tokenizer or given.tokenizer) is given.tokenizer
+    theirs = data if same else tokenize(given.rows, given.tokenizer, train.max_length)
+    column = (plan.combine or _the_only_one)(teacher_logits(given, theirs, train.eval_batch_size))
+    # Arrow takes rows of one dimension as they are; of more, as lists.
+    return data.add_column("teacher_logits", list(column) if column.ndim == 2 else column.tolist())
 
 
 def teacher_logits(given: Given, data: Dataset, batch_size: int) -> np.ndarray:

@@ -120,6 +120,11 @@ def read(report_dirs: Sequence[Path]) -> Comparison:
         found = {model.name: model.figures[key] for model in models}
         if len(set(found.values())) > 1:
             raise InputError(f"the reports differ in '{key}' ({found}): evaluate all of them again (dvc repro compare)")
+    metrics = {model.name: sorted(model.figures["metrics"]) for model in models}
+    # F1 of classes and F1 of answers have one name.
+    other = [name for name, names in metrics.items() if names != metrics[teachers[0].name]]
+    if other:
+        raise InputError(f"{', '.join(other)}: of another kind of task than {teachers[0].name}: give its own teacher")
     batches = sorted(set.intersection(*(set(model.times["batches"]) for model in models)), key=int)
     if not batches:
         raise InputError("the reports share no batch size: evaluate all of them again (dvc repro compare)")

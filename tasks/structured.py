@@ -5,26 +5,27 @@
 
 The first writes the teacher's checkpoint (its weights may be trained with the gates) and gates.json: the heads, FFN
 units and dimensions that stay, counted from 0. The second prints, beside the share of the FLOPs, that of measured time.
+What kind of task it is, the recipe says.
 """
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from stillhouse.checkpoint import load_model, load_tokenizer
+from stillhouse.checkpoint import load_model
 from stillhouse.errors import InputError
 from stillhouse.gates import KINDS
 from stillhouse.latency import time_in_turns, token_batch
 from stillhouse.measure import longest_input
 from stillhouse.methods.structured import Keep, slice_model
 from tasks import program
-from tasks.dataset import load_task
-from tasks.params import PARAMS, EvaluateParams, TrainParams, load
-from tasks.phases import Given, load_recipe, load_teacher, train_student
+from tasks.params import PARAMS, TrainParams, load
+from tasks.phases import load_recipe, train_student
 from tasks.tracking import stage_run
 from tasks.workspace import clear, workspace
 
@@ -35,22 +36,20 @@ def main() -> None:
     args = arguments()
     recipe, params = load_recipe(args.recipe, args.params)
     train = load("train", TrainParams, args.params)
-    tokens = load("evaluate", EvaluateParams, args.params).tokens
+    kind = recipe.KIND(args.params)
     reads = [path for path in (args.data, args.teacher, args.gates) if path]
-    with stage_run("prune", {args.recipe: params, "train": train, "evaluate": {"tokens": tokens}}, reads) as run:
-        work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, str(tokens)])
-        task = load_task(args.data)
-        tokenizer = load_tokenizer(args.teacher)
-        teacher = load_teacher(args.teacher, task)
+    with stage_run("prune", {args.recipe: params, "train": train, **kind.numbers}, reads) as run:
+        work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, str(kind.numbers)])
+        given = kind.load(args.data, args.teacher)
         if args.gates is None:
-            plan = recipe.gates(params, given := Given(task.train, task, tokenizer, teacher, [args.teacher]), tokens)
+            plan = recipe.gates(params, given, kind)
         else:
-            student = slice_model(load_model(args.gates, type(teacher)), read_keep(args.gates))
-            share = time_share(student, teacher, tokens)
-            print(f"sliced: {share:.1%} of the teacher's time at {BATCH} × {tokens} tokens, measured", flush=True)
+            student = slice_model(load_model(args.gates, kind.auto), read_keep(args.gates))
+            share = time_share(student, given.teacher, kind.tokens)
+            print(f"sliced: {share:.1%} of the teacher's time at {BATCH} × {kind.tokens} tokens, measured", flush=True)
             run.log_metrics({"time_share": share})
-            given = Given(task.train, task, tokenizer, teacher, [args.teacher], student)
-            plan = recipe.retrain(params, given)
+            given = replace(given, student=student)
+            plan = recipe.retrain(params, given, kind)
         train_student(plan, given, train, work, run, args.out)
         clear(work)
 
@@ -59,7 +58,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tasks.structured", description=__doc__.split("\n")[0])
     parser.add_argument("recipe", help="slug of the recipe, and of its block in params.yaml")
     parser.add_argument("--phase", choices=["gates", "retrain"], default="retrain")
-    parser.add_argument("--data", type=Path, required=True, help="the task")
+    parser.add_argument("--data", type=Path, required=True, help="the task, or the questions")
     parser.add_argument("--teacher", type=Path, required=True, help="the fine-tuned model")
     parser.add_argument("--gates", type=Path, help="what the phase `gates` wrote; of the phase `retrain`")
     parser.add_argument("--out", type=Path, required=True, help="where the model goes")

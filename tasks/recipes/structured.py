@@ -1,7 +1,9 @@
-"""structured: gates say which heads, FFN units and dimensions of the teacher stay; then it is sliced and retrained."""
+"""structured: gates say which heads, FFN units and dimensions of the teacher stay; then it is sliced and retrained.
+
+`structured-qa` is the same for another kind of task, and `KIND` all that tells the two apart.
+"""
 
 import json
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -9,19 +11,19 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from stillhouse.batches import Batch
-from stillhouse.classify import classify
 from stillhouse.cost import layer_flops
 from stillhouse.errors import InputError
 from stillhouse.gates import KINDS, gate_sizes
 from stillhouse.methods import structured as method
 from stillhouse.shape import Shape
 from stillhouse.train import Step
+from tasks.kind import Kind
+from tasks.kind_labels import labels
 from tasks.params import Block, Phase
 from tasks.phases import Given
 from tasks.training import Plan
 
-# The loss of a batch under the labels, a mean over its rows: all that this recipe knows of the kind of task.
-LOSS = classify
+KIND = labels
 
 
 class Remove(Block):
@@ -44,9 +46,8 @@ class L0(Block):
 
 
 class Params(Block):
-    """`structured` in params.yaml."""
+    """`structured` and `structured-qa` in params.yaml."""
 
-    data: str = Field(description="The task; dvc.yaml reads it")
     teacher: str = Field(description="The fine-tuned model that is pruned; dvc.yaml reads it")
     choose: Literal["l0", "gain", "random"] = Field(description="Who decides what stays")
     remove: Remove
@@ -59,20 +60,17 @@ class Params(Block):
     retrain: Phase | None = Field(description="The sliced model, on the labels; null leaves it out")
 
 
-def gates(params: Params, given: Given, tokens: int) -> Plan:
+def gates(params: Params, given: Given, kind: Kind) -> Plan:
     """What stays, written beside the teacher's weights as gates.json.
-
-    Args:
-        tokens: length of the sentence that FLOPs are counted on.
 
     Raises:
         InputError: nothing is to go, or more than can.
     """
-    teacher = given.teacher
+    teacher, tokens = given.teacher, kind.tokens
     shape, sizes = Shape.of(teacher.config), gate_sizes(teacher)
-    remove = {kind: share for kind, share in params.remove.model_dump().items() if share > 0}
+    remove = {part: share for part, share in params.remove.model_dump().items() if share > 0}
     if not remove:
-        raise InputError("structured.remove takes nothing away: give a share of heads, units or dimensions")
+        raise InputError("remove takes nothing away: give a share of heads, units or dimensions")
 
     def choose(scores: dict[str, Tensor]) -> tuple[method.Keep, dict[str, float]]:
         if params.latency is None:
@@ -91,17 +89,17 @@ def gates(params: Params, given: Given, tokens: int) -> Plan:
         (folder / "gates.json").write_text(json.dumps({**keep, "flops_share": round(share, 6)}) + "\n")
 
     if params.choose == "random":
-        return Plan(teacher, teacher, LOSS, None, beside=lambda folder: write(folder, noise))
+        return Plan(teacher, teacher, kind.loss, None, beside=lambda folder: write(folder, noise))
     if params.choose == "gain":
         gain = method.Gain(teacher, list(remove))
 
         def measure(model: nn.Module, batch: Batch) -> Tensor:
-            return gain.measure(len(batch["input_ids"]), partial(LOSS, batch=batch))
+            return gain.measure(len(batch["input_ids"]), lambda gated: kind.loss(gated, batch))
 
         return Plan(teacher, gain, measure, params.gates, beside=lambda folder: write(folder, gain.gains()))
     learned = method.HardConcreteGates(
         teacher,
-        {kind: 1 - share for kind, share in goes.items()},
+        {part: 1 - share for part, share in goes.items()},
         start=params.l0.start,
         rate=params.l0.learning_rate / params.gates.learning_rate,
         weights=params.l0.weights == "trained",
@@ -110,14 +108,14 @@ def gates(params: Params, given: Given, tokens: int) -> Plan:
     def learn(model: nn.Module, batch: Batch) -> dict:
         penalty = params.l0.penalty
         term = learned.constraint(params.l0.ascent, params.l0.damping) if penalty is None else learned.penalty(penalty)
-        return {"task": LOSS(model, batch), "l0": term}
+        return {"task": kind.loss(model, batch), "l0": term}
 
     return Plan(teacher, learned, learn, params.gates, beside=lambda folder: write(folder, learned.log_alpha()))
 
 
-def retrain(params: Params, given: Given) -> Plan:
+def retrain(params: Params, given: Given, kind: Kind) -> Plan:
     """The sliced model, on the labels."""
-    return retrain_plan(given, params.retrain, LOSS)
+    return retrain_plan(given, params.retrain, kind.loss)
 
 
 def retrain_plan(given: Given, phase: Phase | None, step: Step, teacher_logits: bool = False) -> Plan:
@@ -128,5 +126,5 @@ def retrain_plan(given: Given, phase: Phase | None, step: Step, teacher_logits: 
 
 def summary(keep: method.Keep, share: float) -> str:
     """What stays, in a line."""
-    parts = [f"{kind} {' '.join(str(len(layer)) for layer in keep[kind])}" for kind in KINDS]
+    parts = [f"{part} {' '.join(str(len(layer)) for layer in keep[part])}" for part in KINDS]
     return f"stays: {', '.join(parts)}; {share:.1%} of the layers' FLOPs"

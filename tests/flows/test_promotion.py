@@ -203,23 +203,26 @@ def test_a_lock_of_a_dead_process_of_this_machine_is_taken_over_and_one_of_anoth
     assert unlock(client, NAME) and try_to_promote("hinton").promoted
 
 
+# Whoever judges first waits until the other one stands at the lock, or, were there none, judges as well.
 PROMOTES = """
 import sys, time
 from pathlib import Path
+import flows.lock as lock
 import flows.promote as promote
-judged = promote.judge
+mine, other = sys.argv[1:]
+judged, waits = promote.judge, lock._wait
 def slowly(*given):
-    Path(sys.argv[1] + ".judges").touch()
-    deadline = time.monotonic() + 3
-    while len(list(Path().glob("*.judges"))) < 2 and time.monotonic() < deadline:
+    Path(mine + ".there").touch()
+    deadline = time.monotonic() + 180
+    while not Path(other + ".there").exists():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
     return judged(*given)
-promote.judge = slowly
-Path(sys.argv[1] + ".ready").touch()
-while len(list(Path().glob("*.ready"))) < 2:
-    time.sleep(0.02)
-decision = promote.try_to_promote(sys.argv[1])
-print(decision.promoted)
+def seen(*given, **more):
+    Path(mine + ".there").touch()
+    waits(*given, **more)
+promote.judge, lock._wait = slowly, seen
+print(promote.try_to_promote(mine).promoted)
 """
 
 
@@ -230,8 +233,8 @@ def test_two_promotions_at_once_are_one_after_the_other_and_leave_one_champion(h
         register(recipe)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     both = [
-        subprocess.Popen([sys.executable, "-c", PROMOTES, recipe], env=environment, stdout=subprocess.PIPE, text=True)
-        for recipe in ("hinton", "tinybert")
+        subprocess.Popen([sys.executable, "-c", PROMOTES, *pair], env=environment, stdout=subprocess.PIPE, text=True)
+        for pair in (("hinton", "tinybert"), ("tinybert", "hinton"))
     ]
     shown = [process.communicate(timeout=240)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]

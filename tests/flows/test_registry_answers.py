@@ -34,7 +34,7 @@ WINDOWS = {"max_length": 16, "overlap": 4, "question_length": 5}
 
 @pytest.fixture(scope="module")
 def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with the recipe `structured`, which answers questions, and `hinton`, which does not; both champions."""
+    """A project with the recipes `structured-qa`, of questions, and `hinton`, of classes; both champions."""
     root = tmp_path_factory.mktemp("answers")
     project.params(root, **{"windows": WINDOWS, "evaluate-qa.null_threshold": -3.78, "promote.min_kept": 0.5})
     tiny.write_questions(root / "data/qa")
@@ -42,11 +42,11 @@ def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(made / "model", root / "models/hinton")
     shutil.copytree(made / "onnx", root / "models/onnx/hinton")
     model = tiny.answerer(seed=4)
-    tiny.save(model, root / "models/structured")
-    (root / "models/onnx/structured").mkdir()
-    file = root / "models/onnx/structured/model.onnx"
+    tiny.save(model, root / "models/structured-qa")
+    (root / "models/onnx/structured-qa").mkdir()
+    file = root / "models/onnx/structured-qa/model.onnx"
     export_onnx(model, tiny.tokenizer(), file, outputs=OUTPUTS, per_token=True)
-    for name in ("hinton", "structured", "teacher", "teacher-qa"):
+    for name in ("hinton", "structured-qa", "teacher", "teacher-qa"):
         (root / "reports" / name).mkdir(parents=True)
         shutil.copy(made / "latency.json", root / "reports" / name)
         figures = METRICS | {"recipe": name} | ({"task_metric": "f1", "value": 0.7} if name != "hinton" else {})
@@ -57,9 +57,9 @@ def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        paths = [Path(part) for part in ("data/qa", "models/structured", "models/onnx/structured")]
-        judged_by(paths[1], params.PARAMS).judge(*paths).write(Path("reports/structured"))
-        for recipe in ("hinton", "structured"):
+        paths = [Path(part) for part in ("data/qa", "models/structured-qa", "models/onnx/structured-qa")]
+        judged_by(paths[1], params.PARAMS).judge(*paths).write(Path("reports/structured-qa"))
+        for recipe in ("hinton", "structured-qa"):
             register(recipe)
             try_to_promote(recipe)
     return root
@@ -77,12 +77,12 @@ def here(registered: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_questions_are_a_task_of_their_own_with_its_own_champion() -> None:
     assert task_name(block="qa") == "docstrings-qa" and task_name() == "docstrings"
     client, _ = open_store()
-    for name, recipe, data in ((NAME, "structured", "def.dir"), ("stillhouse-docstrings", "hinton", "abc.dir")):
+    for name, recipe, data in ((NAME, "structured-qa", "def.dir"), ("stillhouse-docstrings", "hinton", "abc.dir")):
         version = client.get_model_version_by_alias(name, "champion")
         assert (version.tags["recipe"], version.tags["data_md5"]) == (recipe, data)
-    assert register("structured") == Registered(NAME, "1", new=False)
+    assert register("structured-qa") == Registered(NAME, "1", new=False)
     with pytest.raises(InputError, match=f"{NAME} has no previous champion"):
-        roll_back("structured")
+        roll_back("structured-qa")
     with pytest.raises(InputError, match="stillhouse-docstrings has no previous champion"):
         roll_back()
 
@@ -94,23 +94,23 @@ def test_what_it_did_on_each_question_is_kept_and_gives_its_score() -> None:
     rows = stored_rows(client, str(version.run_id), version.tags["evaluation"])
     assert rows is not None and len(rows["f1"]) == 18
     figures = params.load("evaluate-qa", params.EvaluateQaParams), params.load("windows", params.WindowParams)
-    model = load_model("models/structured", AutoModelForQuestionAnswering)
+    model = load_model("models/structured-qa", AutoModelForQuestionAnswering)
     questions = load_questions(Path("data/qa")).validation
-    found = answer_all(model, load_tokenizer("models/structured"), questions, figures[1], figures[0], batch_size=8)
+    found = answer_all(model, load_tokenizer("models/structured-qa"), questions, figures[1], figures[0], batch_size=8)
     for name in ("exact", "f1", "best_exact", "best_f1"):
         assert value(name, rows, np.ones((1, 18)))[0] == pytest.approx(found.scores[name])
 
 
 @pytest.mark.usefixtures("here")
 def test_the_table_shows_the_teacher_of_the_recipes_own_task() -> None:
-    for recipe, teacher in (("structured", "teacher-qa"), ("hinton", "teacher")):
+    for recipe, teacher in (("structured-qa", "teacher-qa"), ("hinton", "teacher")):
         lines = table(recipe).splitlines()
         assert [lines[row].split("|")[1].strip() for row in (2, 3)] == [teacher, recipe]
 
 
 @pytest.mark.usefixtures("here")
 def test_a_missing_model_is_named() -> None:
-    shutil.copytree("reports/structured", "reports/other")
+    shutil.copytree("reports/structured-qa", "reports/other")
     with pytest.raises(InputError, match=r"'models/other' holds no model.safetensors"):
         gather_facts("other")
 
@@ -120,8 +120,8 @@ def test_it_answers_as_the_pipeline_does_windows_threshold_and_all(monkeypatch: 
     rows = load_questions(Path("data/qa")).validation
     numbers = params.load("evaluate-qa", params.EvaluateQaParams)
     windows = params.load("windows", params.WindowParams)
-    model = load_model("models/structured", AutoModelForQuestionAnswering)
-    wanted = answer_all(model, load_tokenizer("models/structured"), rows, windows, numbers, batch_size=8)
+    model = load_model("models/structured-qa", AutoModelForQuestionAnswering)
+    wanted = answer_all(model, load_tokenizer("models/structured-qa"), rows, windows, numbers, batch_size=8)
     assert len(wanted.windows) > len(rows), "some contexts take several windows"
     texts = [
         answer.text(context, numbers.null_threshold)

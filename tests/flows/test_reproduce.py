@@ -59,7 +59,7 @@ def test_what_differs_is_said(
         reproduce(client, version, tmp_path / "same", ".")
     for tag, value, reason in (
         ("git_commit", "--upload-pack=touch x", r"its tag git_commit = '--upload-pack=touch x' is no commit"),
-        ("git_commit", "0" * 40, f"commit {'0' * 40} is not in '.*': push it, or give --source"),
+        ("git_commit", "0" * 40, f"commit {'0' * 40} is not in '.*: push it, or give --source"),
         ("recipe", "../../x", r"its tag recipe = '../../x' is no slug"),
     ):
         client.set_model_version_tag(NAME, "1", tag, value)

@@ -139,6 +139,11 @@ def tag(**values: str) -> Break:
     return write
 
 
+def stranger(_: Path) -> None:
+    """A version that somebody made by hand."""
+    open_store()[0].create_model_version(NAME, "file:///nowhere", tags={"recipe": "hinton"})
+
+
 def both(*breaks: Break) -> Break:
     def write(root: Path) -> None:
         for each in breaks:
@@ -259,6 +264,7 @@ CASES = [
     Case("a fact that is no number", tag(kept="much"), promote, "hinton", "its tag 'kept' = 'much' is no number"),
     Case("a metric that nobody knows", tag(task_metric="bleu"), promote, "hinton", "metric 'bleu' is unknown"),
     Case("an evaluation that is a path", tag(evaluation="../../x"), promote, "hinton", "evaluation = '../../x' is no"),
+    Case("a version of nobody's", stranger, promote, "hinton", "version 2 has no run"),
     Case("a model by its name alone", nothing, serve, NAME, f"model = '{NAME}': give models:/NAME@champion"),
     Case("no such version", nothing, serve, f"models:/{NAME}/9 --check", "is not in the registry"),
     Case("a version without digests", tag(files_sha256=""), serve, f"{CHAMPION} --check", "carries no digest"),

@@ -10,7 +10,7 @@ from flows.deps import module_deps, stated_modules
 from tasks.params import load
 
 ROOT = Path(__file__).parents[2]
-RECIPES = 18
+RECIPES = 20
 
 
 def read(name: str) -> dict:
@@ -34,7 +34,7 @@ def test_every_stage_states_the_modules_that_it_runs_and_no_others():
     for name, stage in stages().items():
         seen += 1
         assert stated_modules(stage) == module_deps(ROOT, stage["cmd"]), f"{name}: run `make deps`"
-    assert seen == 46
+    assert seen == 50
 
 
 def test_every_block_of_params_is_known_and_valid():
@@ -63,13 +63,25 @@ def test_every_parameter_that_a_stage_tracks_exists():
     blocks, seen = read("params.yaml"), 0
     for name, stage in stages().items():
         for key in stage.get("params", []):
-            for recipe in recipes() if "${item}" in key else [""]:
+            for tracked in kinds_of(name, key):
                 tree = blocks
-                for part in key.replace("${item}", recipe).split("."):
-                    assert part in tree, f"{name}: {key}"
+                for part in tracked.split("."):
+                    assert part in tree, f"{name}: {tracked}"
                     tree = tree[part]
                 seen += 1
     assert seen > 30
+
+
+def kinds_of(stage: str, key: str) -> set[str]:
+    """A tracked parameter, or, where it is `${item.…}`, what stands there for each kind of task."""
+    if not key.startswith("${"):
+        return {key}
+    found = {
+        kind[key.removeprefix("${item.").removesuffix("}")]
+        for kind in read("dvc.yaml")["stages"][stage]["foreach"].values()
+    }
+    assert len(found) == 2
+    return found
 
 
 @pytest.mark.parametrize("recipe", recipes())
@@ -78,8 +90,12 @@ def test_a_recipe_has_all_its_pieces(recipe):
     for tail in ("export", "evaluate", "report"):
         assert recipe in foreach[tail]["foreach"]
     assert f"models/{recipe}" in foreach[recipe]["outs"]
-    assert f"reports/{recipe}/metrics.json" in foreach["compare"]["deps"]
-    assert f"reports/{recipe} " in f"{foreach['compare']['cmd']} "
+    kind = foreach["report"]["foreach"][recipe]
+    assert kind == foreach["evaluate"]["foreach"][recipe] and kind["data"] in foreach[recipe]["deps"]
+    for name in ("compare", "compare-qa"):
+        with_it = foreach[name]["cmd"].split()[3].endswith(f"/{kind['teacher']}")
+        assert (f"reports/{recipe}/metrics.json" in foreach[name]["deps"]) == with_it
+        assert (f"reports/{recipe} " in f"{foreach[name]['cmd']} ") == with_it
     assert recipe in read("params.yaml")
     assert (ROOT / "tasks" / "recipes" / f"{recipe.replace('-', '_')}.py").is_file()
     deployments = {(d["entrypoint"].split(":")[1], d["name"]): d for d in read("prefect.yaml")["deployments"]}

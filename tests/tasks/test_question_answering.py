@@ -23,9 +23,9 @@ TEACHER = (finetune_qa, "--data", "data/qa", "--out", "models/teacher-qa")
 EXPORT = (export, "--model", "models/teacher-qa", "--out", "models/onnx/teacher-qa")
 EVALUATE = (evaluate, "teacher-qa", "--data", "data/qa", "--model", "models/teacher-qa")
 EVALUATE = (*EVALUATE, "--onnx", "models/onnx/teacher-qa", "--out", "reports/teacher-qa")
-STUDENT = (evaluate, "structured", "--data", "data/qa", "--model", "models/structured")
-STUDENT = (*STUDENT, "--onnx", "models/onnx/structured", "--teacher", "reports/teacher-qa")
-STUDENT = (*STUDENT, "--teacher-onnx", "models/onnx/teacher-qa", "--out", "reports/structured")
+STUDENT = (evaluate, "structured-qa", "--data", "data/qa", "--model", "models/structured-qa")
+STUDENT = (*STUDENT, "--onnx", "models/onnx/structured-qa", "--teacher", "reports/teacher-qa")
+STUDENT = (*STUDENT, "--teacher-onnx", "models/onnx/teacher-qa", "--out", "reports/structured-qa")
 
 
 @pytest.fixture
@@ -143,17 +143,17 @@ def test_a_question_is_answered_if_its_odds_are_not_above_the_threshold(clone):
 
 def test_a_student_is_measured_and_shown_beside_its_teacher(clone):
     teacher = evaluated(clone)
-    tiny.save(tiny.answerer(layers=1, seed=1), clone / "models/structured")
-    run(export, "--model", "models/structured", "--out", "models/onnx/structured")
+    tiny.save(tiny.answerer(layers=1, seed=1), clone / "models/structured-qa")
+    run(export, "--model", "models/structured-qa", "--out", "models/onnx/structured-qa")
     run(*STUDENT)
-    student, times = read("reports/structured/metrics.json"), read("reports/structured/latency.json")
+    student, times = read("reports/structured-qa/metrics.json"), read("reports/structured-qa/latency.json")
     assert list(student) == list(teacher)
     assert student["kept"] == pytest.approx(student["value"] / teacher["value"], abs=1e-5)
     assert student["flops"] < teacher["flops"] and times["teacher"] != times["batches"]
-    run(report, "reports/teacher-qa", "reports/structured", "--out", "reports/structured")
-    page = Path("reports/structured/report.md").read_text()
-    assert f"| structured | {student['value']:.4f} | {student['kept']:.1%} |" in page
-    assert "| has_answer_f1 |" in page and Path("reports/structured/report.png").stat().st_size > 1000
+    run(report, "reports/teacher-qa", "reports/structured-qa", "--out", "reports/structured-qa")
+    page = Path("reports/structured-qa/report.md").read_text()
+    assert f"| structured-qa | {student['value']:.4f} | {student['kept']:.1%} |" in page
+    assert "| has_answer_f1 |" in page and Path("reports/structured-qa/report.png").stat().st_size > 1000
 
 
 def test_windows_to_train_on_point_at_the_answer_or_at_cls(clone):
@@ -205,14 +205,14 @@ def test_what_does_not_fit_together_is_refused(clone, capsys):
     tiny.write_task(clone / "data/task")
     other = [word if word != "data/qa" else "data/task" for word in EVALUATE]
     assert "'data/task' holds no questions" in refused(capsys, *other)
-    tiny.save(tiny.bert(), clone / "models/structured")
+    tiny.save(tiny.bert(), clone / "models/structured-qa")
     params(clone, **{"evaluate.metric": "f1"})
     assert "'data/qa' holds question answering" in refused(capsys, *STUDENT)
-    tiny.save(tiny.answerer(layers=1), clone / "models/structured")
-    assert "models/onnx/structured/model.onnx' is missing" in refused(capsys, *STUDENT)
+    tiny.save(tiny.answerer(layers=1), clone / "models/structured-qa")
+    assert "models/onnx/structured-qa/model.onnx' is missing" in refused(capsys, *STUDENT)
     params(clone, **{"evaluate-qa.metric": "exact"})
     assert "is of f1, evaluate-qa.metric = 'exact': evaluate the teacher again" in refused(capsys, *STUDENT)
-    run(export, "--model", "models/structured", "--out", "models/onnx/structured")
+    run(export, "--model", "models/structured-qa", "--out", "models/onnx/structured-qa")
     tiny.save(tiny.bert(), clone / "models/teacher-qa")
     run(*EXPORT)
     tiny.save(tiny.answerer(), clone / "models/teacher-qa")

@@ -173,6 +173,14 @@ def test_reports_of_different_tasks_are_not_compared(tmp_path):
         report.read(one + other)
 
 
+def test_reports_of_different_kinds_of_task_are_not_compared_though_their_metric_has_one_name(tmp_path):
+    one = write(tmp_path / "one", {"teacher": MODELS["teacher"]}, task_metric="f1")
+    answers = {"exact": 0.5, "f1": 0.6, "best_f1": 0.6}
+    other = write(tmp_path / "other", {"hinton": MODELS["hinton"]}, task_metric="f1", metrics=answers)
+    with pytest.raises(InputError, match="hinton: of another kind of task than teacher: give its own teacher"):
+        report.read(one + other)
+
+
 @pytest.mark.parametrize(("content", "message"), [(None, "is missing"), ("{", "is damaged")])
 def test_a_missing_or_damaged_file_is_named(content, message, tmp_path):
     folders = write(tmp_path)
