@@ -41,7 +41,9 @@ class Training:
         return (self.rows or 0) * self.epochs * self.cost * a_row
 
 
-def trainings(stages: Sequence[str], dag: Mapping[str, Any], params: Mapping[str, Any], layers: int) -> list[Training]:
+def trainings(
+    stages: Sequence[str], dag: Mapping[str, Any], params: Mapping[str, Any], layers: int, tokens: int
+) -> list[Training]:
     """The training phases that these stages have, by the parameters that each tracks.
 
     Args:
@@ -49,6 +51,7 @@ def trainings(stages: Sequence[str], dag: Mapping[str, Any], params: Mapping[str
         dag: `stages` of dvc.yaml.
         params: params.yaml.
         layers: of the teacher.
+        tokens: of a row of the task; a question's windows have their own length.
     """
     found = []
     for name in stages:
@@ -59,10 +62,12 @@ def trainings(stages: Sequence[str], dag: Mapping[str, Any], params: Mapping[str
                 block = params[path.split(".")[0]]
                 if path == "int8.train" and block.get("activations") != "trained":
                     continue
-                rows = rows_of(_data(stage, params), params)
+                data = _data(stage, params)
+                rows = rows_of(data, params)
+                longer = params["windows"]["max_length"] / tokens if data == "data/qa" else 1.0
                 if path.startswith("mlm.") and rows is not None:
                     rows = min(rows, block.get("sentences") or rows)
-                found.append(Training(name, path, rows, phase["epochs"], _cost(path, block, layers)))
+                found.append(Training(name, path, rows, phase["epochs"], longer * _cost(path, block, layers)))
     return found
 
 

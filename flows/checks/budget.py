@@ -42,15 +42,18 @@ def budget(setup: Setup) -> Iterator[Finding]:
 
 
 def _estimate(setup: Setup, names: list[str]) -> Iterator[Finding]:
-    model = setup.params["teacher"]["model"]
+    block = "teacher" if setup.has("teacher") else "teacher-qa"
+    model = setup.params[block]["model"]
     folder = local_folder(model)
     if folder is None:
-        raise InputError(f"teacher.model = '{model}' is not fetched yet")
+        raise InputError(f"{block}.model = '{model}' is not fetched yet")
     train = load("train", TrainParams)
     dag = read_yaml(setup.root / "dvc.yaml")["stages"]
-    phases = trainings(names, dag, setup.params, config_of(folder)["num_hidden_layers"])
-    tokens = mean_tokens(Path("data/task/train.parquet"), load_tokenizer(folder), train.max_length)
-    batch = (setup.params["teacher"]["phase"] or {}).get("batch_size", 32)
+    tokens = setup.params["windows"]["max_length"]
+    if block == "teacher":
+        tokens = mean_tokens(Path("data/task/train.parquet"), load_tokenizer(folder), train.max_length)
+    phases = trainings(names, dag, setup.params, config_of(folder)["num_hidden_layers"], tokens)
+    batch = (setup.params[block]["phase"] or {}).get("batch_size", 32)
     a_row = seconds_a_row(folder, tokens, batch, choose_precision(train.precision)) if phases else 0.0
     taken = sum(phase.seconds(a_row) for phase in phases)
     weights = sum(file.stat().st_size for file in weight_files(folder))

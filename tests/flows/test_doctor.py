@@ -314,11 +314,21 @@ def test_a_precision_that_the_machine_cannot_do_is_a_fault(tiny_project: Path) -
 def test_trainings_are_what_stages_track_each_with_its_rows_and_its_share_of_the_layers(tiny_project: Path) -> None:
     params, dag = read_yaml(ROOT / "params.yaml"), read_yaml(ROOT / "dvc.yaml")["stages"]
     shutil.rmtree(tiny_project / "data")
-    stages = ["prepare", "teacher", "mlm", "tinybert-general", "tinybert", "magnitude", "bilstm", "export@tinybert"]
-    got = {each.key: each for each in estimate.trainings(stages, dag, params, layers=6)}
+    stages = [
+        "prepare",
+        "teacher",
+        "mlm",
+        "tinybert-general",
+        "tinybert",
+        "magnitude",
+        "bilstm",
+        "teacher-qa",
+        "export@tinybert",
+    ]
+    got = {each.key: each for each in estimate.trainings(stages, dag, params, layers=6, tokens=32)}
     assert list(got) == [
         *("teacher.phase", "mlm.phase", "tinybert.general", "tinybert.prediction", "magnitude.recover"),
-        "bilstm.distill",
+        *("bilstm.distill", "teacher-qa.phase"),
     ]
     rows = {key: each.rows for key, each in got.items()}
     assert rows == {
@@ -328,8 +338,10 @@ def test_trainings_are_what_stages_track_each_with_its_rows_and_its_share_of_the
         "tinybert.prediction": 2400 + 600,
         "magnitude.recover": 2400,
         "bilstm.distill": 2400 * 5,
+        "teacher-qa.phase": 5 * 240,
     }
     assert got["teacher.phase"].cost == 1 and got["tinybert.prediction"].cost == pytest.approx(3 / 6 + 1 / 3)
+    assert got["teacher-qa.phase"].cost == 128 / 32, "a window has four times the tokens"
     assert got["magnitude.recover"].cost == pytest.approx(7 * 4 / 3)
     assert got["teacher.phase"].seconds(0.01) == pytest.approx(2400 * 2 * 0.01)
     # Two sets of outputs (the teacher, its route of four, and a student), the registered model, two states in training.
