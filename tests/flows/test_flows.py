@@ -134,7 +134,8 @@ def server(recipe_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     assert code == 0, shown
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{prefect}/api")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mlflow}")
-    started = [psutil.Process(each["pid"]) for each in read_yaml(recipe_project / ".servers" / "processes.json")]
+    known = json.loads((recipe_project / ".servers" / "processes.json").read_text())
+    started = [psutil.Process(each["pid"]) for each in known]
     family = [*started, *(child for each in started for child in each.children(recursive=True))]
     yield recipe_project
     code, shown = run("flows.servers", "down")
