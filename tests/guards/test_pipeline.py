@@ -1,35 +1,16 @@
 """Every recipe has all its pieces, and dvc.yaml, params.yaml, prefect.yaml and the README agree about them."""
 
-import importlib
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from flows.checks.blocks import SHARED, model_of
 from flows.deps import module_deps, stated_modules
 from tasks.params import load
 
 ROOT = Path(__file__).parents[2]
 RECIPES = 21
-
-# Blocks that are no recipe's, and where their models stand.
-SHARED = {
-    "data": ("tasks.prepare", "DataParams"),
-    "qa": ("tasks.prepare_qa", "QaParams"),
-    "corpus": ("tasks.prepare", "CorpusParams"),
-    "train": ("tasks.params", "TrainParams"),
-    "teacher": ("tasks.models", "TeacherParams"),
-    "windows": ("tasks.params", "WindowParams"),
-    "teacher-qa": ("tasks.finetune_qa", "TeacherQaParams"),
-    "ensemble": ("tasks.finetune", "EnsembleParams"),
-    "mlm": ("tasks.fit_mlm", "MlmParams"),
-    "augment": ("tasks.augment", "AugmentParams"),
-    "bilstm-augment": ("tasks.augment_words", "AugmentWordsParams"),
-    "evaluate": ("tasks.params", "EvaluateParams"),
-    "evaluate-qa": ("tasks.params", "EvaluateQaParams"),
-    "budget": ("tasks.params", "BudgetParams"),
-    "promote": ("flows.gate", "PromoteParams"),
-}
 
 
 def read(name: str) -> dict:
@@ -42,11 +23,6 @@ def recipes() -> list[str]:
 
 def stages() -> dict[str, dict]:
     return {name: stage.get("do", stage) for name, stage in read("dvc.yaml")["stages"].items()}
-
-
-def model_of(block: str) -> type:
-    module, name = SHARED.get(block, (f"tasks.recipes.{block.replace('-', '_')}", "Params"))
-    return getattr(importlib.import_module(module), name)
 
 
 def test_there_are_as_many_recipes_as_the_tests_know_of():
