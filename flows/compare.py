@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from flows.graph import comparisons, lineage, load_graph, stale
+from flows.remote import remote_of
 from flows.results import REPORTS, UI
 from tasks import program
 
@@ -25,6 +26,8 @@ def main() -> None:
             compare()
     else:
         print(f"all {len(stages)} stages are up to date")
+        if remote := remote_of(root):
+            remote.finish()
     for folder in (REPORTS / name for name in comparisons(graph)):
         print(f"\n{(folder / 'report.md').read_text(encoding='utf-8')}")
         print(f"\npicture:  {folder / 'report.png'}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from flows.graph import lineage, load_graph, recipes, stale
 from flows.naming import known_recipe
 from flows.registry import is_registered
+from flows.remote import remote_of
 from flows.results import REPORTS, UI, table
 from tasks import program
 
@@ -27,6 +28,8 @@ def main() -> None:
         _run(root, recipe)
     else:
         print(f"{recipe}: all {len(stages)} stages are up to date, and its model is registered\n")
+        if remote := remote_of(root):
+            remote.finish()
     print(table(recipe))
     print(f"\npicture:  {REPORTS / recipe / 'report.png'}")
     print(f"MLflow:   {UI}")

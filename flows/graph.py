@@ -21,14 +21,17 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of dvc.yaml, the stages whose outputs it reads, and whether nothing should run beside it.
+    """A stage of dvc.yaml, the stages whose outputs it reads, and what it asks of the machine.
 
-    The last is `meta: {alone: true}` in dvc.yaml: what measures time would measure its neighbours.
+    Attributes:
+        alone: `meta: {alone: true}` in dvc.yaml: what measures time would measure its neighbours.
+        gpu: `meta: {gpu: true}`: it computes on a GPU where there is one.
     """
 
     name: str
     needs: tuple[str, ...]
     alone: bool = False
+    gpu: bool = False
 
 
 def load_graph(root: Path) -> tuple[Stage, ...]:
@@ -46,7 +49,7 @@ def load_graph(root: Path) -> tuple[Stage, ...]:
             Stage(
                 stage.addressing,
                 tuple(sorted(need.addressing for need in graph.successors(stage))),
-                bool((stage.meta or {}).get("alone")),
+                *(bool((stage.meta or {}).get(what)) for what in ("alone", "gpu")),
             )
             for stage in graph
             if isinstance(stage, PipelineStage)

@@ -6,6 +6,8 @@ from pathlib import Path
 from stillhouse.errors import InputError
 from tasks.params import PARAMS, read_yaml
 
+GPU = "gpu"  # the concurrency limit of a Prefect server that stages with `meta: {gpu: true}` share
+
 
 def task_name(params: Path = PARAMS, block: str = "data") -> str:
     """The task, in one word: `docstrings`, `sst2`, …; of the block `qa` with that behind it, `docstrings-qa`.

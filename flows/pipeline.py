@@ -1,4 +1,4 @@
-"""The flows: `compress` one recipe, `compare` them all, `promote` one.
+"""The flows: `compress` one recipe, `compare` them all, `promote` one, `watch` the data of one.
 
 The DAG is DVC's: a flow submits the stages of a lineage, each waiting for just those it needs.
 """
@@ -21,9 +21,11 @@ from flows.naming import known_recipe, task_name
 from flows.parent import Parent, parent_run
 from flows.promote import Decision, NotPromoted, Verdict, roll_back, serve_command, try_to_promote
 from flows.registry import register
+from flows.remote import remote_of
 from flows.repro import stop_all
 from flows.results import REPORTS, UI, numbers, read_report, table
 from flows.stage import run_stage
+from flows.watch import changed, nothing_new
 from tasks.params import load
 from tasks.provenance import git_tags
 from tasks.sender import EXPERIMENT, shown_uri, tracking_uri
@@ -43,8 +45,11 @@ def run_name() -> str:
 
 
 @flow(name="compress", flow_run_name=run_name, persist_result=False)
-def compress(recipe: str) -> str:
+def compress(recipe: str, again: Sequence[str] = ()) -> str:
     """Bring everything of one recipe up to date, and register what came out as the candidate of its task.
+
+    Args:
+        again: stages that run though they are up to date.
 
     Returns:
         What happened in the registry, in a line.
@@ -58,7 +63,7 @@ def compress(recipe: str) -> str:
     stages = lineage(graph, f"report@{known_recipe(recipe, recipes(graph))}")
     block = "qa" if any(stage.name == "prepare-qa" for stage in stages) else "data"
     with parent_run(f"{recipe} · {task_name(block=block)}", "compress", {"recipe": recipe}) as parent:
-        run_stages(root, stages, parent.environment | {"STILLHOUSE_RECIPE": recipe})
+        run_stages(root, stages, parent.environment | {"STILLHOUSE_RECIPE": recipe}, again)
         _log_outcome(parent, recipe)
         version = register(recipe, parent.run_id)
     outcome = f"candidate: {version.name} version {version.version}" + ("" if version.new else " (known already)")
@@ -86,6 +91,26 @@ def compare() -> None:
         page = (REPORTS / name / "report.md").read_text(encoding="utf-8")
         create_markdown_artifact(f"{page}\n\n{_mlflow_link(parent.run_id)}", key=f"{name}-result")
         _show_picture(REPORTS / name / "report.png", f"{name}-picture")
+
+
+@flow(name="watch", flow_run_name=run_name, persist_result=False)
+def watch(recipe: str) -> str:
+    """Run a recipe again if what lies behind its data has changed since its last watched run.
+
+    Returns:
+        What happened, in a line.
+
+    Raises:
+        InputError: there is no such recipe, or a source cannot be looked at.
+        ConnectionError: the hub cannot be reached.
+        StagesFailed: at least one stage did not end well; the next look finds the same change.
+    """
+    new, remember = changed(Path.cwd(), recipe)
+    if not new:
+        return nothing_new(recipe)
+    outcome = compress(recipe, again=new)
+    remember()
+    return outcome
 
 
 @flow(name="promote", flow_run_name=run_name, persist_result=False)
@@ -138,29 +163,43 @@ def _show_decision(decision: Decision) -> None:
     create_markdown_artifact("\n".join(lines), key=f"{decision.recipe}-promotion")
 
 
-def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str]) -> None:
-    """Run stages, each as soon as those it needs have ended well.
+def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str], again: Sequence[str] = ()) -> None:
+    """Run stages, each as soon as those it needs have ended well; with a DVC remote, pull what others have made.
 
     Args:
         stages: each after what it needs.
         environment: variables for the stages' processes.
+        again: those that run though they are up to date; what follows them looks for itself.
 
     Raises:
         StagesFailed: at least one did not end well; all that did not need it have run.
     """
-    outdated = stale(root, stages)
+    outdated = {stage.name for stage in stages} if again else stale(root, stages)
+    remote = remote_of(root)
     futures: dict[str, PrefectFuture] = {}
     try:
         for stage in stages:
             needs = [futures[need] for need in stage.needs if need in futures]
             fresh = stage.name not in outdated
             futures[stage.name] = run_stage.submit(
-                stage, root, environment, fresh=fresh, wait_for=needs, return_state=False
+                stage,
+                root,
+                environment,
+                remote,
+                fresh=fresh,
+                force=stage.name in again,
+                wait_for=needs,
+                return_state=False,
             )
         wait(list(futures.values()))
+        if remote:
+            # Whatever has failed, too: what did not is of use to others.
+            remote.finish()
     except BaseException:
         # Ctrl-C, or a cancelled run: threads would otherwise wait for hours of training.
         stop_all()
+        if remote:
+            remote.stop()
         raise
     states = {name: future.state for name, future in futures.items()}
     lines = [

@@ -15,11 +15,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 from flows.graph import Stage, stale
+from flows.remote import Remote
 from stillhouse.errors import InputError
 from tasks.program import EXIT_TRANSIENT
 from tasks.secrets import hidden
@@ -50,7 +51,7 @@ _slots = threading.Semaphore(_stages_at_once())
 # DVC's advice and bookkeeping: in the log, but no news to whoever watches.
 CHATTER = re.compile(
     r"\s*$|To track the changes with git|\tgit add |To enable auto staging|\tdvc config core\.autostage|Use `dvc push`"
-    r"|WARNING: Process .* had been killed|Running stage |Generating lock file |Updating lock file "
+    r"|WARNING: Process .* had been killed|Running stage |Generating lock file |Updating lock file |Pulling data for "
     r"|ERROR: failed to reproduce .*exited with"
 )
 _running: set[subprocess.Popen] = set()
@@ -64,26 +65,38 @@ class StageFailed(Exception):
         code: the exit code of the stage's command, or DVC's own where it did not come so far; negative for a signal.
         reason: one line.
         transient: whether the same command may pass the next time.
+        said: whether it was the stage's command that failed, not DVC before or after it.
     """
 
-    def __init__(self, name: str, code: int, reason: str, log: Path, transient: bool) -> None:
+    def __init__(self, name: str, code: int, reason: str, log: Path, transient: bool, said: bool = True) -> None:
         super().__init__(f"stage '{name}' failed: {reason} (exit {code}; log: {log})")
         self.name = name
         self.code = code
         self.reason = reason
         self.log = log
         self.transient = transient
+        self.said = said
 
 
 class StageBusy(StageFailed):
     """Another DVC process uses the stage's files."""
 
 
-def reproduce(root: Path, stage: Stage, environment: dict[str, str]) -> bool:
+def reproduce(
+    root: Path,
+    stage: Stage,
+    environment: dict[str, str],
+    remote: Remote | None = None,
+    slot: Callable[[], AbstractContextManager[None]] = nullcontext,
+    force: bool = False,
+) -> bool:
     """Bring one stage up to date, whose needs are met; its lines go to stdout as `[name] line`, and to its log.
 
     Args:
         environment: variables for the stage, beside those of this process.
+        remote: where its outputs may be already, and where they go; None for neither.
+        slot: what is held while the stage runs, such as a GPU.
+        force: run it though it is up to date, and take nothing from any cache.
 
     Returns:
         Whether anything had to be done.
@@ -93,12 +106,18 @@ def reproduce(root: Path, stage: Stage, environment: dict[str, str]) -> bool:
     """
     with _turn(root, stage.name):
         waited = False
-        while stale(root, [stage]):
+        while force or stale(root, [stage]):
             try:
-                with _slots, _machine(root, stage.alone):
+                # A stage that waits for a GPU keeps no other from the processor.
+                with slot(), _slots, _machine(root, stage.alone):
                     started = time.monotonic()
-                    _run(root, stage.name, environment)
+                    if force:
+                        _run(root, stage.name, environment, "--force")
+                    else:
+                        _run_or_pull(root, stage.name, environment, remote)
                 print(f"[{stage.name}] done in {time.monotonic() - started:.1f} s", flush=True)
+                if remote:
+                    remote.push_soon()
                 return True
             except StageBusy as busy:
                 if _stopped.is_set():
@@ -115,6 +134,11 @@ def stop_all() -> None:
     _stopped.set()
     for process in tuple(_running):
         _kill(process)
+
+
+def stopped() -> bool:
+    """Whether nothing is to start any more."""
+    return _stopped.is_set()
 
 
 def log_of(name: str) -> Path:
@@ -143,10 +167,23 @@ def _machine(root: Path, alone: bool) -> Iterator[None]:
         yield
 
 
-def _run(root: Path, name: str, environment: dict[str, str]) -> None:
+def _run_or_pull(root: Path, name: str, environment: dict[str, str], remote: Remote | None) -> None:
+    if remote and remote.asked:
+        try:
+            return _run(root, name, environment, "--pull")
+        except StageBusy:
+            raise
+        except StageFailed as failed:
+            if failed.said or _stopped.is_set():
+                raise
+            remote.give_up(f"[{name}] {failed.reason}")
+    _run(root, name, environment)
+
+
+def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> None:
     log = log_of(name)
     (root / log).parent.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", name]
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, name]
     # Stages call `python`: it has to be this one, whether or not its environment is activated.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     lines: list[str] = []
@@ -205,7 +242,7 @@ def _failure(name: str, code: int, lines: list[str], log: Path) -> StageFailed:
     if not codes and BUSY.search(said):
         return StageBusy(name, code, reason.split(" If there are no processes")[0], log, transient=True)
     transient = killed or code == EXIT_TRANSIENT or (not codes and bool(NETWORK.search(said)))
-    return StageFailed(name, code, reason, log, transient and not _stopped.is_set())
+    return StageFailed(name, code, reason, log, transient and not _stopped.is_set(), said=bool(codes) or killed)
 
 
 def _kill(process: subprocess.Popen) -> None:

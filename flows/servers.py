@@ -21,6 +21,7 @@ from pathlib import Path
 
 import psutil
 
+from flows.naming import GPU
 from stillhouse.errors import InputError
 from tasks import program
 from tasks.secrets import hidden
@@ -71,21 +72,33 @@ def main() -> None:
         help="database of the MLflow server, such as postgresql://…; default: SQLite in .servers",
     )
     parser.add_argument("--basic-auth", action="store_true", help="MLflow asks for a name and a password")
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        default=os.environ.get("STILLHOUSE_GPUS"),
+        metavar="N",
+        help="GPU stages at a time, over all workers of the server; default: the GPUs of this machine, at least 1",
+    )
     args = parser.parse_args()
     if args.what == "down":
         down()
     elif args.what == "status":
         status()
     else:
-        up(args.prefect_port, args.mlflow_port, args.mlflow_store, args.basic_auth)
+        up(args.prefect_port, args.mlflow_port, args.mlflow_store, args.basic_auth, args.gpus)
 
 
-def up(prefect_port: int, mlflow_port: int, mlflow_store: str, basic_auth: bool) -> None:
+def up(prefect_port: int, mlflow_port: int, mlflow_store: str, basic_auth: bool, gpus: int | None = None) -> None:
     """Start what does not run yet, wait until all of it answers, and deploy.
 
+    Args:
+        gpus: how many stages may use a GPU at a time; None: as many as there are here, at least one.
+
     Raises:
-        InputError: a port that is taken, or a server that did not come up (with its log).
+        InputError: a port that is taken, a number of slots below one, or a server that did not come up (with its log).
     """
+    if gpus is not None and gpus < 1:
+        raise InputError(f"--gpus {gpus}: give a number from 1: with none, no stage that trains would ever start")
     running = [server for server in _known() if server.process]
     if {server.name for server in running} >= {"prefect", "mlflow", "worker"}:
         status()
@@ -104,6 +117,7 @@ def up(prefect_port: int, mlflow_port: int, mlflow_store: str, basic_auth: bool)
         _start("mlflow", mlflow_command(mlflow_port, basic_auth), mlflow, environment | store | _auth(basic_auth))
         _wait_for("prefect", f"{prefect}/api/health")
         _wait_for("mlflow", f"{mlflow}/health")
+        limit_gpus(f"{prefect}/api", gpus or _gpus_here())
         _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], environment)
         worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
         _start("worker", worker, "", environment)
@@ -147,6 +161,30 @@ def status() -> None:
     print("\nfor a shell that is to use them:")
     print(f"  export PREFECT_API_URL={urls['prefect']}/api MLFLOW_TRACKING_URI={urls['mlflow']}")
     print("  prefect deployment run compress/hinton --watch\nto stop them: make down", flush=True)
+
+
+def limit_gpus(api: str, slots: int) -> None:
+    """Give the server's limit for GPU stages this many slots; it is made where there is none."""
+    body = {"limit": slots, "active": True}
+    for method, path, extra in (
+        ("PATCH", f"v2/concurrency_limits/{GPU}", {}),
+        ("POST", "v2/concurrency_limits/", {"name": GPU}),
+    ):
+        request = urllib.request.Request(
+            f"{api}/{path}", json.dumps(body | extra).encode(), {"Content-Type": "application/json"}, method=method
+        )
+        try:
+            urllib.request.urlopen(request, timeout=30).close()
+            return
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+
+
+def _gpus_here() -> int:
+    import torch
+
+    return max(1, torch.cuda.device_count())
 
 
 def prefect_command(port: int) -> list[str]:

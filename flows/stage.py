@@ -1,6 +1,8 @@
 """The one Prefect task: run one DVC stage. DVC owns caching; Prefect owns the order, and second tries."""
 
 import logging
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
 from flows.graph import Stage
+from flows.remote import Remote
 from flows.repro import StageFailed, reproduce
+from flows.slots import gpu_slot
 
 
 class _OneLine(logging.Filter):
@@ -38,14 +42,23 @@ def _may_pass(_task: Any, _task_run: Any, state: State) -> bool:
     cache_policy=NO_CACHE,
     persist_result=False,
 )
-def run_stage(stage: Stage, root: Path, environment: dict[str, str], fresh: bool = False) -> State:
+def run_stage(
+    stage: Stage,
+    root: Path,
+    environment: dict[str, str],
+    remote: Remote | None = None,
+    fresh: bool = False,
+    force: bool = False,
+) -> State:
     """Bring one stage up to date.
 
     Args:
         stage: its needs are met.
         root: the project's folder.
         environment: variables for the stage's process.
+        remote: where its outputs may be already, and where they go.
         fresh: known to be up to date: costs nothing.
+        force: run it though it is up to date.
 
     Raises:
         StageFailed: it did not end well.
@@ -53,7 +66,8 @@ def run_stage(stage: Stage, root: Path, environment: dict[str, str], fresh: bool
     if fresh:
         return Completed(name="UpToDate", message="nothing to do")
     try:
-        done = reproduce(root, stage, environment)
+        slot = partial(gpu_slot, stage.name) if stage.gpu else nullcontext
+        done = reproduce(root, stage, environment, remote, slot, force)
     except StageFailed as failed:
         print(f"[{stage.name}] {failed.reason}{' (may pass later)' if failed.transient else ''}", flush=True)
         raise

@@ -2,6 +2,10 @@
 
 One runs at a time in a project (a file lock); it ends when all is sent, or when MLflow is away and no stage runs any
 more. Sending twice is harmless: MLflow keeps equal metrics once, and a journal remembers its run.
+
+    python -m tasks.sender --all
+
+sends what earlier runs left behind, and says so: exit code 0 if nothing is left, 75 while MLflow is away.
 """
 
 import argparse
@@ -15,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from tasks import program
 from tasks.outputs import alive
 from tasks.secrets import without_login
 from tasks.tracking import AWAY, OUTBOX, STORE, append
@@ -34,13 +39,38 @@ def main() -> None:
     """Send until there is nothing to send."""
     parser = argparse.ArgumentParser(prog="python -m tasks.sender", description=main.__doc__)
     parser.add_argument("--lives-with", type=int, metavar="PID", help="stay at least as long as this process")
-    lives_with = parser.parse_args().lives_with
+    parser.add_argument("--all", action="store_true", help="say what was sent, and leave with 75 if something is left")
+    arguments = parser.parse_args()
+    OUTBOX.mkdir(parents=True, exist_ok=True)
+    waiting = set(OUTBOX.glob("*.jsonl"))
+    send_all(arguments.lives_with, patient=arguments.all)
+    if arguments.all:
+        tell(waiting)
+
+
+def tell(waiting: set[Path]) -> None:
+    """Say what became of the journals that waited.
+
+    Raises:
+        ConnectionError: some wait still.
+    """
+    left = {path for path in waiting if path.exists()}
+    refused = len(list(OUTBOX.glob("*.refused")))
+    print(f"{len(waiting) - len(left)} of {len(waiting)} runs that waited in {OUTBOX} are out of it", flush=True)
+    if refused:
+        print(f"{refused} that MLflow refused, now or before, are kept there as *.refused", flush=True)
+    if left:
+        raise ConnectionError(f"{len(left)} runs wait in {OUTBOX}: MLflow is away ({shown_uri()})")
+
+
+def send_all(lives_with: int | None, patient: bool = False) -> None:
+    """Send until there is nothing to send, unless another process does; a patient one waits for its turn."""
     left: set[Path] = set()
     # A stage that starts while we are leaving sees our lock, so we look once more after giving it up.
     while not left or set(OUTBOX.glob("*.jsonl")) - left:
         with (STORE / ".sender.lock").open("w") as lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX if patient else fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
             deliver(lives_with)
@@ -263,4 +293,4 @@ def prepare_environment() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

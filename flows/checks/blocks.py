@@ -22,6 +22,7 @@ SHARED = {
     "bilstm-augment": ("tasks.augment_words", "AugmentWordsParams"),
     "evaluate": ("tasks.params", "EvaluateParams"),
     "evaluate-qa": ("tasks.params", "EvaluateQaParams"),
+    "budget": ("tasks.params", "BudgetParams"),
     "promote": ("flows.gate", "PromoteParams"),
 }
 

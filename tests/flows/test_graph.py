@@ -10,7 +10,7 @@ from tests.flows.conftest import Toy
 STAGES = {
     "prepare": {"cmd": "cp seed a", "deps": ["seed"], "outs": ["a"]},
     "corpus": {"cmd": "cp seed c", "deps": ["seed"], "outs": ["c"]},
-    "teacher": {"cmd": "cp a t", "deps": ["a"], "outs": ["t"]},
+    "teacher": {"cmd": "cp a t", "deps": ["a"], "outs": ["t"], "meta": {"gpu": True}},
     "report": {
         "foreach": {"tiny": "c"},
         "do": {
@@ -28,7 +28,7 @@ def test_the_graph_is_dvcs_own_with_foreach_unfolded(toy: Toy) -> None:
     assert load_graph(root) == (
         Stage("corpus", ()),
         Stage("prepare", ()),
-        Stage("teacher", ("prepare",)),
+        Stage("teacher", ("prepare",), gpu=True),
         Stage("report@tiny", ("corpus", "teacher"), alone=True),
     )
 

@@ -10,7 +10,7 @@ from flows.deps import module_deps, stated_modules
 from tasks.params import load
 
 ROOT = Path(__file__).parents[2]
-RECIPES = 20
+RECIPES = 21
 
 
 def read(name: str) -> dict:
@@ -34,7 +34,15 @@ def test_every_stage_states_the_modules_that_it_runs_and_no_others():
     for name, stage in stages().items():
         seen += 1
         assert stated_modules(stage) == module_deps(ROOT, stage["cmd"]), f"{name}: run `make deps`"
-    assert seen == 50
+    assert seen == 55
+
+
+def test_every_stage_that_trains_takes_a_gpus_slot():
+    training = {name for name, stage in stages().items() if "stillhouse/train.py" in stage["deps"]}
+    assert len(training) > 25
+    # These compute on a GPU too: a masked LM's candidates, and Fisher information.
+    wanted = training | {"augment", "lowrank-factorize"}
+    assert {name for name, stage in stages().items() if (stage.get("meta") or {}).get("gpu")} == wanted
 
 
 def test_every_block_of_params_is_known_and_valid():
@@ -56,7 +64,7 @@ def test_every_profile_gives_valid_params(profile, tmp_path):
 
 
 def test_there_are_as_many_profiles_as_the_readme_says():
-    assert len(list((ROOT / "profiles").glob("*.yaml"))) == 10
+    assert len(list((ROOT / "profiles").glob("*.yaml"))) == 11
 
 
 def test_every_parameter_that_a_stage_tracks_exists():

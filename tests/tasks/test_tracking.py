@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 from pydantic import BaseModel
 
 from stillhouse.errors import InputError
-from tasks import sender
+from tasks import program, sender
 from tasks.tracking import AWAY, OUTBOX, flatten, stage_run
 
 NOWHERE = "http://user:secret@127.0.0.1:9"  # the discard port: nobody listens
@@ -163,6 +163,34 @@ def test_with_no_server_at_all_the_stage_goes_on_and_no_password_is_shown(
     written = "".join(path.read_text() for path in Path("mlruns").rglob("*") if path.is_file())
     assert "secret" not in shown + written and AWAY.exists()
     assert len(list(OUTBOX.glob("*.jsonl"))) == 1
+
+
+@pytest.mark.usefixtures("no_sender")
+def test_a_command_sends_what_was_left_and_says_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["sender", "--all"])
+    monkeypatch.setattr(sender, "LINGER", 0.0)
+    monkeypatch.setattr(sender, "RETRY", 0.1)
+    monkeypatch.setattr(sender, "alive", lambda pid: False)
+    with stage_run("prune", {"prune": {"seed": 1}}) as run:
+        run.log_metrics({"loss": 3.0}, 0)
+        note = Path("note.txt")
+        note.write_text("kept")
+        run.log_artifact(note)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", NOWHERE)
+    with pytest.raises(SystemExit) as left:
+        program.run(sender.main)
+    said = capfd.readouterr()
+    assert left.value.code == 75 and "0 of 1 runs" in said.out
+    assert "1 runs wait in mlruns/outbox: MLflow is away (http://127.0.0.1:9)" in said.err
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    program.run(sender.main)
+    assert "1 of 1 runs that waited in mlruns/outbox are out of it" in capfd.readouterr().out
+    (sent,) = runs()
+    assert sent.info.status == "FINISHED" and sent.data.metrics == {"loss": 3.0}
+    assert [each.path for each in MlflowClient(sender.tracking_uri()).list_artifacts(sent.info.run_id)] == ["note.txt"]
+    assert not list(OUTBOX.glob("*.jsonl"))
 
 
 @pytest.mark.usefixtures("no_sender")

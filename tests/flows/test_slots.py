@@ -1,0 +1,100 @@
+"""GPU stages of all flows of a server hold its slots by turns; and with no server nobody waits."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows import servers
+from flows.slots import gpu_slot
+from stillhouse.errors import InputError
+from tests.flows.conftest import Toy
+from tests.flows.test_flows import free_port
+
+ROOT = Path(__file__).parents[2]
+FLOW = """
+from pathlib import Path
+from prefect import flow
+from flows.graph import load_graph
+from flows.pipeline import run_stages
+
+@flow(persist_result=False)
+def train():
+    run_stages(Path.cwd(), load_graph(Path.cwd()), {})
+
+train()
+"""
+
+
+@pytest.fixture
+def prefect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The API of a real Prefect server, which flows find."""
+    port = free_port()
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.setenv("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    api = f"http://127.0.0.1:{port}/api"
+    with subprocess.Popen(
+        servers.prefect_command(port), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                urllib.request.urlopen(f"{api}/health", timeout=5).close()
+                break
+            except OSError:
+                assert server.poll() is None and time.monotonic() < deadline
+                time.sleep(0.5)
+        monkeypatch.setenv("PREFECT_API_URL", api)
+        yield api
+        server.terminate()
+
+
+def train_at_once(root: Path, command: str) -> list[tuple[int, str]]:
+    """Two flows of two clones, each with one GPU stage of this command; exit codes and what they said."""
+    flows = []
+    for name in ("first", "second"):
+        clone = root.parent / name
+        shutil.rmtree(clone, ignore_errors=True)
+        shutil.copytree(root, clone)
+        stage = {"cmd": command.replace("NAME", name), "outs": ["out"], "meta": {"gpu": True}}
+        (clone / "dvc.yaml").write_text(f"stages: {{train: {stage}}}")
+        flows.append(
+            subprocess.Popen(
+                [sys.executable, "-c", FLOW], cwd=clone, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        )
+    said = [each.communicate(timeout=240)[0] for each in flows]
+    return [(each.returncode, text) for each, text in zip(flows, said, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_two_flows_never_hold_one_slot_together_and_two_slots_are_held_at_once(toy: Toy, prefect: str) -> None:
+    root = toy({})
+    held = root.parent / "held"
+    servers.limit_gpus(prefect, 1)
+    ended = train_at_once(root, f"mkdir {held} && sleep 15 && rmdir {held} && touch out")
+    assert [code for code, _ in ended] == [0, 0], ended
+    assert sum("[train] waits for a slot of the limit 'gpu'" in text for _, text in ended) == 1, ended
+    servers.limit_gpus(prefect, 2)
+    meet = "test -e ../first/here -a -e ../second/here && touch out && exit 0; sleep 1"
+    ended = train_at_once(root, f"touch here; for i in $(seq 120); do {meet}; done; exit 1")
+    assert [code for code, _ in ended] == [0, 0], ended
+
+
+def test_without_a_server_nobody_waits_for_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    with gpu_slot("a"), gpu_slot("b"):
+        assert "PREFECT_API_URL" not in os.environ
+
+
+def test_no_slots_at_all_are_refused() -> None:
+    with pytest.raises(InputError, match=r"--gpus 0: give a number from 1"):
+        servers.up(free_port(), free_port(), "", False, gpus=0)
