@@ -20,6 +20,7 @@ PHASE = {"epochs", "batch_size", "learning_rate", "seed"}
 TEACHERS = ("teacher", "teacher-qa", "ensemble", "mlm")  # blocks whose phases train a model of the teacher's size
 ENOUGH = 4.0  # seconds of measuring
 STEPS = 3  # timed ones at most
+FEW = 8  # rows of the first steps
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ def mean_tokens(file: Path, tokenizer: Any, longest: int) -> int:
 def seconds_a_row(folder: Path, tokens: int, batch_size: int, precision: str) -> float:
     """Seconds that a row takes in plain training of the teacher, on this machine as it is now.
 
-    Steps of four rows first; of a whole batch only where that is a matter of moments.
+    A few rows first, and a whole batch only where that is a matter of moments. The optimizer's step costs the same for
+    few rows as for many, so it is timed apart and shared among a batch.
 
     Args:
         folder: a checkpoint, of which only the shape is read.
@@ -143,30 +145,32 @@ def seconds_a_row(folder: Path, tokens: int, batch_size: int, precision: str) ->
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
 
+    def now() -> float:
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
     def step(rows: int) -> float:
         ids = torch.randint(config.vocab_size, (rows, tokens), device=device)
-        started = time.perf_counter()
+        started = now()
         with torch.autocast(device, dtype, enabled=dtype is not None):
             logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits
         logits.float().square().mean().backward()
+        passed = now()
         optimizer.step()
         optimizer.zero_grad()
-        if device == "cuda":
-            torch.cuda.synchronize()
-        return (time.perf_counter() - started) / rows
+        return (passed - started) / rows + (now() - passed) / batch_size
 
-    started = time.perf_counter()
-    a_row = 0.0
-    for rows in dict.fromkeys((min(4, batch_size), batch_size)):
-        first = step(rows)  # kernels are built, memory is taken
-        if a_row and time.perf_counter() - started > ENOUGH:
+    began = time.perf_counter()
+    a_row = float("inf")
+    for rows in dict.fromkeys((min(FEW, batch_size), batch_size)):
+        if rows > FEW and a_row * rows > ENOUGH / 4:
             break
-        timed = [first]
-        while len(timed) <= STEPS and time.perf_counter() - started < ENOUGH:
-            timed.append(step(rows))
-        a_row = min(timed)  # the others were disturbed
-        if a_row * batch_size * 2 > ENOUGH:
-            break
+        step(rows)  # kernels are built, memory is taken
+        for _ in range(STEPS):
+            a_row = min(a_row, step(rows))  # what takes longer was disturbed
+            if time.perf_counter() - began > ENOUGH:
+                return a_row
     return a_row
 
 

@@ -186,7 +186,7 @@ def _outbox() -> Iterator[Finding]:
         remedy = f"{STORE}/sender.log says why; delete them, or rename them to .jsonl and send them again"
         yield warning("outbox", f"MLflow refused {len(refused)} runs in {OUTBOX}", remedy)
     if waiting:
-        yield warning("outbox", f"{len(waiting)} runs wait in {OUTBOX}", "send them: python -m tasks.sender")
+        yield warning("outbox", f"{len(waiting)} runs wait in {OUTBOX}", "send them: python -m tasks.sender --all")
     elif not refused:
         yield ok("outbox", "no run waits to be sent")
 

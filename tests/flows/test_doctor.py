@@ -251,7 +251,7 @@ def test_a_store_that_cannot_be_written_and_runs_that_wait_are_named(
     (outbox / "b.refused").touch()
     refused, waiting = found(servers.mlflow, tiny_project)[1:]
     assert starts(refused, "warning", "outbox") and "MLflow refused 1 runs" in refused
-    assert starts(waiting, "warning", "outbox") and waiting.endswith("send them: python -m tasks.sender")
+    assert starts(waiting, "warning", "outbox") and waiting.endswith("send them: python -m tasks.sender --all")
 
 
 def test_a_tokenizer_with_more_tokens_than_embeddings_and_texts_too_long_are_faults(tiny_project: Path) -> None:
