@@ -8,11 +8,12 @@ export PATH := $(abspath $(BIN)):$(PATH)
 # Threads that spin while they wait starve their neighbours on a small machine: see docs/decisions.md.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: run up down test test-slow style quality deps audit help
+.PHONY: run doctor up down test test-slow style quality deps audit help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make run        set up, compress with the TinyBERT recipe (RECIPE=hinton for another), show what came out"
+	@echo "make doctor     look at the whole set-up, and say what to do about each fault (RECIPE=… for the estimate)"
 	@echo "make test       set up, run the tests"
 	@echo "make test-slow  the tests that run whole recipes, real servers and injected faults"
 	@echo "make up         start a Prefect server, an MLflow server and a worker on this machine, and deploy all flows"
@@ -24,6 +25,9 @@ help:
 
 run: $(VENV)/ready
 	python -m flows.compress $(RECIPE)
+
+doctor: $(VENV)/ready
+	python -m flows.doctor $(RECIPE)
 
 up: $(VENV)/ready
 	python -m flows.servers up

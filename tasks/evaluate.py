@@ -5,7 +5,7 @@
 
 What kind of task it is, the checkpoint says: one of question answering is judged by the block `evaluate-qa`, all others
 by `evaluate`. Writes metrics.json (the same each time), latency.json (times: never quite the same) and predictions.csv
-(`dvc plots`).
+(`dvc plots`). A student is held against the block `budget` too; that it is missed is written, and is no error.
 """
 
 import argparse
@@ -19,11 +19,12 @@ from typing import Any
 from stillhouse.errors import InputError
 from stillhouse.question_answering import is_question_answering
 from tasks import program
+from tasks.budget import against, sentence
 from tasks.evaluate_answers import judge_answers
 from tasks.evaluate_labels import judge_labels
 from tasks.judged import Judged
 from tasks.measuring import latency_figures, rounded, size_figures, write_json
-from tasks.params import PARAMS, EvaluateParams, EvaluateQaParams, TrainParams, WindowParams, load
+from tasks.params import PARAMS, BudgetParams, EvaluateParams, EvaluateQaParams, TrainParams, WindowParams, load
 from tasks.tracking import stage_run
 
 
@@ -48,7 +49,10 @@ def main() -> None:
     args = arguments()
     kind = kind_of(args.model, args.params)
     params = kind.params
-    with stage_run("evaluate", kind.logged, [args.data, args.model, args.onnx]) as run:
+    budget = load("budget", BudgetParams, args.params) if args.teacher else None
+    with stage_run(
+        "evaluate", kind.logged | ({"budget": budget} if budget else {}), [args.data, args.model, args.onnx]
+    ) as run:
         teacher = read_metrics(args.teacher, kind) if args.teacher else None
         judged = kind.judge(args.data, args.model, args.onnx)
         figures = {
@@ -62,6 +66,9 @@ def main() -> None:
             "vocabulary": judged.vocabulary,
             "metrics": judged.scores,
         }
+        if teacher and budget:
+            sizes = figures["onnx_bytes"], teacher["onnx_bytes"]
+            figures["budget"] = against(*sizes, figures["kept"], smaller_asked=budget.smaller, kept_asked=budget.kept)
         files = {"student": args.onnx} | ({"teacher": args.teacher_onnx} if args.teacher_onnx else {})
         # Teacher and student are timed on the same token ids, so on those that both know.
         vocabulary = min(judged.vocabulary, teacher["vocabulary"]) if teacher else judged.vocabulary
@@ -71,6 +78,9 @@ def main() -> None:
         write_json(args.out / "metrics.json", rounded(figures))
         write_json(args.out / "latency.json", times)
         print(summary_line(figures, times), flush=True)
+        if budget:
+            print(f"budget {sentence(figures['budget'])}", flush=True)
+            run.log_metrics({"budget_met": float(figures["budget"]["met"])})
         run.log_metrics({name: number for name, number in figures.items() if isinstance(number, (int, float))})
         run.log_metrics(judged.scores)
         run.log_metrics({f"latency_p50_ms_batch_{size}": row["p50_ms"] for size, row in times["batches"].items()})

@@ -75,6 +75,13 @@ class EvaluateQaParams(MeasureParams):
     max_answer_length: int = Field(gt=0, description="Tokens of an answer at most")
 
 
+class BudgetParams(Block):
+    """`budget`: what a compressed model should be; its evaluation says whether it is. null: nothing is asked."""
+
+    smaller: float | None = Field(ge=1, description="How many times its ONNX file goes into the teacher's, at least")
+    kept: float | None = Field(gt=0, description="Share of the teacher's metric that it keeps, at least")
+
+
 B = TypeVar("B", bound=BaseModel)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from stillhouse.errors import InputError
 from tasks import program
+from tasks.budget import sentence
 from tasks.outputs import fresh_file
 from tasks.tracking import stage_run
 
@@ -169,8 +170,16 @@ def page(comparison: Comparison, title: str) -> str:
         for model in comparison.models
     ]
     curves = [part for model in comparison.models if model.curve for part in _curve_section(comparison, model)]
-    parts = [f"# {title}", _markdown(table), "![metric against size and latency](report.png)", _how(comparison)]
+    parts = [f"# {title}", _markdown(table), "![metric against size and latency](report.png)"]
+    parts += [*_budget(comparison), _how(comparison)]
     return "\n\n".join([*parts, *curves, "## All metrics", _markdown(scores)]) + "\n"
+
+
+def _budget(comparison: Comparison) -> list[str]:
+    """Who meets the budget that stood in params.yaml at the evaluation, and who misses it."""
+    beside = {model.name: model.figures.get("budget") for model in comparison.models}
+    lines = [f"- **{name}** {sentence(figures)}" for name, figures in beside.items() if figures]
+    return ["## The budget", "\n".join(lines)] if lines else []
 
 
 def _how(comparison: Comparison) -> str:

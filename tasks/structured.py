@@ -4,8 +4,8 @@
     python -m tasks.structured structured --data … --teacher … --gates models/structured-gates --out models/structured
 
 The first writes the teacher's checkpoint (its weights may be trained with the gates) and gates.json: the heads, FFN
-units and dimensions that stay, counted from 0. The second prints, beside the share of the FLOPs, that of measured time.
-What kind of task it is, the recipe says.
+units and dimensions that stay, counted from 0. The second prints, beside the share of the FLOPs, that of measured time;
+its teacher may be another model, whose logits then teach the slices. What kind of task it is, the recipe says.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("recipe", help="slug of the recipe, and of its block in params.yaml")
     parser.add_argument("--phase", choices=["gates", "retrain"], default="retrain")
     parser.add_argument("--data", type=Path, required=True, help="the task, or the questions")
-    parser.add_argument("--teacher", type=Path, required=True, help="the fine-tuned model")
+    parser.add_argument("--teacher", type=Path, required=True, help="what is pruned; of `retrain`, whose logits teach")
     parser.add_argument("--gates", type=Path, help="what the phase `gates` wrote; of the phase `retrain`")
     parser.add_argument("--out", type=Path, required=True, help="where the model goes")
     parser.add_argument("--params", type=Path, default=PARAMS)

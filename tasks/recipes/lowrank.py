@@ -34,8 +34,8 @@ class Ranks(Block):
     embedding: int = Field(gt=0, description="Of the word vectors")
 
 
-class Params(Block):
-    """`lowrank` in params.yaml."""
+class Factorize(Block):
+    """What is factorized, and how far: the part of `lowrank` that its first stage reads."""
 
     layers: bool = Field(description="Factorize the layers' matrices")
     embedding: bool = Field(description="Factorize the word vectors")
@@ -45,17 +45,22 @@ class Params(Block):
     energy: float = Field(gt=0, le=1, description="Share of its squared singular values that each matrix keeps")
     budget: float = Field(gt=0, lt=1, description="Share of the parameters that stays")
     budget_of: Literal["matrices", "model"] = Field(description="Parameters of the chosen matrices, or of the teacher")
-    task: TaskLoss
-    recover: Phase | None = Field(description="null: no recovery")
 
     @model_validator(mode="after")
-    def _something(self) -> "Params":
+    def _something(self) -> "Factorize":
         if not (self.layers or self.embedding):
             raise ValueError("layers and embedding are both false: nothing would be factorized")
         return self
 
 
-def factorize(params: Params, given: Given, max_length: int) -> PreTrainedModel:
+class Params(Factorize):
+    """`lowrank` in params.yaml."""
+
+    task: TaskLoss
+    recover: Phase | None = Field(description="null: no recovery")
+
+
+def factorize(params: Factorize, given: Given, max_length: int) -> PreTrainedModel:
     """The teacher with products of thinner matrices in the place of its own; says what they are."""
     teacher = given.teacher
     matrices = method.factorizable(teacher, layers=params.layers, embedding=params.embedding)
@@ -89,7 +94,7 @@ def _drawn(given: Given, fisher: Fisher, max_length: int) -> list[Row]:
 
 
 def _ranks(
-    params: Params, matrices: dict[str, torch.Tensor], information: dict[str, torch.Tensor] | None, parameters: int
+    params: Factorize, matrices: dict[str, torch.Tensor], information: dict[str, torch.Tensor] | None, parameters: int
 ) -> dict[str, int]:
     sizes = {name: (int(matrix.shape[0]), int(matrix.shape[1])) for name, matrix in matrices.items()}
     if params.rule == "rank":

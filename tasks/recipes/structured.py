@@ -45,8 +45,8 @@ class L0(Block):
     learning_rate: float = Field(gt=0, description="Of log α; the phase's is that of the weights")
 
 
-class Params(Block):
-    """`structured` and `structured-qa` in params.yaml."""
+class Choice(Block):
+    """What is pruned, and what of it stays: the part of `structured` that its first stage reads."""
 
     teacher: str = Field(description="The fine-tuned model that is pruned; dvc.yaml reads it")
     choose: Literal["l0", "gain", "random"] = Field(description="Who decides what stays")
@@ -57,10 +57,15 @@ class Params(Block):
     multiple: int = Field(gt=0, description="A layer's units, and the dimensions, are rounded up to a multiple of it")
     l0: L0
     gates: Phase = Field(description="l0 learns, gain measures over these passes; random takes the seed alone")
+
+
+class Params(Choice):
+    """`structured` and `structured-qa` in params.yaml."""
+
     retrain: Phase | None = Field(description="The sliced model, on the labels; null leaves it out")
 
 
-def gates(params: Params, given: Given, kind: Kind) -> Plan:
+def gates(params: Choice, given: Given, kind: Kind) -> Plan:
     """What stays, written beside the teacher's weights as gates.json.
 
     Raises:

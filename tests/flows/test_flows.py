@@ -15,6 +15,8 @@ import psutil
 import pytest
 from mlflow.entities import Run
 
+from flows.checks import servers
+from flows.checks.finding import Setup
 from tasks.params import read_yaml
 from tasks.sender import open_store
 
@@ -132,12 +134,24 @@ def server(recipe_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     assert code == 0, shown
     monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{prefect}/api")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{mlflow}")
-    started = [psutil.Process(each["pid"]) for each in read_yaml(recipe_project / ".servers" / "processes.json")]
+    known = json.loads((recipe_project / ".servers" / "processes.json").read_text())
+    started = [psutil.Process(each["pid"]) for each in known]
     family = [*started, *(child for each in started for child in each.children(recursive=True))]
     yield recipe_project
     code, shown = run("flows.servers", "down")
     assert code == 0, shown
     assert not [each for each in family if each.is_running()], "down leaves no process"
+
+
+@pytest.mark.timeout(600)
+def test_the_servers_of_make_up_are_in_order_to_the_doctor(server: Path) -> None:
+    setup, deadline = Setup(server, None), time.monotonic() + 60
+    while str(list(servers.prefect(setup))[1]).startswith("warning") and time.monotonic() < deadline:
+        time.sleep(1)  # the worker has yet to send its first sign of life
+    found = [*servers.prefect(setup), *servers.mlflow(setup)]
+    assert [(each.level, each.check) for each in found] == [
+        ("ok", check) for check in ("prefect", "worker", "deployments", "mlflow", "outbox")
+    ], found
 
 
 @pytest.mark.timeout(600)

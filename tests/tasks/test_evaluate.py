@@ -26,6 +26,7 @@ PARAMS = {
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
     },
+    "budget": {"smaller": 1.5, "kept": 0.1},
     "teacher": {"floor": 0.5},
     "hinton": {"alpha": 0.7},
 }

@@ -1,0 +1,40 @@
+"""The blocks of params.yaml, and the models that they are checked against."""
+
+import importlib
+import importlib.util
+
+from pydantic import BaseModel
+
+from stillhouse.errors import InputError
+
+# Blocks that are no recipe's, and where their models stand.
+SHARED = {
+    "data": ("tasks.prepare", "DataParams"),
+    "qa": ("tasks.prepare_qa", "QaParams"),
+    "corpus": ("tasks.prepare", "CorpusParams"),
+    "train": ("tasks.params", "TrainParams"),
+    "teacher": ("tasks.models", "TeacherParams"),
+    "windows": ("tasks.params", "WindowParams"),
+    "teacher-qa": ("tasks.finetune_qa", "TeacherQaParams"),
+    "ensemble": ("tasks.finetune", "EnsembleParams"),
+    "mlm": ("tasks.fit_mlm", "MlmParams"),
+    "augment": ("tasks.augment", "AugmentParams"),
+    "bilstm-augment": ("tasks.augment_words", "AugmentWordsParams"),
+    "evaluate": ("tasks.params", "EvaluateParams"),
+    "evaluate-qa": ("tasks.params", "EvaluateQaParams"),
+    "budget": ("tasks.params", "BudgetParams"),
+    "promote": ("flows.gate", "PromoteParams"),
+}
+
+
+def model_of(block: str) -> type[BaseModel]:
+    """The model of a block: a shared one's, or `Params` of the recipe that it is called after.
+
+    Raises:
+        InputError: nobody reads such a block.
+    """
+    word = block.replace("-", "_")
+    module, name = SHARED.get(block, (f"tasks.recipes.{word}", "Params"))
+    if not word.isidentifier() or importlib.util.find_spec(module) is None:
+        raise InputError(f"params.yaml: block '{block}' is neither shared nor a recipe's: check its spelling")
+    return getattr(importlib.import_module(module), name)

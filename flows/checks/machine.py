@@ -1,0 +1,77 @@
+"""Python and libraries, and what the machine computes with."""
+
+import os
+import platform
+import shutil
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from flows.checks.finding import Finding, Setup, fault, ok, warning
+from stillhouse.errors import InputError
+
+INSTALL = "pip install -c constraints.txt -e '.[pipeline]'"
+
+
+def versions(setup: Setup) -> Iterator[Finding]:
+    """What pyproject.toml names, as constraints.txt pins it; a local version ("+cpu") is the same one."""
+    project = tomllib.loads((setup.root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    python, wanted = platform.python_version(), project["requires-python"]
+    if python not in SpecifierSet(wanted):
+        yield fault("versions", f"Python {python}, where {wanted} is needed", "make a new .venv with such a Python")
+    lines = (setup.root / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [Requirement(line) for line in lines if line.strip() and not line.startswith("#")]
+    pins = {canonicalize_name(each.name): each.specifier for each in pinned}
+    needed = [*project["dependencies"], *project["optional-dependencies"]["pipeline"]]
+    agree = 0
+    for name in (canonicalize_name(Requirement(line).name) for line in needed):
+        if name not in pins:
+            continue
+        try:
+            found = Version(metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield fault("versions", f"{name} is not installed, constraints.txt pins {pins[name]}", INSTALL)
+            continue
+        if pins[name].contains(found.public, prereleases=True):
+            agree += 1
+        else:
+            yield fault("versions", f"{name} {found} is installed, constraints.txt pins {pins[name]}", INSTALL)
+    yield ok("versions", f"Python {python}, {agree} libraries as constraints.txt pins them")
+
+
+def devices(setup: Setup) -> Iterator[Finding]:
+    """What trains here, in which precision, with how many threads."""
+    import torch
+
+    from stillhouse.train import bf16_hardware, choose_precision
+
+    cores = len(os.sched_getaffinity(0))
+    threads = torch.get_num_threads()
+    if torch.cuda.is_available():
+        cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+        where = ", ".join(f"{card.name} ({card.total_memory / 2**30:.0f} GiB)" for card in cards)
+    else:
+        where = f"CPU, {threads} threads on {cores} cores"
+        if shutil.which("nvidia-smi"):
+            yield warning(
+                "devices",
+                f"this machine has nvidia-smi, but torch {torch.__version__} sees no GPU",
+                "install torch with CUDA, and look at what nvidia-smi says of the driver",
+            )
+    if threads > cores:
+        yield warning("devices", f"{threads} threads on {cores} cores", f"set OMP_NUM_THREADS={cores}")
+    stated = (setup.params.get("train") or {}).get("precision", "auto")
+    try:
+        chosen = choose_precision(str(stated))
+    except InputError as error:
+        yield fault("devices", f"train.{error}")
+        return
+    if chosen == "bf16" and not bf16_hardware():
+        yield warning("devices", f"{where}: no bf16 in hardware, it is emulated and slow", "set train.precision: auto")
+        return
+    yield ok("devices", f"{where}; {'bf16 in hardware' if bf16_hardware() else 'no bf16'}: trains in {chosen}")

@@ -1,0 +1,47 @@
+"""params.yaml and dvc.yaml."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from flows.checks.blocks import SHARED, model_of
+from flows.checks.finding import Finding, Setup, fault, ok
+from flows.graph import load_graph, recipes
+from stillhouse.errors import InputError
+from tasks.params import PARAMS, load, read_yaml
+
+
+def params(setup: Setup) -> Iterator[Finding]:
+    """Every block is known and valid; a fault for each key that is not."""
+    blocks = list(dict.fromkeys([*SHARED, *recipes(setup.graph), *read_yaml(PARAMS)]))
+    valid = 0
+    for block in blocks:
+        try:
+            load(block, model_of(block))
+            valid += 1
+        except InputError as error:
+            # `load` says all that is wrong with a block at once, each part after the file's name.
+            for part in str(error).removeprefix(f"{PARAMS}: ").split(f"; {PARAMS}: "):
+                yield fault("params", f"{PARAMS}: {part}")
+    if valid == len(blocks):
+        yield ok("params", f"{PARAMS}: all {valid} blocks are valid")
+
+
+def pipeline(setup: Setup) -> Iterator[Finding]:
+    """DVC takes dvc.yaml, and what its stages run is there."""
+    if not setup.graph:
+        load_graph(setup.root)  # for what it says
+    missing = False
+    for name, stage in read_yaml(setup.root / "dvc.yaml")["stages"].items():
+        words = str(stage.get("do", stage)["cmd"]).split()
+        if "-m" in words:
+            program = words[words.index("-m") + 1]
+            there = (setup.root / Path(*program.split("."))).with_suffix(".py").is_file()
+        else:
+            program, there = words[0], shutil.which(words[0]) is not None
+        if not there:
+            missing = True
+            yield fault("dvc.yaml", f"stage '{name}' runs '{program}', which is not there", "correct its cmd")
+    if not missing:
+        scope = f", {len(setup.stages)} of them for {setup.recipe}" if setup.recipe else ""
+        yield ok("dvc.yaml", f"{len(setup.graph)} stages{scope}; all their programs are there")

@@ -1,0 +1,156 @@
+"""The model to start from: there, safe to load, of a known family, and its tokenizer fits it."""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import httpx
+from huggingface_hub import HfApi, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+from flows.checks.finding import PATIENCE, Finding, Setup, fault, ok, reason, warning
+from stillhouse.architecture import FAMILIES
+from stillhouse.checkpoint import load_tokenizer, same_vocabulary, weight_files
+from stillhouse.errors import InputError
+from stillhouse.models.family import family
+from tasks.models import teacher_source
+
+BLOCKS = {"teacher": ("train", "max_length"), "teacher-qa": ("windows", "max_length")}  # and what each reads at most
+
+
+def teachers(setup: Setup) -> Iterator[Finding]:
+    """`teacher.model` and `teacher-qa.model`, as far as the recipe needs them."""
+    for block, (reader, key) in BLOCKS.items():
+        name = (setup.params.get(block) or {}).get("model")
+        if not isinstance(name, str) or not setup.has(block):
+            continue
+        try:
+            folder = local_folder(name)
+            if folder is None:
+                yield _on_the_hub(block, name)
+                continue
+            tokenizer = load_tokenizer(folder)  # looks at the checkpoint's files first
+            config = config_of(folder)
+            kind, weights = _family(config, folder), _weights(folder)
+        except InputError as error:
+            yield fault(block, f"{block}.model: {error}")
+            continue
+        yield ok(
+            block, f"{block}.model = '{name}': {kind}, {config['num_hidden_layers']} layers, {weights / 1e6:.1f} MB"
+        )
+        longest = (setup.params.get(reader) or {}).get(key)
+        yield _fits(block, len(tokenizer), config, longest, f"{reader}.{key}")
+    yield from _others(setup)
+
+
+@cache
+def _builtin() -> Path:
+    return Path(teacher_source("builtin"))
+
+
+def local_folder(name: str) -> Path | None:
+    """Where a checkpoint lies on this machine: built in, a folder, or fetched from the hub before; None: nowhere.
+
+    Raises:
+        InputError: the built-in one is missing or damaged, or the name is a folder's and there is none.
+    """
+    if name == "builtin":
+        return _builtin()
+    if Path(name).is_dir():
+        return Path(name)
+    if name.startswith((".", "/", "~", "models/")):
+        raise InputError(f"'{name}': no such checkpoint folder: correct it, or run the stage that makes it")
+    try:
+        found = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:
+        raise InputError(f"'{name}' is neither a folder nor a hub id: correct it") from None
+    folder = Path(found).parent if isinstance(found, str) else None
+    return folder if folder and weight_files(folder) else None
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    """A checkpoint's config.json.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    file = folder / "config.json"
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"'{file}' cannot be read ({reason(error)}): fetch the checkpoint again") from None
+
+
+def _family(config: dict[str, Any], folder: Path) -> str:
+    name = family(str(config.get("model_type")))
+    if name not in FAMILIES:
+        raise InputError(f"'{folder}': model family '{name}' is not one of {', '.join(FAMILIES)}: use one of these")
+    return name
+
+
+def _weights(folder: Path) -> int:
+    """Bytes of the weights, all of which can be opened."""
+    from safetensors import SafetensorError, safe_open
+
+    for file in weight_files(folder):
+        try:
+            with safe_open(file, framework="pt") as weights:
+                weights.keys()
+        except SafetensorError as error:
+            raise InputError(f"'{file}': damaged weights ({error}): fetch the checkpoint again") from None
+    return sum(file.stat().st_size for file in weight_files(folder))
+
+
+def _fits(block: str, words: int, config: dict[str, Any], longest: int | None, key: str) -> Finding:
+    """Every token has a row of the embeddings, and every position too."""
+    rows, places = config.get("vocab_size"), config.get("max_position_embeddings")
+    if rows is not None and words > rows:
+        remedy = "give the tokenizer that the checkpoint was trained with"
+        return fault(
+            "tokenizer", f"{block}.model: the tokenizer knows {words} tokens, the embeddings have {rows} rows", remedy
+        )
+    # RoBERTa counts positions from behind the padding's.
+    if places and family(str(config.get("model_type"))) in ("roberta", "xlm-roberta", "camembert"):
+        places -= int(config.get("pad_token_id", 1)) + 1
+    if places and isinstance(longest, int) and longest > places:
+        return fault("tokenizer", f"{key} = {longest}, but {block}.model reads {places} tokens at most", f"lower {key}")
+    return ok("tokenizer", f"{block}: {words} tokens, {rows} rows of embeddings")
+
+
+def _on_the_hub(block: str, name: str) -> Finding:
+    try:
+        there = HfApi().model_info(name, timeout=PATIENCE, files_metadata=True)
+    except (HfHubHTTPError, HFValidationError) as error:
+        remedy = "check its spelling, or log in where it is private"
+        return fault(block, f"{block}.model = '{name}': the hub has no such model ({type(error).__name__})", remedy)
+    except (OfflineModeIsEnabled, OSError, httpx.TransportError) as error:
+        remedy = "connect, or fetch it on a machine that is and give its folder"
+        return fault(
+            block, f"{block}.model = '{name}' is not here, and the hub cannot be reached ({reason(error)})", remedy
+        )
+    files = {file.rfilename: file.size or 0 for file in there.siblings or ()}
+    weights = [size for file, size in files.items() if file.endswith(".safetensors")]
+    if not weights:
+        return fault(
+            block, f"{block}.model = '{name}' has no safetensors", "convert it, or give a revision that has them"
+        )
+    return ok(block, f"{block}.model = '{name}': on the hub, {sum(weights) / 1e6:.1f} MB to fetch")
+
+
+def _others(setup: Setup) -> Iterator[Finding]:
+    """Checkpoints that a recipe's block names, beside its teacher: do they read the same tokens?"""
+    ours = Path("models/teacher")
+    wanted = [setup.recipe] if setup.recipe else list(setup.params)
+    for slug in wanted:
+        block = setup.params.get(slug)
+        for key in ("teacher", "source"):
+            name = block.get(key) if isinstance(block, dict) else None
+            if not isinstance(name, str) or not (Path(name) / "tokenizer.json").is_file() or Path(name) == ours:
+                continue
+            if not (ours / "tokenizer.json").is_file():
+                continue
+            if not same_vocabulary(load_tokenizer(Path(name)), load_tokenizer(ours)):
+                text = f"{slug}.{key} = '{name}' reads other tokens than '{ours}'"
+                yield warning("tokenizer", text, "its logits cannot be compared: take one that comes from that teacher")

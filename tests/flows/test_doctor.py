@@ -1,0 +1,364 @@
+"""`python -m flows.doctor`: all is well in a tiny project, and each thing that is broken has its line."""
+
+import json
+import shutil
+import sys
+import threading
+from collections import namedtuple
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.repo import Repo
+from sqlalchemy import create_engine, text
+
+from flows import doctor, estimate
+from flows.checks import budget, data, machine, project, servers, storage, teacher
+from flows.checks.finding import Finding, Setup, within
+from stillhouse.checkpoint import load_tokenizer
+from tasks import program
+from tasks.params import read_yaml
+from tests import tiny
+from tests.tasks import project as clone
+
+ROOT = Path(__file__).parents[2]
+SECRET = "pw-19c0ffee"
+DEAD = "127.0.0.1:9"  # nothing listens there
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def tiny_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone with a tiny teacher, prepared data, and a remote in a local folder."""
+    root = tmp_path / "clone"
+    root.mkdir()
+    for name in ("flows", "tasks", "stillhouse"):
+        (root / name).symlink_to(ROOT / name)
+    for name in ("dvc.yaml", "prefect.yaml", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, root)
+    Repo.init(str(root), no_scm=True).close()
+    clone.enter(root, monkeypatch)
+    (tmp_path / "remote").mkdir()
+    set_remote(root, str(tmp_path / "remote"))
+    for name in ("STILLHOUSE_TRACKING", "MLFLOW_TRACKING_URI", "PREFECT_API_URL", "PREFECT_API_AUTH_STRING"):
+        # Set before it is removed: what the program itself sets is then undone too.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "PREFECT_API_KEY"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("PREFECT_HOME", str(root / ".prefect"))
+    return root
+
+
+def set_remote(root: Path, url: str) -> None:
+    lines = ["[core]", "no_scm = true", "remote = shared", "['remote \"shared\"']", f"url = {url}"]
+    (root / ".dvc" / "config").write_text("\n".join(lines))
+
+
+@pytest.fixture
+def prefect_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
+    """Answers as a Prefect server does, to the paths in this mapping; PREFECT_API_URL names it."""
+    names = [each["name"] for each in read_yaml(ROOT / "prefect.yaml")["deployments"]]
+    answers: dict[str, Any] = {
+        "/api/health": True,
+        "/api/admin/version": metadata.version("prefect"),
+        "/api/work_pools/stillhouse/workers/filter": [{"name": "one", "status": "ONLINE"}],
+        "/api/deployments/filter": [{"name": name} for name in names],
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            body = json.dumps(answers.get(self.path)).encode()
+            self.send_response(200 if self.path in answers else 404)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        yield answers
+        server.shutdown()
+
+
+def examined(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[str]]:
+    """The program's exit code and lines."""
+    sys.argv = ["doctor", *words]
+    code = 0
+    try:
+        program.run(doctor.main)
+    except SystemExit as left:
+        code = int(left.code or 0)
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    return code, shown.out.splitlines()
+
+
+def found(check: Callable[[Setup], Iterator[Finding]], root: Path, **setup: Any) -> list[str]:
+    """What one check says of a project whose params.yaml is as it lies there."""
+    return [str(each) for each in check(Setup(root, None, read_yaml(root / "params.yaml"), **setup))]
+
+
+def starts(line: str, level: str, check: str) -> bool:
+    return line.split()[:2] == [level, check]
+
+
+def test_a_set_up_in_order_has_no_line_that_is_not_ok(
+    tiny_project: Path, prefect_server: dict, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file for file in tiny_project.parent.rglob("*") if ".dvc" not in file.parts}
+    code, lines = examined(capsys, "hinton")
+    assert code == 0
+    assert [line for line in lines[:-2] if not line.startswith("ok ")] == []
+    assert lines[-1] == "0 faults, 0 warnings"
+    more = {"tokenizer", "worker", "deployments", "outbox", "disk"}
+    assert {line.split()[1] for line in lines[:-2]} == {name for name, *_ in doctor.CHECKS} | more
+    (line,) = [line for line in lines if starts(line, "ok", "estimate")]
+    assert "in 2 of 8 stale stages" in line and "left out: all of prepare, export, evaluate-teacher" in line
+    assert {file for file in tiny_project.parent.rglob("*") if ".dvc" not in file.parts} == before
+
+
+def test_each_of_many_faults_has_its_line_and_the_exit_code_is_2(
+    tiny_project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.save(tiny.bert(labels=("no", "yes")), tiny_project / "other")
+    tiny.save(tiny.answerer(), tiny_project / "pickled")
+    (tiny_project / "pickled" / "model.safetensors").rename(tiny_project / "pickled" / "pytorch_model.bin")
+    changes: dict[str, Any] = {"teacher.model": "other", "teacher-qa.model": "pickled", "hinton.temperature": "hot"}
+    changes |= {"data.source": "files", "data.files.folder": "nowhere", "data.files.layout": "sst2"}
+    clone.params(tiny_project, **changes, **{"teacher.flor": 0.5})
+    (tiny_project / "file").touch()
+    set_remote(tiny_project, str(tiny_project / "file" / "remote"))
+    constraints = (tiny_project / "constraints.txt").read_text().splitlines()
+    doctored = ["torch==1.0.0" if line.startswith("torch==") else line for line in constraints]
+    (tiny_project / "constraints.txt").write_text("\n".join(doctored))
+    monkeypatch.setenv("PREFECT_API_URL", f"http://ada:{SECRET}@{DEAD}/api")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ada:{SECRET}@{DEAD}")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(10**9, 10**9 - 1000, 1000))
+    code, lines = examined(capsys)
+    faults = [line for line in lines if line.startswith("fault ")]
+    wanted = [
+        ("versions", "constraints.txt pins ==1.0.0: pip install"),
+        ("remote", "'shared' (…/file/remote) cannot be made (NotADirectoryError".replace("…", str(tiny_project))),
+        ("prefect", f"http://{DEAD}/api cannot be reached (ConnectError"),
+        ("mlflow", f"http://{DEAD} cannot be reached (ConnectError"),
+        ("params", "params.yaml: teacher.flor = 0.5 is not a known key"),
+        ("params", "params.yaml: hinton.temperature = 'hot'"),
+        ("teacher-qa", "'pickled': pytorch_model.bin is a pickle, which can run code when loaded"),
+        ("data", "data.files.folder = 'nowhere': no such folder"),
+        ("labels", "the data has ['bad', 'good'], the model has ['no', 'yes']"),
+        ("disk", "0.0 MB free at "),
+    ]
+    assert [line.split()[1] for line in faults] == [check for check, _ in wanted]
+    for line, (_, says) in zip(faults, wanted, strict=True):
+        assert says in line, line
+    assert code == program.EXIT_INPUT and lines[-1].startswith("10 faults, ")
+    assert SECRET not in "\n".join(lines)
+
+
+def test_an_unknown_recipe_is_refused_in_one_line(
+    tiny_project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tiny_project / "dvc.yaml").write_text("stages: {report: {foreach: [hinton], do: {cmd: 'true'}}}")
+    monkeypatch.setattr(sys, "argv", ["doctor", "hintn"])
+    with pytest.raises(SystemExit) as left:
+        program.run(doctor.main)
+    assert left.value.code == program.EXIT_INPUT
+    assert capsys.readouterr().err == "error: recipe = 'hintn' is unknown: choose one of hinton\n"
+
+
+def test_a_check_that_breaks_is_a_fault_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor, "CHECKS", (("versions", "machine", "versions"), ("params", "project", "params")))
+    first, second = map(str, doctor.examine(Setup(tmp_path, None)))
+    assert first.startswith("fault    versions    this could not be checked (FileNotFoundError: ")
+    assert second.startswith("fault    params      params.yaml: no such file")
+
+
+def test_a_dvc_yaml_that_dvc_refuses_or_whose_program_is_gone_is_a_fault(tiny_project: Path) -> None:
+    whole = (tiny_project / "dvc.yaml").read_text()
+    (tiny_project / "dvc.yaml").write_text(whole.replace("python -m tasks.export ", "python -m tasks.exprot "))
+    setup = doctor.set_up(tiny_project, "hinton")
+    (line,) = map(str, project.pipeline(setup))
+    assert line.startswith("fault    dvc.yaml    stage 'export' runs 'tasks.exprot', which is not there")
+    (tiny_project / "dvc.yaml").write_text("stages: {a: {cmd: true, outs: [x]}, b: {cmd: true, outs: [x]}}")
+    broken = doctor.set_up(tiny_project, "hinton")
+    assert broken.graph == ()
+    (estimated,) = map(str, budget.budget(broken))
+    assert estimated.startswith("warning  estimate    without a valid dvc.yaml")
+
+
+def test_a_remote_that_does_not_answer_is_a_fault_and_none_is_a_warning(tiny_project: Path) -> None:
+    set_remote(tiny_project, f"http://ada:{SECRET}@{DEAD}/store")
+    (line,) = found(storage.remote, tiny_project)
+    assert line.startswith(f"fault    remote      'shared' (http://…@{DEAD}/store) cannot be written and read ")
+    assert SECRET not in line
+    set_remote(tiny_project, "azure://store")
+    (line,) = found(storage.remote, tiny_project)
+    assert line.startswith("fault    remote      'shared': azure is supported, but requires 'dvc-azure'")
+    set_remote(tiny_project, str(tiny_project / "unmounted"))
+    (line,) = found(storage.remote, tiny_project)
+    assert starts(line, "warning", "remote") and "is not there: mount it" in line
+    (tiny_project / ".dvc" / "config").write_text("[core]\n    no_scm = true\n")
+    (line,) = found(storage.remote, tiny_project)
+    assert starts(line, "warning", "remote") and "dvc remote add -d" in line
+
+
+def test_what_a_prefect_server_lacks_is_a_warning_each(tiny_project: Path, prefect_server: dict) -> None:
+    prefect_server["/api/admin/version"] = "2.0.0"
+    prefect_server["/api/work_pools/stillhouse/workers/filter"] = [{"name": "one", "status": "OFFLINE"}]
+    prefect_server["/api/deployments/filter"].pop(0)
+    version, worker, deployments = found(servers.prefect, tiny_project)
+    assert starts(version, "warning", "prefect") and "the server is 2.0.0" in version
+    assert starts(worker, "warning", "worker") and "no worker of pool 'stillhouse' is online" in worker
+    assert starts(deployments, "warning", "deployments") and "lacks hinton of" in deployments
+    del prefect_server["/api/work_pools/stillhouse/workers/filter"]
+    assert "there is no work pool 'stillhouse'" in found(servers.prefect, tiny_project)[1]
+    prefect_server.clear()
+    (line,) = found(servers.prefect, tiny_project)
+    assert starts(line, "fault", "prefect") and "answers 404 to /api/health" in line
+
+
+def test_a_store_that_cannot_be_written_and_runs_that_wait_are_named(
+    tiny_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = create_engine("sqlite:///store.db")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE experiments (name TEXT)"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///store.db")
+    assert starts(found(servers.mlflow, tiny_project)[0], "ok", "mlflow")
+    with engine.connect() as connection:
+        connection.execute(text("BEGIN EXCLUSIVE"))
+        monkeypatch.setattr(servers, "PATIENCE", 0.1)
+        line = found(servers.mlflow, tiny_project)[0]
+        assert starts(line, "fault", "mlflow") and "database is locked" in line
+    Path("store.db").write_bytes(b"no database at all, and long enough not to be taken for an empty one" * 20)
+    assert "file is not a database" in found(servers.mlflow, tiny_project)[0]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
+    assert "is no store" in found(servers.mlflow, tiny_project)[0]
+    outbox = Path("mlruns/outbox")
+    outbox.mkdir(parents=True)
+    (outbox / "a.jsonl").write_text(json.dumps({"op": "start", "pid": 2**22 + 1}) + "\n")
+    (outbox / "b.refused").touch()
+    refused, waiting = found(servers.mlflow, tiny_project)[1:]
+    assert starts(refused, "warning", "outbox") and "MLflow refused 1 runs" in refused
+    assert starts(waiting, "warning", "outbox") and waiting.endswith("send them: python -m tasks.sender")
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings_and_texts_too_long_are_faults(tiny_project: Path) -> None:
+    file = tiny_project / "start" / "config.json"
+    config = json.loads(file.read_text())
+    file.write_text(json.dumps(config | {"vocab_size": 20}))
+    lines = found(teacher.teachers, tiny_project)
+    assert any("the tokenizer knows 33 tokens, the embeddings have 20 rows" in line for line in lines)
+    file.write_text(json.dumps(config | {"max_position_embeddings": 16}))
+    lines = found(teacher.teachers, tiny_project)
+    assert any("train.max_length = 24, but teacher.model reads 16 tokens at most" in line for line in lines)
+    file.write_text(json.dumps(config | {"model_type": "gpt2"}))
+    assert any("model family 'gpt2' is not one of bert" in line for line in found(teacher.teachers, tiny_project))
+
+
+def test_labels_in_another_order_are_fine_and_another_number_is_not(tiny_project: Path) -> None:
+    tiny.save(tiny.bert(labels=("good", "bad")), tiny_project / "other")
+    clone.params(tiny_project, **{"teacher.model": "other"})
+    (line,) = found(data.labels, tiny_project)
+    assert starts(line, "ok", "labels") and "in another order: reordered" in line
+    tiny.save(tiny.bert(labels=("LABEL_0", "LABEL_1", "LABEL_2")), tiny_project / "other")
+    (line,) = found(data.labels, tiny_project)
+    assert starts(line, "fault", "labels") and "has 2, teacher.model has 3" in line
+
+
+def test_a_column_that_a_file_lacks_is_a_fault(tiny_project: Path) -> None:
+    (tiny_project / "raw").mkdir()
+    for name in ("train.tsv", "dev.tsv"):
+        (tiny_project / "raw" / name).write_text("text\tlabel\ngood film\t1\n")
+    changes: dict[str, Any] = {"data.source": "files", "data.files.folder": "raw", "data.files.layout": "sst2"}
+    clone.params(tiny_project, **changes)
+    assert starts(found(data.sources, tiny_project)[0], "ok", "data")
+    clone.params(tiny_project, **changes | {"data.files.layout": "cola"})
+    assert "2 fields where 4 are expected" in found(data.sources, tiny_project)[0]
+    table = {"data.files.layout": "table", "data.files.train": "train.tsv", "data.files.validation": "dev.tsv"}
+    table |= {"data.columns": {"text": "sentence", "text_pair": None, "label": "label"}}
+    clone.params(tiny_project, **changes | table)
+    assert "no column 'sentence': it has text, label" in found(data.sources, tiny_project)[0]
+
+
+def test_a_hub_that_cannot_be_asked_is_a_fault_unless_the_data_is_prepared(
+    tiny_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    clone.params(tiny_project, **{"data.source": "hub", "data.hub.name": "no/such", "teacher.model": "no/such"})
+    assert starts(found(data.sources, tiny_project)[0], "warning", "data")
+    line = found(teacher.teachers, tiny_project)[0]
+    assert starts(line, "fault", "teacher") and "is not here, and the hub cannot be reached (OfflineMode" in line
+    shutil.rmtree(tiny_project / "data" / "task")
+    line = found(data.sources, tiny_project)[0]
+    assert starts(line, "fault", "data") and "the hub cannot be reached (OfflineMode" in line
+
+
+def test_a_precision_that_the_machine_cannot_do_is_a_fault(tiny_project: Path) -> None:
+    clone.params(tiny_project, **{"train.precision": "fp8"})
+    lines = found(machine.devices, tiny_project)
+    assert any(starts(line, "fault", "devices") and "train.precision = 'fp8' is not one of" in line for line in lines)
+
+
+def test_trainings_are_what_stages_track_each_with_its_rows_and_its_share_of_the_layers(tiny_project: Path) -> None:
+    params, dag = read_yaml(ROOT / "params.yaml"), read_yaml(ROOT / "dvc.yaml")["stages"]
+    shutil.rmtree(tiny_project / "data")
+    stages = [
+        "prepare",
+        "teacher",
+        "mlm",
+        "tinybert-general",
+        "tinybert",
+        "magnitude",
+        "bilstm",
+        "teacher-qa",
+        "export@tinybert",
+    ]
+    got = {each.key: each for each in estimate.trainings(stages, dag, params, layers=6, tokens=32)}
+    assert list(got) == [
+        *("teacher.phase", "mlm.phase", "tinybert.general", "tinybert.prediction", "magnitude.recover"),
+        *("bilstm.distill", "teacher-qa.phase"),
+    ]
+    rows = {key: each.rows for key, each in got.items()}
+    assert rows == {
+        "teacher.phase": 2400,
+        "mlm.phase": 1500,
+        "tinybert.general": 3000,
+        "tinybert.prediction": 2400 + 600,
+        "magnitude.recover": 2400,
+        "bilstm.distill": 2400 * 5,
+        "teacher-qa.phase": 5 * 240,
+    }
+    assert got["teacher.phase"].cost == 1 and got["tinybert.prediction"].cost == pytest.approx(3 / 6 + 1 / 3)
+    assert got["teacher-qa.phase"].cost == 128 / 32, "a window has four times the tokens"
+    assert got["magnitude.recover"].cost == pytest.approx(7 * 4 / 3)
+    assert got["teacher.phase"].seconds(0.01) == pytest.approx(2400 * 2 * 0.01)
+    # Two sets of outputs (the teacher, its route of four, and a student), the registered model, two states in training.
+    assert estimate.disk(["teacher", "tinybert", "report@tinybert"], dag, params, 100, 2) == 100 * (2 * 6 + 2 + 12)
+
+
+def test_a_row_is_timed_at_the_lengths_of_the_task(tiny_project: Path) -> None:
+    tokenizer = load_tokenizer(tiny_project / "start")
+    tokens = estimate.mean_tokens(tiny_project / "data/task/train.parquet", tokenizer, 24)
+    lengths = [len(ids) for ids in tokenizer(tiny.sentences(96, seed=1)[0])["input_ids"]]
+    assert tokens == round(sum(lengths) / len(lengths))
+    assert 0 < estimate.seconds_a_row(tiny_project / "start", tokens, 16, "fp32") < 1
+
+
+def test_a_call_that_takes_too_long_is_left_alone() -> None:
+    never = threading.Event()
+    with pytest.raises(TimeoutError):
+        within(0.01, never.wait)
+    never.set()
+    assert within(5, lambda: 3) == 3
