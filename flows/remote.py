@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stillhouse.errors import InputError
 from tasks import program
 from tasks.secrets import hidden
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc_data.hashfile.db import HashFileDB
 
+STORES = ("botocore", "aiobotocore", "asyncssh")  # libraries whose errors are no OSError when a server is away
 GRACE = 10.0  # seconds between asking a push to end and killing it
 
 
@@ -107,10 +109,21 @@ def remote_of(root: Path) -> Remote | None:
 
 def main() -> None:
     """Send what the default remote lacks of the run cache."""
+    from dvc.config import NoRemoteError
+    from dvc.exceptions import NotDvcRepoError
     from dvc.repo import Repo
 
-    with Repo() as repo:
-        sent, left = push(repo)
+    try:
+        with Repo() as repo:
+            sent, left = push(repo)
+    except NotDvcRepoError:
+        raise InputError(f"{Path.cwd()}: not a DVC project: run from its folder") from None
+    except NoRemoteError:
+        raise InputError("DVC has no default remote: dvc remote add --default NAME URL") from None
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in STORES:
+            raise
+        raise ConnectionError(f"the remote cannot be used: {type(error).__name__}: {error}") from error
     if sent:
         print(f"{sent} new results pushed")
     if left:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from flows import remote
 from flows.graph import lineage, load_graph, stale
 from flows.remote import remote_of
 from flows.repro import StageFailed, reproduce
+from stillhouse.errors import InputError
 from tests.flows.conftest import Toy
 from tests.flows.test_flows import free_port
 
@@ -54,13 +56,13 @@ def flow(root: Path, target: str = "student") -> list[str]:
     """Run a lineage as a flow does; the names of the stages whose commands ran in this clone, now or before."""
     # DVC names stages as seen from where it is.
     os.chdir(root)
-    remote = remote_of(root)
-    assert remote
+    shared = remote_of(root)
+    assert shared
     try:
         for stage in lineage(load_graph(root), target):
-            reproduce(root, stage, {}, remote)
+            reproduce(root, stage, {}, shared)
     finally:
-        remote.finish()
+        shared.finish()
     assert stale(root, lineage(load_graph(root), target)) == set()
     return (root / "ran").read_text().split() if (root / "ran").exists() else []
 
@@ -96,14 +98,14 @@ def test_what_was_made_before_a_failure_is_pushed(clone: Clone) -> None:
 def test_with_the_remote_away_all_is_made_and_the_next_run_pushes_it(
     clone: Clone, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    first, second, remote = clone("first"), clone("second"), tmp_path / "remote"
-    remote.write_text("no folder")
+    first, second, folder = clone("first"), clone("second"), tmp_path / "remote"
+    folder.write_text("no folder")
     assert flow(first, "teacher") == ["prepare", "teacher"]
     said = [line for line in capfd.readouterr().out.splitlines() if line.startswith("remote: ")]
     assert any("the next run sends the rest" in line for line in said), said
     (first / "seed").write_text("y")
     assert flow(first, "teacher") == ["prepare", "teacher"] * 2, "a later result takes the place of the first"
-    remote.unlink()
+    folder.unlink()
     flow(first, "teacher")
     assert flow(second) == ["student"], "and the first is not lost"
     assert (second / "out-student" / "model").read_text() == "x"
@@ -150,5 +152,7 @@ def test_over_s3_too_the_second_runner_trains_nothing_and_a_server_that_stops_co
     assert KEYS["aws_secret_access_key"] not in shown
 
 
-def test_without_a_remote_nothing_is_asked(toy: Toy) -> None:
+def test_without_a_remote_nothing_is_asked_and_the_command_says_how_to_have_one(toy: Toy) -> None:
     assert remote_of(toy(STAGES, seed="x")) is None
+    with pytest.raises(InputError, match="no default remote: dvc remote add --default NAME URL"):
+        remote.main()
