@@ -44,8 +44,11 @@ def evaluated(name: str, *teacher: str) -> dict:
 def served(name: str, rows: pd.DataFrame) -> list[dict]:
     """What the registry's model answers."""
     from flows.serving_model import OnnxClassifier
+    from flows.stored import served_digests
 
-    context = SimpleNamespace(artifacts={"checkpoint": f"models/{name}", "onnx": f"models/onnx/{name}"})
+    artifacts = {"checkpoint": f"models/{name}", "onnx": f"models/onnx/{name}"}
+    digests = served_digests({part: Path(folder) for part, folder in artifacts.items()})
+    context = SimpleNamespace(artifacts=artifacts, model_config=digests)
     model = OnnxClassifier()
     model.load_context(context)
     return model.predict(context, rows)
