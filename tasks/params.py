@@ -4,6 +4,8 @@ A default in Python would be a number that DVC never tracks, so a missing key is
 that several programs read stand here; a recipe's own block stands in `tasks/recipes/SLUG.py`.
 """
 
+import copy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -103,7 +105,7 @@ def load(block: str, model: type[B], path: Path = PARAMS) -> B:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML 1.2 mapping, as DVC reads it (in 1.1, `5e-5` would be text)."""
     try:
-        tree = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        tree = copy.deepcopy(_parse(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file: run from the project's folder, or give --params") from None
     except YAMLError as error:
@@ -111,6 +113,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected a mapping of blocks, found {type(tree).__name__}")
     return tree
+
+
+@lru_cache(maxsize=8)
+def _parse(text: str) -> Any:
+    """A program reads several blocks, and the parser takes a tenth of a second for them all."""
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def _lines(path: Path, block: str, error: ValidationError) -> list[str]:

@@ -100,6 +100,7 @@ def test_a_flow_waits_for_a_plain_dvc_repro_of_the_same_stage(toy: Toy) -> None:
     assert other.wait(30) == 0 and (root / "count").read_text() == "x\n"
 
 
+@pytest.mark.slow
 def test_a_stage_that_is_to_run_alone_has_no_neighbour(toy: Toy) -> None:
     command = "date +%s.%N >> {0}; sleep 1; date +%s.%N >> {0}"
     root = toy(

@@ -19,6 +19,10 @@ ORDERS = {
 }
 
 
+# A process that imports transformers anew takes five seconds: the others run with the slow tests.
+FAST = ("stillhouse, then the model of the family", "stillhouse last")
+
+
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compact")
@@ -26,7 +30,9 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "order", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in ORDERS]
+)
 def test_a_compressed_model_loads_whatever_was_imported_first(checkpoint: Path, order: str) -> None:
     lines = ["import sys", ORDERS[order], "from transformers import AutoModelForSequenceClassification", LOAD]
     code = "\n".join([*lines, "print(type(model).__name__, model.config.layer_heads)"])

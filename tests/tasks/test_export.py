@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from stillhouse.export import export_onnx
 from tests import tiny
 
@@ -14,6 +16,7 @@ def run(*words: object, **env: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False)
 
 
+@pytest.mark.slow
 def test_another_process_in_another_place_writes_the_same_bytes(tmp_path):
     model = tiny.bert()
     checkpoint = tiny.save(model, tmp_path / "checkpoint")

@@ -66,6 +66,7 @@ def test_it_goes_from_the_corpus_to_a_classifier_of_two_groups_and_onnx(clone, c
     assert sum(len(weight.raw_data) for weight in weights) <= 4 * parameters(student), "shared weights stand there once"
 
 
+@pytest.mark.slow
 def test_an_interrupted_corpus_phase_ends_with_the_same_weights(clone, monkeypatch):
     assert project.interrupted_and_resumed_is_the_same(monkeypatch, GENERAL, 2)
 

@@ -100,6 +100,7 @@ def test_the_student_learns_the_teachers_logits(clone):
     assert (theirs - ours).square().mean() < 0.3 * theirs.var(0).mean()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_ends_with_the_same_weights(clone, monkeypatch):
     project.params(clone, **{"bilstm.student.dropout": 0.2})
     run(*AUGMENT)

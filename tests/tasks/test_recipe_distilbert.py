@@ -53,6 +53,7 @@ def test_it_goes_from_the_corpus_to_a_classifier_and_twice_gives_the_same_bytes(
     assert (clone / "models/distilbert/model.safetensors").read_bytes() == first
 
 
+@pytest.mark.slow
 def test_an_interrupted_general_stage_ends_with_the_same_weights(clone, monkeypatch):
     run(*GENERAL)
     expected = (clone / "models/general/model.safetensors").read_bytes()

@@ -64,6 +64,7 @@ def test_pairs_and_scores_go_through_both_stages(clone, kind):
     assert loaded("models/fitnets").config.num_labels == (1 if kind == "regression" else 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [HINT, DISTILL], ids=["hint", "distill"])
 def test_an_interrupted_stage_ends_with_the_same_bytes(clone, monkeypatch, stage):
     run(*HINT)

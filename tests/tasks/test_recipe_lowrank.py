@@ -161,6 +161,7 @@ def test_the_exported_graph_gives_the_students_logits(clone):
     assert np.allclose(session.run(None, given)[0], ours, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_an_interrupted_recovery_ends_with_the_same_bytes(clone, monkeypatch):
     run(*FACTORIZE)
     assert project.interrupted_and_resumed_is_the_same(monkeypatch, RECOVER, step=4)

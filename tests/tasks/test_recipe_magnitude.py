@@ -104,8 +104,15 @@ def test_after_fine_tuning_each_share_goes_on_from_the_one_before(clone, monkeyp
     assert not two[name][one[name] == 0].any(), "what is pruned stays pruned"
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("step", [3, 5])
+@pytest.mark.parametrize(
+    ("when", "step"),
+    [
+        ("after", 3),
+        ("before", 5),
+        pytest.param("after", 5, marks=pytest.mark.slow),
+        pytest.param("before", 3, marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_that_was_interrupted_ends_with_the_same_model_and_curve(clone, monkeypatch, when, step):
     changed(clone, when=when, shares=[0.3, 0.5], share=0.5)
     run(*PRUNE)
@@ -134,8 +141,15 @@ def test_a_run_that_died_after_a_share_does_not_train_it_again(clone, monkeypatc
     assert [share for share, _, _ in rows(clone)] == ["0.3", "0.5"]
 
 
-@pytest.mark.parametrize("kind", ["pair", "regression"])
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    ("kind", "when"),
+    [
+        ("pair", "after"),
+        ("regression", "before"),
+        pytest.param("pair", "before", marks=pytest.mark.slow),
+        pytest.param("regression", "after", marks=pytest.mark.slow),
+    ],
+)
 def test_pairs_and_scores_are_pruned(clone, kind, when):
     tiny.write_task(clone / "data/task", **{kind: True})
     metric = "pearson" if kind == "regression" else "accuracy"

@@ -83,6 +83,7 @@ def test_roberta_is_distilled_as_bert_is(clone):
     assert type(loaded()) is RobertaForSequenceClassification
 
 
+@pytest.mark.slow
 def test_a_run_that_was_interrupted_ends_with_the_same_weights(clone, monkeypatch):
     assert project.interrupted_and_resumed_is_the_same(monkeypatch, PKD, step=5)
 

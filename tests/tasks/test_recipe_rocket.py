@@ -74,6 +74,7 @@ def test_pairs_and_scores_launch_too(clone, kind):
     assert loaded().config.num_labels == (1 if kind == "regression" else 2)
 
 
+@pytest.mark.slow
 def test_an_interrupted_launch_ends_with_the_same_bytes(clone, monkeypatch):
     assert project.interrupted_and_resumed_is_the_same(monkeypatch, LAUNCH, step=5)
 

@@ -102,6 +102,7 @@ def test_a_link_can_be_left_out_by_naming_another_start(clone):
     assert "--teacher ${smallest.structured.teacher} " in stages["smallest-gates"]["cmd"]
 
 
+@pytest.mark.slow
 def test_an_interrupted_retraining_ends_with_the_same_bytes(clone, monkeypatch):
     tiny.save(tiny.bert(layers=2, seed=5), clone / "models/smallest-lowrank")
     run(*GATES)

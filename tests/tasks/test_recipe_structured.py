@@ -66,7 +66,9 @@ def test_trained_weights_are_handed_on_and_so_is_a_share_of_the_flops(clone):
     assert not torch.equal(logits(loaded("models/structured-gates")), logits(loaded("models/teacher")))
 
 
-@pytest.mark.parametrize("stage", [RETRAIN, DISTIL], ids=["plain", "distil"])
+@pytest.mark.parametrize(
+    "stage", [pytest.param(RETRAIN, id="plain", marks=pytest.mark.slow), pytest.param(DISTIL, id="distil")]
+)
 def test_the_sliced_model_has_the_shape_of_what_stays_and_a_fresh_process_gives_its_logits(clone, stage):
     project.params(clone, **{"structured.remove.dimensions": 0.2})
     run(*GATES)
@@ -110,8 +112,15 @@ def test_a_phase_of_null_only_slices_and_the_recipes_share_what_stays(clone):
     assert torch.equal(logits(loaded("models/structured-distil")), wanted)
 
 
-@pytest.mark.parametrize("kind", ["pair", "regression"])
-@pytest.mark.parametrize("choose", ["l0", "gain"])
+@pytest.mark.parametrize(
+    ("kind", "choose"),
+    [
+        ("pair", "l0"),
+        ("regression", "gain"),
+        pytest.param("pair", "gain", marks=pytest.mark.slow),
+        pytest.param("regression", "l0", marks=pytest.mark.slow),
+    ],
+)
 def test_pairs_and_scores_go_through_all_stages(clone, kind, choose):
     tiny.write_task(clone / "data/task", train=32, **{kind: True})
     if kind == "regression":
@@ -131,7 +140,14 @@ def test_a_roberta_goes_through_all_stages(clone):
     assert loaded("models/structured").config.model_type == "compact-roberta"
 
 
-@pytest.mark.parametrize("numbers", [{"choose": "l0"}, {"choose": "l0", "l0.weights": "trained"}, {"choose": "gain"}])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"choose": "l0", "l0.weights": "trained"},
+        pytest.param({"choose": "l0"}, marks=pytest.mark.slow),
+        pytest.param({"choose": "gain"}, marks=pytest.mark.slow),
+    ],
+)
 def test_interrupted_gates_end_with_the_same_bytes(clone, monkeypatch, numbers):
     project.params(clone, **{f"structured.{name}": value for name, value in numbers.items()})
     run(*GATES)
@@ -140,6 +156,7 @@ def test_interrupted_gates_end_with_the_same_bytes(clone, monkeypatch, numbers):
     assert stays(clone) == whole
 
 
+@pytest.mark.slow
 def test_an_interrupted_retraining_ends_with_the_same_bytes(clone, monkeypatch):
     run(*GATES)
     assert project.interrupted_and_resumed_is_the_same(monkeypatch, DISTIL, step=5)

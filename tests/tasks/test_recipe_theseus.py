@@ -94,6 +94,7 @@ def test_pairs_and_scores_go_through_both_stages(clone, kind):
     assert loaded("models/theseus").config.num_labels == (1 if kind == "regression" else 2)
 
 
+@pytest.mark.slow
 def test_an_interrupted_replacement_ends_with_the_same_bytes(clone, monkeypatch):
     assert project.interrupted_and_resumed_is_the_same(monkeypatch, REPLACE, step=5)
 
