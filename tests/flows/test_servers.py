@@ -1,5 +1,6 @@
 """What `make up` and `make down` refuse and leave alone; and the MLflow server on PostgreSQL, with passwords."""
 
+import json
 import os
 import shutil
 import socket
@@ -82,7 +83,10 @@ def test_who_has_no_password_can_neither_read_nor_promote(
 ) -> None:
     root = Path(__file__).parents[2]
     monkeypatch.setenv("PYTHONPATH", str(root))
-    (recipe_project / "prefect.yaml").write_text("name: stillhouse\ndeployments: []\n")
+    for name in ("flows", "tasks", "stillhouse"):
+        (recipe_project / name).symlink_to(root / name)
+    hinton = {"name": "hinton", "entrypoint": "flows/pipeline.py:compress", "work_pool": {"name": "stillhouse"}}
+    (recipe_project / "prefect.yaml").write_text(json.dumps({"name": "stillhouse", "deployments": [hinton]}))
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "anna")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
     monkeypatch.setenv("STILLHOUSE_MLFLOW_STORE", database)
