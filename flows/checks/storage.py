@@ -44,7 +44,7 @@ def remote(setup: Setup) -> Iterator[Finding]:
             yield warning(
                 "remote",
                 "no default remote: what is made here stays here",
-                "to share it, dvc remote add -d NAME URL, then dvc push --run-cache",
+                "to share it, dvc remote add -d NAME URL, then python -m flows.remote",
             )
             return
         remedy = f"correct it (dvc remote modify {name} …), its credentials, or the network"
@@ -65,6 +65,7 @@ def remote(setup: Setup) -> Iterator[Finding]:
         except TimeoutError:
             yield fault("remote", f"'{name}' ({url}) does not answer in {PATIENCE:.0f} s", remedy)
         except NotImplementedError:
+            # fsspec's word for what a kind of remote cannot do at all, such as writing to plain http.
             yield warning("remote", f"'{name}' ({url}): this kind of remote gives no file back or deletes none", remedy)
         except Exception as error:  # noqa: BLE001 - each kind of remote has a library with errors of its own
             yield fault("remote", f"'{name}' ({url}) cannot be written and read ({reason(error)})", remedy)
