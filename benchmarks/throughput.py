@@ -6,6 +6,8 @@
 Reference work: 1,600 sentences, batch 32, an all-MiniLM-L6 teacher, its layers 2, 4, 6 as the student; losses: soft
 cross-entropy at T = 4, cross-entropy with the labels, squared error of the hidden states on 4 pairs and of the
 attention on 3. The contenders take turns, and the medians of their rounds are compared, for timings here are noisy.
+Before its clock runs, each trains on the first `--warmup` sentences: what a process loads and builds once (modules
+that are imported late, the matrix library's kernels) is no part of a rate. `--warmup 0` counts it.
 
 textbrewer-128     TextBrewer, padded to 128 tokens as in its examples
 textbrewer         TextBrewer, each batch padded to its longest sentence
@@ -57,18 +59,22 @@ def main() -> None:
         for name in wanted:
             # A process each: what one contender sets for its process (threads, malloc) would help or hurt the next.
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-                rate, lengths = pool.submit(measure, name, args.teacher, args.data, args.sentences).result()
+                rate, lengths = pool.submit(
+                    measure, name, args.teacher, args.data, args.sentences, args.warmup
+                ).result()
             rates[name].append(rate)
             print(f"round {turn + 1}/{args.rounds}  {name:15} {rate:7.1f} samples/s", flush=True)
-    report(rates, lengths, args.out)
+    report(rates, lengths, args.warmup, args.out)
 
 
-def measure(name: str, teacher_folder: Path, data: Path, sentences: int) -> tuple[float, list[int]]:
-    """Samples/s of one contender over one epoch, and the sentences' lengths in tokens."""
+def measure(name: str, teacher_folder: Path, data: Path, sentences: int, warmup: int) -> tuple[float, list[int]]:
+    """Samples/s of one contender over one epoch, after one over the first `warmup`; the sentences' lengths."""
     logging.disable(logging.INFO)
     tokenizer = load_tokenizer(teacher_folder)
     teacher = load_model(teacher_folder, AutoModelForSequenceClassification, num_labels=2)
     rows = read_rows(data, tokenizer, sentences)
+    if warmup:
+        CONTENDERS[name](teacher, Rows(rows[:warmup]), tokenizer)
     seconds = CONTENDERS[name](teacher, rows, tokenizer)
     return len(rows) / seconds, rows["length"]
 
@@ -78,6 +84,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="TSV with a header: text (or sentence) and label")
     parser.add_argument("--teacher", type=Path, default=None, help="checkpoint folder; default: the built-in teacher")
     parser.add_argument("--sentences", type=int, default=1600)
+    parser.add_argument("--warmup", type=int, default=320, help="sentences before the clock runs")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="contenders to run; default: all")
     parser.add_argument("--out", type=Path, help="JSON file for the rates")
@@ -196,13 +203,14 @@ CONTENDERS: dict[str, Callable[[PreTrainedModel, Rows, PreTrainedTokenizerBase],
 }
 
 
-def report(rates: dict[str, list[float]], lengths: list[int], out: Path | None) -> None:
+def report(rates: dict[str, list[float]], lengths: list[int], warmup: int, out: Path | None) -> None:
     """Print medians and ratios; write them if asked."""
     medians = {name: statistics.median(values) for name, values in rates.items()}
     result = {
         "samples_per_second": medians,
         "rounds": rates,
         "sentences": len(lengths),
+        "warmup": warmup,
         "mean_tokens": sum(lengths) / len(lengths),
         "precision": choose_precision("auto"),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),

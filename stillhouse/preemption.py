@@ -8,7 +8,10 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from stillhouse import processes
 from stillhouse.errors import Preempted
+
+ASKED_EVERY = 10  # steps, of several processes on GPUs
 
 
 class StopsWhenAsked(TrainerCallback):
@@ -19,6 +22,11 @@ class StopsWhenAsked(TrainerCallback):
         self.step = 0  # after which the run was ended
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # A GPU is not made to wait at every step until all processes have answered.
+        if processes.count() > 1 and (args.device.type == "cpu" or state.global_step % ASKED_EVERY == 0):
+            self.asked = processes.any_of(self.asked, args.device)
+        elif processes.count() > 1:
+            return
         if self.asked and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
             self.step = state.global_step

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from stillhouse import processes
 from stillhouse.allocator import keep_freed_memory
 from stillhouse.batches import Batch, LengthGroupedSampler, RandomSampler
 from stillhouse.dropout import cheap_dropout
@@ -71,7 +72,7 @@ def fit(
         data: rows by index; a column `length` groups rows of similar length into batches.
         collate: makes a batch of rows.
         epochs: passes over the data; `max_steps` > 0 overrides it.
-        batch_size: rows a device and forward pass; an optimizer step takes `accumulate` of them.
+        batch_size: rows a forward pass, of all processes together; an optimizer step takes `accumulate` of them.
         learning_rate: peak; rises linearly over `warmup` (share of the steps), then falls linearly to 0.
         seed: order of the data, dropout.
         checkpoints: folder for checkpoints; two are kept. The caller removes it when the result is safe.
@@ -81,7 +82,8 @@ def fit(
         log: called every few seconds with the step and the mean losses since the last call.
 
     Raises:
-        InputError: no rows, an impossible precision, or a loss that is not finite (with its step).
+        InputError: no rows, an impossible precision, a batch that the processes cannot share, or a loss that is not
+            finite (with its step).
         Preempted: SIGTERM came; there is a checkpoint of the step it came in.
     """
     if len(data) == 0:
@@ -93,7 +95,7 @@ def fit(
         output_dir=str(checkpoints),
         num_train_epochs=epochs,
         max_steps=max_steps,
-        per_device_train_batch_size=batch_size,
+        per_device_train_batch_size=_share(batch_size),
         gradient_accumulation_steps=accumulate,
         learning_rate=learning_rate,
         lr_scheduler_type="linear",
@@ -114,7 +116,7 @@ def fit(
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
-        ddp_find_unused_parameters=False,
+        ddp_find_unused_parameters=True,  # methods that drop layers, or leave a head out of the loss
     )
     seen = nullcontext() if words is None else only_seen_words(model, words)
     with preemptible() as stops, cheap_dropout(model), seen:
@@ -132,6 +134,17 @@ def fit(
             # torch's restricted loader reads the optimizer's and the generators' state.
             raise InputError(f"'{last}' holds a pickle that would run code, and is not read: delete it") from None
     return FitResult(progress.steps, progress.loss, progress.rate, progress.first_step)
+
+
+def _share(batch_size: int) -> int:
+    """Rows of a batch for each process."""
+    number = processes.count()
+    if batch_size % number:
+        raise InputError(
+            f"batch_size = {batch_size} cannot be shared by {number} processes: "
+            "make it a multiple, or change 'processes'"
+        )
+    return batch_size // number
 
 
 def choose_precision(precision: str) -> str:
@@ -186,13 +199,15 @@ class _Trainer(Trainer):
         else:
             loss = torch.stack([term.float() for term in terms.values()]).sum()
             terms = {"loss": loss, **terms}
-        for name, term in terms.items():
+        # What is reported, and whether training goes on, is said of the whole batch.
+        whole = processes.mean(torch.stack([term.detach().float() for term in terms.values()]))
+        for name, term in zip(terms, whole, strict=True):
             seen = self.terms.get(name)
-            self.terms[name] = term.detach() if seen is None else seen + term.detach()
+            self.terms[name] = term if seen is None else seen + term
         self.summed += 1
         now = loss.new_tensor(self.state.global_step + 1, dtype=torch.float)
         # Kept on the device: reading every loss would make the GPU wait for Python at each step.
-        bad = torch.where(loss.detach().isfinite(), torch.inf, now)
+        bad = torch.where(whole[0].isfinite(), torch.inf, now)
         self.first_bad = bad if self.first_bad is None else torch.minimum(self.first_bad, bad)
         return loss
 
@@ -207,7 +222,8 @@ class _Trainer(Trainer):
         seed = self.args.seed
         if "length" in getattr(rows, "column_names", ()):
             lengths = rows["length"][:]
-            self.sampler: Any = LengthGroupedSampler(lengths, self.args.train_batch_size, seed)
+            batch_size = self.args.train_batch_size * self.args.world_size
+            self.sampler: Any = LengthGroupedSampler(lengths, batch_size, seed)
         else:
             self.sampler = RandomSampler(rows, seed)
         return self.sampler
@@ -225,6 +241,7 @@ class _Trainer(Trainer):
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
+        processes.wait()  # each has its own generators to save
         if self.args.should_save:
             (Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}" / COMPLETE).touch()
 

@@ -14,6 +14,7 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
+from stillhouse import processes
 from stillhouse.checkpoint import load_model
 from stillhouse.progress import REPORT_SECONDS
 from tasks.models import load_start, teacher_source
@@ -85,6 +86,7 @@ class Bench:
         if not folder.exists():
             work = self.work / f"{name}-unfinished"
             train_student(plan(), self.given, self.train, work, self.run, folder)
+            processes.wait()
             shutil.rmtree(work, ignore_errors=True)
         return load_model(folder, AutoModelForSequenceClassification)
 

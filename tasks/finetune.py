@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from stillhouse.checkpoint import load_tokenizer, save_model
 from stillhouse.classify import classify
 from stillhouse.errors import InputError
-from tasks import program
+from tasks import launch
 from tasks.dataset import load_task, tokenize
 from tasks.metrics import check_headline
 from tasks.models import TeacherParams, load_start, teacher_source
@@ -115,7 +115,7 @@ class Route(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         stops = {round((i + 1) * state.max_steps / self.count): i + 1 for i in range(self.count)}
-        if state.global_step in stops and state.is_world_process_zero:
+        if state.global_step in stops:
             with fresh_dir(self.folder / f"{stops[state.global_step]:02d}") as out:
                 save_model(self.model, self.tokenizer, out)
 
@@ -126,4 +126,4 @@ class Route(TrainerCallback):
 
 
 if __name__ == "__main__":
-    program.run(main)
+    launch.run(main)

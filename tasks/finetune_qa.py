@@ -14,7 +14,7 @@ from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 from stillhouse.checkpoint import load_model, load_tokenizer, save_model
 from stillhouse.errors import InputError
 from stillhouse.extract import extract
-from tasks import program
+from tasks import launch
 from tasks.models import teacher_source
 from tasks.outputs import fresh_dir
 from tasks.params import PARAMS, Block, EvaluateQaParams, Phase, TrainParams, WindowParams, load
@@ -94,4 +94,4 @@ def load_start(source: str | Path, seed: int | None) -> PreTrainedModel:
 
 
 if __name__ == "__main__":
-    program.run(main)
+    launch.run(main)

@@ -21,7 +21,7 @@ from stillhouse.checkpoint import load_model, load_tokenizer, save_model
 from stillhouse.errors import InputError
 from stillhouse.masking import hide_tokens, logits_at, maskable, masked_lm_loss
 from stillhouse.mlm_head import has_head, start_head
-from tasks import program
+from tasks import launch
 from tasks.dataset import load_split, tokenize
 from tasks.models import TeacherParams, teacher_source
 from tasks.outputs import fresh_dir
@@ -166,4 +166,4 @@ def masked_accuracy(
 
 
 if __name__ == "__main__":
-    program.run(main)
+    launch.run(main)

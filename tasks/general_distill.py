@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers import AutoModel, AutoModelForMaskedLM
 
 from stillhouse.checkpoint import load_model, load_tokenizer
-from tasks import program
+from tasks import launch
 from tasks.dataset import load_split
 from tasks.models import TeacherParams, teacher_source
 from tasks.params import PARAMS, TrainParams, load
@@ -46,4 +46,4 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    program.run(main)
+    launch.run(main)

@@ -1,17 +1,26 @@
-"""Outputs appear whole or not at all: written to a hidden sibling, renamed at the end."""
+"""Outputs appear whole or not at all: written to a hidden sibling, renamed at the end.
+
+Of several processes that make the same, the first's are kept.
+"""
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from stillhouse import processes
 from stillhouse.errors import InputError
 
 
 @contextmanager
 def fresh_dir(out: Path) -> Iterator[Path]:
     """Give an empty folder beside `out`; on success it takes the place of `out`, on any error it is removed."""
+    if not processes.is_first():
+        with tempfile.TemporaryDirectory() as unread:
+            yield Path(unread)
+        return
     temporary = _sibling(out)
     temporary.mkdir()
     try:
@@ -26,6 +35,10 @@ def fresh_dir(out: Path) -> Iterator[Path]:
 @contextmanager
 def fresh_file(out: Path) -> Iterator[Path]:
     """Give a path beside `out` to write to; on success it takes the place of `out`, on any error it is removed."""
+    if not processes.is_first():
+        with tempfile.TemporaryDirectory() as unread:
+            yield Path(unread) / out.name
+        return
     temporary = _sibling(out)
     try:
         yield temporary

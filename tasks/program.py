@@ -10,10 +10,12 @@ import errno
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from stillhouse.errors import InputError, Preempted
 from tasks.secrets import hidden
 
+EXIT_FAULT = 1
 EXIT_INPUT = 2
 EXIT_TRANSIENT = 75
 
@@ -23,28 +25,37 @@ FULL_DISK = ("No space left on device", "PytorchStreamWriter failed writing", "i
 
 def run(main: Callable[[], None]) -> None:
     """Run a program's `main` and turn its exceptions into the exit codes above."""
+    if ended := ending(main):
+        leave(*ended)
+
+
+def ending(main: Callable[[], None]) -> tuple[int, str] | None:
+    """Run `main`; the exit code and the line that it ends with, None if it is done."""
     try:
         main()
     except InputError as error:
-        _leave(EXIT_INPUT, str(error))
+        return EXIT_INPUT, str(error)
     except Preempted as error:
-        _leave(EXIT_TRANSIENT, f"{error}; run the same command again")
+        return EXIT_TRANSIENT, f"{error}; run the same command again"
     except (ConnectionError, TimeoutError) as error:
-        _leave(EXIT_TRANSIENT, f"network: {error}; run the same command again")
+        return EXIT_TRANSIENT, f"network: {error}; run the same command again"
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
         where = error.filename or Path.cwd()
-        _leave(EXIT_TRANSIENT, f"no disk space left at {where}: free some and run the same command again")
+        return EXIT_TRANSIENT, f"no disk space left at {where}: free some and run the same command again"
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":
-            _leave(EXIT_TRANSIENT, f"out of GPU memory: lower 'batch_size' or wait for the card ({_first_line(error)})")
+            said = _first_line(error)
+            return EXIT_TRANSIENT, f"out of GPU memory: lower 'batch_size' or wait for the card ({said})"
         if any(text in str(error) for text in FULL_DISK):
-            _leave(EXIT_TRANSIENT, "no disk space left: free some and run the same command again")
+            return EXIT_TRANSIENT, "no disk space left: free some and run the same command again"
         raise
+    return None
 
 
-def _leave(code: int, message: str) -> None:
+def leave(code: int, message: str) -> NoReturn:
+    """End the process with one line."""
     print(f"error: {hidden(_first_line(message))}", file=sys.stderr, flush=True)
     raise SystemExit(code)
 

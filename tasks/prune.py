@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from stillhouse.checkpoint import load_tokenizer
-from tasks import program
+from tasks import launch
 from tasks.bench import Bench
 from tasks.dataset import load_task
 from tasks.models import TeacherParams
@@ -52,4 +52,4 @@ def arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    program.run(main)
+    launch.run(main)

@@ -23,7 +23,7 @@ from stillhouse.gates import KINDS
 from stillhouse.latency import time_in_turns, token_batch
 from stillhouse.measure import longest_input
 from stillhouse.methods.structured import Keep, slice_model
-from tasks import program
+from tasks import launch
 from tasks.params import PARAMS, TrainParams, load
 from tasks.phases import load_recipe, train_student
 from tasks.tracking import stage_run
@@ -96,4 +96,4 @@ def time_share(student: PreTrainedModel, teacher: PreTrainedModel, tokens: int) 
 
 
 if __name__ == "__main__":
-    program.run(main)
+    launch.run(main)

@@ -8,7 +8,7 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from stillhouse.checkpoint import architecture, load_model, load_tokenizer
 from stillhouse.errors import InputError
 from stillhouse.student import give_head
-from tasks import program
+from tasks import launch
 from tasks.dataset import TaskData, load_split, load_task
 from tasks.models import TeacherParams, load_start, teacher_source
 from tasks.params import PARAMS, TrainParams, load
@@ -83,4 +83,4 @@ def load_student(
 
 
 if __name__ == "__main__":
-    program.run(main)
+    launch.run(main)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from stillhouse import processes
 from stillhouse.errors import InputError
 
 CODE = ("stillhouse", "tasks")
@@ -36,6 +37,7 @@ def workspace(stage: str, inputs: Iterable[Path], params: Iterable[BaseModel | s
 
 def clear(folder: Path) -> None:
     """Remove a workspace once its result is in place."""
+    processes.wait()
     shutil.rmtree(folder, ignore_errors=True)
 
 

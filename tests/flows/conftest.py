@@ -29,7 +29,7 @@ METRICS = {
 }
 
 TRAIN = {"precision": "fp32", "max_length": 16, "eval_batch_size": 64, "checkpoint_steps": 100}
-TRAIN |= {"warmup": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0}
+TRAIN |= {"warmup": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0, "processes": 1}
 EVALUATE = {"metric": "accuracy", "batch_sizes": [1], "tokens": 8, "repeats": 2, "threads": 1}
 PARAMS = {"data": {"source": "docstrings"}, "train": TRAIN, "evaluate": EVALUATE}
 PROMOTE = {

@@ -25,6 +25,7 @@ PARAMS = {
         "warmup": 0.0,
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
+        "processes": 1,
     },
     "budget": {"smaller": 1.5, "kept": 0.1},
     "teacher": {"floor": 0.5},
