@@ -1,0 +1,65 @@
+"""Clones of the working tree at the smallest size, in which the real pipeline runs."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+# Timings differ from run to run, and so does what shows them.
+TIMED = ("latency.json", "report.md", "report.png")
+
+
+def clone(folder: Path, epochs: float = 4) -> Path:
+    """The working tree as git would clone it, at the size of the smoke profile, with a teacher of some steps."""
+    names = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(names, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    run(folder, sys.executable, "-m", "tasks.profile", "smoke")
+    params = folder / "params.yaml"
+    yaml = YAML()
+    tree = yaml.load(params)
+    tree["teacher"]["phase"]["epochs"] = epochs
+    yaml.dump(tree, params)
+    commit = ("-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-q", "-m", "smoke")
+    for command in (("init", "-q"), ("add", "-A"), commit):
+        run(folder, "git", *command)
+    return folder
+
+
+def run(folder: Path, *command: str, **variables: str) -> str:
+    """What a command that must succeed prints."""
+    done = subprocess.run(
+        command, cwd=folder, env=environment() | variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """This process's, without what tells our own tools where they are."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("STILLHOUSE_", "PREFECT_", "MLFLOW_", "DVC_"))}
+    return kept | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """Each output's hash by its path, as dvc.lock has it."""
+    lock: Mapping = YAML(typ="safe", pure=True).load((folder / "dvc.lock").read_text())
+    outs = [out for stage in lock["stages"].values() for out in stage.get("outs", [])]
+    return {out["path"]: out["md5"] for out in outs if not out["path"].endswith(TIMED)}
+
+
+def command(process: psutil.Process) -> list[str]:
+    """Its words; none once it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
