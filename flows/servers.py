@@ -58,6 +58,16 @@ class Server:
             return None
         return found if alive else None
 
+    @property
+    def family(self) -> list[psutil.Process]:
+        """The process and all that it started; of one that was killed, what it left behind."""
+        if process := self.process:
+            return [process, *process.children(recursive=True)]
+        # The number of a group is nobody else's while one of it lives; a process that has it now is another group's.
+        if psutil.pid_exists(self.pid) and psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE:
+            return []
+        return [each for each in psutil.process_iter() if _group(each) == self.pid]
+
 
 def main() -> None:
     """Start or stop the servers of this clone."""
@@ -134,11 +144,12 @@ def down(quiet: bool = False) -> None:
     families: list[psutil.Process] = []
     # The worker first: it would take its server's end for a fault.
     for server in reversed(servers):
-        if process := server.process:
-            families += [process, *process.children(recursive=True)]
+        family = server.family
+        families += family
+        for process in family[:1] if server.process else family:
             process.terminate()
-            if not quiet:
-                print(f"{server.name}: stopping process {server.pid}", flush=True)
+        if family and not quiet:
+            print(f"{server.name}: stopping process {server.pid}", flush=True)
     _, left = psutil.wait_procs(families, timeout=GRACE)
     for process in left:
         process.kill()
@@ -235,6 +246,13 @@ def _auth(basic_auth: bool) -> dict[str, str]:
         "MLFLOW_AUTH_ADMIN_PASSWORD": password,
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
     }
+
+
+def _group(process: psutil.Process) -> int | None:
+    try:
+        return os.getpgid(process.pid)
+    except ProcessLookupError:
+        return None
 
 
 def _start(name: str, command: Sequence[str], url: str, environment: dict[str, str]) -> None:

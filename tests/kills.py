@@ -28,7 +28,7 @@ import psutil
 from tests.clones import clone, command, environment, hashes, run
 
 KINDS = ("stage", "dvc", "flow", "stage", "dvc", "flow", "worker", "prefect", "mlflow")  # what is drawn from
-LAUNCHER = "prefect.flow_engine"
+LAUNCHER = "prefect.engine"
 PATIENCE = 900.0  # seconds that the deployment may take when nothing is killed any more
 
 
@@ -127,7 +127,7 @@ def go_on(clone: Path, recipe: str, variables: dict[str, str]) -> None:
 
 def finished(clone: Path, recipe: str) -> bool:
     """Whether all of the recipe is made, and no flow is about to say so."""
-    if list(running(clone, "flow")):
+    if list(running(clone, "flow")) or not (clone / "reports" / recipe / "report.md").exists():
         return False
     status = subprocess.run(
         [sys.executable, "-m", "dvc", "status", "--json", f"report@{recipe}"],

@@ -6,9 +6,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -46,6 +48,22 @@ def test_a_process_that_took_over_a_number_is_not_ours(tmp_path: Path, monkeypat
         servers.down(quiet=True)
         assert stranger.poll() is None and not servers.STATE.exists()
         stranger.communicate(b"\n")
+
+
+def test_what_a_killed_server_left_behind_is_stopped_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (servers.HOME / "logs").mkdir(parents=True)
+    servers._start("mlflow", ["sh", "-c", "sleep 300 & echo $! > child; wait"], "", dict(os.environ))
+    while not Path("child").exists() or not Path("child").read_text():
+        time.sleep(0.02)
+    (server,) = servers._known()
+    assert server.process
+    server.process.kill()
+    server.process.wait()
+    child = psutil.Process(int(Path("child").read_text()))
+    assert child.is_running()
+    servers.down(quiet=True)
+    assert not child.is_running() and not servers.STATE.exists()
 
 
 @pytest.fixture
