@@ -135,7 +135,7 @@ def _environment(folder: Path, number: int) -> dict[str, str]:
         FOLDER: str(folder),
         "PYTHONPATH": os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part),
         # The launcher's own choice is one thread each.
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(len(os.sched_getaffinity(0)) // number, 1))),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(torch.get_num_threads() // number, 1))),
         # All on this machine: nobody else is to reach them.
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
         "NCCL_SOCKET_IFNAME": os.environ.get("NCCL_SOCKET_IFNAME", "lo"),
