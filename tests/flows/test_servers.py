@@ -57,9 +57,10 @@ def test_what_a_killed_server_left_behind_is_stopped_too(tmp_path: Path, monkeyp
     while not Path("child").exists() or not Path("child").read_text():
         time.sleep(0.02)
     (server,) = servers._known()
-    assert server.process
-    server.process.kill()
-    server.process.wait()
+    process = server.process
+    assert process
+    process.kill()
+    process.wait()
     child = psutil.Process(int(Path("child").read_text()))
     assert child.is_running()
     servers.down(quiet=True)
