@@ -63,10 +63,10 @@ class Server:
         """The process and all that it started; of one that was killed, what it left behind."""
         if process := self.process:
             return [process, *process.children(recursive=True)]
-        # The number of a group is nobody else's while one of it lives; a process that has it now is another group's.
-        if psutil.pid_exists(self.pid) and psutil.Process(self.pid).status() != psutil.STATUS_ZOMBIE:
-            return []
-        return [each for each in psutil.process_iter() if _group(each) == self.pid]
+        left = {each.pid: each for each in psutil.process_iter() if _group(each) == self.pid}
+        leader = left.pop(self.pid, None)
+        # Nobody gets the number of a group while one of it lives: who leads it now and began later has taken it over.
+        return [] if leader and abs(leader.create_time() - self.started) >= 1 else [*left.values()]
 
 
 def main() -> None:
@@ -146,7 +146,8 @@ def down(quiet: bool = False) -> None:
     for server in reversed(servers):
         family = server.family
         families += family
-        for process in family[:1] if server.process else family:
+        # A server that lives ends its own.
+        for process in [each for each in family if each.pid == server.pid] or family:
             process.terminate()
         if family and not quiet:
             print(f"{server.name}: stopping process {server.pid}", flush=True)

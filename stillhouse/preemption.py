@@ -23,11 +23,9 @@ class StopsWhenAsked(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         # A GPU is not made to wait at every step until all processes have answered.
-        if processes.count() > 1 and (args.device.type == "cpu" or state.global_step % ASKED_EVERY == 0):
-            self.asked = processes.any_of(self.asked, args.device)
-        elif processes.count() > 1:
+        if processes.count() > 1 and args.device.type != "cpu" and state.global_step % ASKED_EVERY:
             return
-        if self.asked and state.global_step < state.max_steps:
+        if processes.any_of(self.asked, args.device) and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
             self.step = state.global_step
 

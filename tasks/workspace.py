@@ -37,7 +37,7 @@ def workspace(stage: str, inputs: Iterable[Path], params: Iterable[BaseModel | s
 
 def clear(folder: Path) -> None:
     """Remove a workspace once its result is in place."""
-    processes.wait()
+    processes.wait()  # others may still read in it
     shutil.rmtree(folder, ignore_errors=True)
 
 

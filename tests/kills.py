@@ -14,8 +14,6 @@ import json
 import os
 import random
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +23,9 @@ from pathlib import Path
 
 import psutil
 
-from tests.clones import clone, command, environment, hashes, run
+from flows.graph import lineage, load_graph, stale
+from flows.servers import STATE, Server
+from tests.clones import clone, command, free_port, hashes, run
 
 KINDS = ("stage", "dvc", "flow", "stage", "dvc", "flow", "worker", "prefect", "mlflow")  # what is drawn from
 LAUNCHER = "prefect.engine"
@@ -127,28 +127,18 @@ def go_on(clone: Path, recipe: str, variables: dict[str, str]) -> None:
 
 def finished(clone: Path, recipe: str) -> bool:
     """Whether all of the recipe is made, and no flow is about to say so."""
-    if list(running(clone, "flow")) or not (clone / "reports" / recipe / "report.md").exists():
+    if list(running(clone, "flow")):
         return False
-    status = subprocess.run(
-        [sys.executable, "-m", "dvc", "status", "--json", f"report@{recipe}"],
-        cwd=clone, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    needed = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro", "--dry", f"report@{recipe}"],
-        cwd=clone, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    return status.returncode == 0 and json.loads(status.stdout or "{}") == {} and "Running stage" not in needed.stdout
+    return not stale(clone, lineage(load_graph(clone), f"report@{recipe}"))
 
 
 def running(clone: Path, kind: str) -> Iterator[psutil.Process]:
     """The processes of one kind that run in a clone."""
     if kind in ("prefect", "mlflow", "worker"):
-        file = clone / ".servers" / "processes.json"
-        for server in json.loads(file.read_text()) if file.exists() else []:
-            if server["name"] == kind and psutil.pid_exists(server["pid"]):
-                process = psutil.Process(server["pid"])
-                if process.status() != psutil.STATUS_ZOMBIE:
-                    yield process
+        file = clone / STATE
+        for server in [Server(**each) for each in json.loads(file.read_text())] if file.exists() else []:
+            if server.name == kind and server.process:
+                yield server.process
         return
     for process in psutil.process_iter():
         words = command(process)
@@ -185,13 +175,6 @@ def wait_until_gone(clone: Path) -> str:
             return ""
         time.sleep(0.5)
     return ", ".join(" ".join(command(process)) for process in left)
-
-
-def free_port() -> int:
-    """A port of the loopback interface that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def tally(kills: list[Kill]) -> dict[str, int]:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from flows.checks import servers
 from flows.checks.finding import Setup
 from tasks.params import read_yaml
 from tasks.sender import open_store
+from tests.clones import free_port
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -172,12 +172,6 @@ def test_a_deployment_runs_in_the_clone_it_was_deployed_from_and_promotes_on_the
     assert {each["name"] for each in _ask("flow_runs/filter")} == {"hinton · docstrings · uncommitted"}
     code, shown = run("flows.servers", "up")
     assert code == 0 and shown.count(" runs ") == 3 and "starting" not in shown, "up twice starts nothing twice"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _ask(what: str) -> list[dict]:

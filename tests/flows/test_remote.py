@@ -16,8 +16,8 @@ from flows.graph import lineage, load_graph, stale
 from flows.remote import remote_of
 from flows.repro import StageFailed, reproduce
 from stillhouse.errors import InputError
+from tests.clones import free_port
 from tests.flows.conftest import Toy
-from tests.flows.test_flows import free_port
 
 BUCKET = "models"
 KEYS = {"aws_access_key_id": "runner", "aws_secret_access_key": "not-for-the-log"}

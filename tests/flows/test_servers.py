@@ -17,7 +17,8 @@ from mlflow.tracking import MlflowClient
 
 from flows import servers
 from stillhouse.errors import InputError
-from tests.flows.test_flows import free_port, run
+from tests.clones import free_port
+from tests.flows.test_flows import run
 
 PASSWORD = "correct-horse-battery"
 

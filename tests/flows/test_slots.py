@@ -14,8 +14,8 @@ import pytest
 from flows import servers
 from flows.slots import gpu_slot
 from stillhouse.errors import InputError
+from tests.clones import free_port
 from tests.flows.conftest import Toy
-from tests.flows.test_flows import free_port
 
 ROOT = Path(__file__).parents[2]
 FLOW = """

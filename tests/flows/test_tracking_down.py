@@ -15,8 +15,7 @@ from mlflow.entities import Run, RunStatus
 from mlflow.tracking import MlflowClient
 from ruamel.yaml import YAML
 
-from tests.clones import clone, environment
-from tests.kills import free_port
+from tests.clones import clone, environment, free_port
 
 STAGES = {"prepare", "teacher", "evaluate-teacher", "hinton", "export@hinton", "evaluate@hinton", "report@hinton"}
 

@@ -36,11 +36,11 @@ def clone(tmp_path, monkeypatch):
     return tmp_path
 
 
-def start(words: tuple, number: int, **environment: str) -> subprocess.Popen:
+def start(words: tuple, number: int) -> subprocess.Popen:
     variables = {"STAGE": words[0], "CURVE": f"curve-{number}.jsonl", "STILLHOUSE_PROCESSES": str(number)}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.tasks.recorded", *words[1:]],
-        env=os.environ | variables | {"PYTHONPATH": str(project.ROOT), "OMP_NUM_THREADS": "1"} | environment,
+        env=os.environ | variables | {"PYTHONPATH": str(project.ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
