@@ -65,8 +65,8 @@ def remote(setup: Setup) -> Iterator[Finding]:
         except TimeoutError:
             yield fault("remote", f"'{name}' ({url}) does not answer in {PATIENCE:.0f} s", remedy)
         except NotImplementedError:
-            # fsspec's word for what a kind of remote cannot do at all, such as deleting over plain http. It is shown, as
-            # a warning and not a fault: flows only fetch and send, and say themselves what could not be sent.
+            # fsspec's word for what a kind of remote cannot do at all, such as deleting over plain http. It is shown
+            # as a warning, not a fault: flows only fetch and send, and say themselves what could not be sent.
             yield warning("remote", f"'{name}' ({url}): this kind of remote gives no file back or deletes none", remedy)
         except Exception as error:  # noqa: BLE001 - each kind of remote has a library with errors of its own
             yield fault("remote", f"'{name}' ({url}) cannot be written and read ({reason(error)})", remedy)
