@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tasks.params import PARAMS, read_yaml
 from tasks.provenance import git_tags
-from tasks.tracking import AWAY, OUTBOX, StageRun, flatten, start_sender
+from tasks.tracking import OUTBOX, StageRun, away_since, flatten, start_sender
 
 PATIENCE = 60.0  # seconds until the store answers; making its tables takes a while
 
@@ -67,7 +67,7 @@ def _wait_for_id(run: StageRun) -> str:
         for line in run.journal.read_text(encoding="utf-8").splitlines():
             if (entry := json.loads(line))["op"] == "run":
                 return entry["id"]
-        if AWAY.exists() and AWAY.stat().st_mtime > run.started:
+        if away_since(run.started):
             break
         time.sleep(0.05)
     print("tracking: MLflow is away: the stages' runs will have no parent", flush=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tasks import program
-from tasks.outputs import alive
+from tasks.outputs import alive, fresh_file
 from tasks.secrets import without_login
 from tasks.tracking import AWAY, OUTBOX, STORE, append
 
@@ -174,7 +174,8 @@ class Post:
 
     def _away(self, error: Exception) -> bool:
         # The type alone: the text of an error may hold a URI with a password in it.
-        AWAY.write_text(f"{shown_uri()}: {type(error).__name__}", encoding="utf-8")
+        with fresh_file(AWAY) as file:  # a stage may look at any moment
+            file.write_text(f"{shown_uri()}: {type(error).__name__}", encoding="utf-8")
         self.client = None
         return False
 

@@ -30,7 +30,7 @@ from tasks.secrets import hidden
 
 STORE = Path("mlruns")
 OUTBOX = STORE / "outbox"
-AWAY = OUTBOX / ".away"  # touched by the sender whenever MLflow cannot be reached
+AWAY = OUTBOX / ".away"  # written by the sender whenever MLflow cannot be reached
 PATIENCE = 20.0  # seconds that a finished stage waits until its run is sent
 
 
@@ -107,18 +107,24 @@ class StageRun:
             self._write({"op": "end", "time": _now(), "status": status, "error": error})
             deadline = time.monotonic() + PATIENCE
             while self.journal.exists():
-                away = AWAY.exists() and AWAY.stat().st_mtime > self.started
+                away = away_since(self.started)
                 if away or time.monotonic() > deadline:
-                    why = f"({AWAY.read_text(encoding='utf-8').strip()})" if away else "(it is slow)"
-                    print(
-                        f"tracking: MLflow is away {why}: this run waits in {OUTBOX}, the next one sends it", flush=True
-                    )
+                    why = f"MLflow is away ({away or 'it is slow'})"
+                    print(f"tracking: {why}: this run waits in {OUTBOX}, the next one sends it", flush=True)
                     return
                 time.sleep(0.05)
 
     def _write(self, line: dict[str, Any]) -> None:
         if self.journal:
             append(self.journal, line)
+
+
+def away_since(moment: float) -> str:
+    """What the sender said after `moment` (seconds of the epoch) of an MLflow that it cannot reach; else empty."""
+    try:
+        return AWAY.read_text(encoding="utf-8").strip() if AWAY.stat().st_mtime > moment else ""
+    except FileNotFoundError:
+        return ""  # the sender takes it away when MLflow answers
 
 
 def start_sender(lives_with: int | None = None) -> None:

@@ -1,7 +1,9 @@
 """A folder like a clone's: params.yaml at a tiny size, and the inputs that a stage wants."""
 
 import copy
+import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 def params(folder: Path, **changes: Any) -> Path:
     """params.yaml with the smoke profile laid over it, and `changes` over that, as {"teacher.floor": 0.9}."""
-    yaml = YAML(typ="safe", pure=True)
-    tree = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    overlay(tree, yaml.load((ROOT / "profiles" / "smoke.yaml").read_text(encoding="utf-8")))
+    tree = copy.deepcopy(_smoke())
     for block in ("hinton", "tinybert", "distilbert"):
         tree[block]["student"]["layers"] = 2
     tree["teacher"]["model"] = "start"
@@ -30,9 +30,16 @@ def params(folder: Path, **changes: Any) -> Path:
             place = place[part]
         place[last] = copy.deepcopy(value)
     file = folder / "params.yaml"
-    with file.open("w", encoding="utf-8") as stream:
-        yaml.dump(tree, stream)
+    file.write_text(json.dumps(tree), encoding="utf-8")  # which is YAML, and faster to write
     return file
+
+
+@cache
+def _smoke() -> dict:
+    yaml = YAML(typ="safe", pure=True)
+    tree = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    overlay(tree, yaml.load((ROOT / "profiles" / "smoke.yaml").read_text(encoding="utf-8")))
+    return tree
 
 
 def overlay(tree: dict, changes: dict) -> None:

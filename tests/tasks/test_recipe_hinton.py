@@ -1,5 +1,6 @@
 """hinton with several teachers and other transfer sets, at a tiny size; with one teacher: test_training_stages."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -168,12 +169,10 @@ def test_in_the_graph_hinton_needs_the_teachers_that_it_names_and_no_other(
     shutil.copy(project.ROOT / "dvc.yaml", tmp_path)
     (tmp_path / ".dvc").mkdir()
     (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
-    yaml = YAML(typ="safe", pure=True)
-    tree = yaml.load((project.ROOT / "params.yaml").read_text(encoding="utf-8"))
+    tree = YAML(typ="safe", pure=True).load((project.ROOT / "params.yaml").read_text(encoding="utf-8"))
     tree["ensemble"] = ensemble
     tree["hinton"]["teacher"] = teacher
-    with (tmp_path / "params.yaml").open("w", encoding="utf-8") as stream:
-        yaml.dump(tree, stream)
+    (tmp_path / "params.yaml").write_text(json.dumps(tree))
     stages = {stage.name: stage for stage in load_graph(tmp_path)}
     assert stages["hinton"].needs == needs
     assert {name for name in stages if name.startswith("ensemble")} == {f"ensemble@{name}" for name in ensemble}

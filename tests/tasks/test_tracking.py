@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 
 from stillhouse.errors import InputError
 from tasks import program, sender
-from tasks.tracking import AWAY, OUTBOX, flatten, stage_run
+from tasks.tracking import AWAY, OUTBOX, away_since, flatten, stage_run
 
 NOWHERE = "http://user:secret@127.0.0.1:9"  # the discard port: nobody listens
 
@@ -163,6 +164,24 @@ def test_with_no_server_at_all_the_stage_goes_on_and_no_password_is_shown(
     written = "".join(path.read_text() for path in Path("mlruns").rglob("*") if path.is_file())
     assert "secret" not in shown + written and AWAY.exists()
     assert len(list(OUTBOX.glob("*.jsonl"))) == 1
+
+
+def test_what_is_said_of_a_server_that_comes_and_goes_is_whole_or_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    OUTBOX.mkdir(parents=True)
+    heard = set()
+
+    def comes_and_goes() -> None:
+        post = sender.Post()
+        for _ in range(2000):
+            post._away(OSError())
+            AWAY.unlink()
+
+    with ThreadPoolExecutor(1) as pool:
+        going = pool.submit(comes_and_goes)
+        while not going.done():
+            heard.add(away_since(0.0))
+    assert going.result() is None and heard == {"", "http://127.0.0.1:9: OSError"}
 
 
 @pytest.mark.usefixtures("no_sender")
