@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from dvc.exceptions import DvcException
@@ -47,8 +48,8 @@ def load_graph(root: Path) -> tuple[Stage, ...]:
             raise InputError(f"{root / 'dvc.yaml'}: {' '.join(str(error).split())}") from error
         return _ordered(
             Stage(
-                stage.addressing,
-                tuple(sorted(need.addressing for need in graph.successors(stage))),
+                stage.name,
+                tuple(sorted(need.name for need in graph.successors(stage) if isinstance(need, PipelineStage))),
                 *(bool((stage.meta or {}).get(what)) for what in ("alone", "gpu")),
             )
             for stage in graph
@@ -68,7 +69,8 @@ def lineage(stages: Iterable[Stage], *targets: str) -> tuple[Stage, ...]:
     while ahead:
         name = ahead.pop()
         if name not in by_name:
-            raise InputError(f"stage '{name}' is not in dvc.yaml: it has {', '.join(by_name)}")
+            near = ", ".join(get_close_matches(name, by_name)) or "none that is near"
+            raise InputError(f"stage '{name}' is not in dvc.yaml: it has {near}; `dvc stage list` shows all")
         if name not in wanted:
             wanted[name] = by_name[name]
             ahead += wanted[name].needs
@@ -93,7 +95,7 @@ def stale(root: Path, stages: Iterable[Stage]) -> set[str]:
     """
     found: set[str] = set()
     with _one_at_a_time, _open(root) as repo, lock_repo(repo):
-        by_name = {stage.addressing: stage for stage in repo.index.stages}
+        by_name = {stage.name: stage for stage in repo.index.stages if isinstance(stage, PipelineStage)}
         for stage in stages:
             if found.intersection(stage.needs) or _changed(by_name[stage.name]):
                 found.add(stage.name)

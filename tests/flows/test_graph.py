@@ -33,6 +33,17 @@ def test_the_graph_is_dvcs_own_with_foreach_unfolded(toy: Toy) -> None:
     )
 
 
+def test_the_folder_it_is_asked_from_and_data_under_dvcs_care_change_nothing(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = toy(STAGES, seed="x")
+    stages = load_graph(root)
+    subprocess.run(["dvc", "add", "-q", "seed"], check=True)
+    monkeypatch.chdir(root.parent)
+    assert load_graph(root) == stages
+    assert stale(root, lineage(stages, "report@tiny")) == {"corpus", "prepare", "teacher", "report@tiny"}
+
+
 def test_a_lineage_has_each_stage_after_its_needs_and_no_other() -> None:
     stages = (Stage("d", ("b", "c")), Stage("b", ("a",)), Stage("a", ()), Stage("c", ("a",)), Stage("other", ()))
     names = [stage.name for stage in lineage(stages, "d")]
@@ -40,9 +51,12 @@ def test_a_lineage_has_each_stage_after_its_needs_and_no_other() -> None:
     assert names.index("a") < names.index("b") < names.index("d") and names.index("c") < names.index("d")
 
 
-def test_an_unknown_stage_is_named_with_those_there_are() -> None:
-    with pytest.raises(InputError, match=r"stage 'x' is not in dvc.yaml: it has a, b"):
-        lineage((Stage("a", ()), Stage("b", ())), "x")
+def test_an_unknown_stage_is_named_with_those_like_it() -> None:
+    stages = (Stage("tinybert", ()), Stage("prepare", ()))
+    with pytest.raises(InputError, match=r"stage 'tinbert' is not in dvc.yaml: it has tinybert; `dvc stage list`"):
+        lineage(stages, "tinbert")
+    with pytest.raises(InputError, match=r"it has none that is near; `dvc stage list` shows all"):
+        lineage(stages, "x")
 
 
 def test_recipes_are_what_has_a_report() -> None:
