@@ -219,6 +219,8 @@ def client_environment(prefect: str, mlflow: str) -> dict[str, str]:
         "PREFECT_HOME": str((HOME / "prefect").resolve()),
         "PREFECT_API_URL": f"{prefect}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # In memory, its default, a server that is killed forgets who holds a slot, and nobody ever gets it back.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI") or mlflow,
     }
 

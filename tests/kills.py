@@ -79,6 +79,8 @@ def disturbed(clone: Path, recipe: str, kills: int, draw: random.Random, longest
     """Run a deployment to its end, killing on the way."""
     ports = {"STILLHOUSE_PREFECT_PORT": str(free_port()), "STILLHOUSE_MLFLOW_PORT": str(free_port())}
     variables = ports | {
+        # A killed flow's slot is free after five minutes: nobody is to wait for one here.
+        "STILLHOUSE_GPUS": str(kills + 1),
         "PREFECT_API_URL": f"http://127.0.0.1:{ports['STILLHOUSE_PREFECT_PORT']}/api",
         "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{ports['STILLHOUSE_MLFLOW_PORT']}",
         "PREFECT_HOME": str(clone / ".servers" / "prefect"),
