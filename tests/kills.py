@@ -2,8 +2,8 @@
 
     python -m tests.kills --kills 20 --seed 1
 
-The pipeline runs twice at the smallest size, in clones of the working tree: by `dvc repro` with nothing else; and as a
-deployment on the servers of `make up`, while `kill -9` takes, at moments drawn from the seed, the stage that runs, DVC,
+Recipes run twice at the smallest size, in clones of the working tree: by `dvc repro` with nothing else; and as
+deployments on the servers of `make up`, while `kill -9` takes, at moments drawn from the seed, the running stage, DVC,
 the flow, the worker, the Prefect server or the MLflow server. Each time what is gone is started again by the commands
 that a user has: `make up`, `prefect deployment run`. At the end every output must have the hash of the undisturbed run.
 Exit code 0 if so, 1 if not.
@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from tests.clones import clone, command, free_port, hashes, run
 
 KINDS = ("stage", "dvc", "flow", "stage", "dvc", "flow", "worker", "prefect", "mlflow")  # what is drawn from
 LAUNCHER = "prefect.engine"
-PATIENCE = 900.0  # seconds that the deployment may take when nothing is killed any more
+PATIENCE = 900.0  # seconds that the deployments may take when nothing is killed any more
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,13 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--recipe", default="tinybert")
-    parser.add_argument("--longest", type=float, default=20.0, help="seconds between two kills, at most")
+    parser.add_argument("--recipes", nargs="+", default=["tinybert", "prune-recover", "smallest"], metavar="SLUG")
+    parser.add_argument("--longest", type=float, default=40.0, help="seconds that a flow has until a kill")
     parser.add_argument("--folder", type=Path, help="where the clones go; default: a temporary folder")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or Path(temporary)
-        differing, kills = compare(folder, args.recipe, args.kills, args.seed, args.longest)
+        differing, kills = compare(folder, args.recipes, args.kills, args.seed, args.longest)
     print(f"\n{len(kills)} kills: " + ", ".join(f"{kind} {count}" for kind, count in tally(kills).items()))
     print("while there ran: " + ", ".join(sorted({kill.running for kill in kills})))
     if differing:
@@ -62,21 +61,21 @@ def main() -> None:
     print("every output has the hash of the undisturbed run")
 
 
-def compare(folder: Path, recipe: str, kills: int, seed: int, longest: float) -> tuple[list[str], list[Kill]]:
+def compare(folder: Path, recipes: list[str], kills: int, seed: int, longest: float) -> tuple[list[str], list[Kill]]:
     """Run both; the outputs whose hashes differ, and what was killed."""
     plain = clone(folder / "plain")
     began = time.monotonic()
-    run(plain, sys.executable, "-m", "dvc", "repro", f"report@{recipe}")
+    run(plain, sys.executable, "-m", "dvc", "repro", *(f"report@{recipe}" for recipe in recipes))
     print(f"undisturbed: {time.monotonic() - began:.0f} s", flush=True)
     expected = hashes(plain)
     killed = clone(folder / "killed")
-    done = disturbed(killed, recipe, kills, random.Random(seed), longest)
+    done = disturbed(killed, recipes, kills, random.Random(seed), longest)
     found = hashes(killed)
     return sorted(name for name in expected | found if expected.get(name) != found.get(name)), done
 
 
-def disturbed(clone: Path, recipe: str, kills: int, draw: random.Random, longest: float) -> list[Kill]:
-    """Run a deployment to its end, killing on the way."""
+def disturbed(clone: Path, recipes: list[str], kills: int, draw: random.Random, longest: float) -> list[Kill]:
+    """Run the recipes' deployments to their end, one after another, killing on the way."""
     ports = {"STILLHOUSE_PREFECT_PORT": str(free_port()), "STILLHOUSE_MLFLOW_PORT": str(free_port())}
     variables = ports | {
         # A killed flow's slot is free after five minutes: nobody is to wait for one here.
@@ -88,23 +87,22 @@ def disturbed(clone: Path, recipe: str, kills: int, draw: random.Random, longest
     done: list[Kill] = []
     began = time.monotonic()
     try:
-        while len(done) < kills:
+        while len(done) < kills and (recipe := unfinished(clone, recipes)):
             go_on(clone, recipe, variables)
             time.sleep(draw.uniform(0.2, longest))
-            kind = draw.choice(KINDS)
-            victims = list(running(clone, kind))
-            if not victims:
-                continue  # nothing of that kind just now
+            kind, victim = draw.choice([(kind, each) for kind in KINDS for each in running(clone, kind)])
             what = ", ".join(sorted(name(process) for process in running(clone, "stage"))) or "no stage"
-            victim = victims[0]
-            victim.send_signal(signal.SIGKILL)
+            try:
+                victim.kill()
+            except psutil.NoSuchProcess:
+                continue  # it ended by itself just now
             victim.wait(30)
             done.append(Kill(time.monotonic() - began, kind, what))
             print(f"{done[-1].second:5.0f} s  kill -9 {kind:8} while {what}", flush=True)
             if kind == "flow" and (left := wait_until_gone(clone)):
                 raise AssertionError(f"the flow was killed, and {left} runs on")
         deadline = time.monotonic() + PATIENCE
-        while not finished(clone, recipe):
+        while recipe := unfinished(clone, recipes):
             assert time.monotonic() < deadline, "it does not come to its end"
             go_on(clone, recipe, variables)
             time.sleep(2)
@@ -120,18 +118,20 @@ def go_on(clone: Path, recipe: str, variables: dict[str, str]) -> None:
     python = sys.executable
     if any(not list(running(clone, kind)) for kind in ("prefect", "mlflow", "worker")):
         run(clone, python, "-m", "flows.servers", "up", **variables)
-    if not list(running(clone, "flow")) and not finished(clone, recipe):
+    if not list(running(clone, "flow")):
         run(clone, python, "-m", "prefect", "deployment", "run", f"compress/{recipe}", **variables)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not list(running(clone, "flow")) and time.monotonic() < deadline:
             time.sleep(0.2)
 
 
-def finished(clone: Path, recipe: str) -> bool:
-    """Whether all of the recipe is made, and no flow is about to say so."""
-    if list(running(clone, "flow")):
-        return False
-    return not stale(clone, lineage(load_graph(clone), f"report@{recipe}"))
+def unfinished(clone: Path, recipes: list[str]) -> str:
+    """The first of the recipes of which something is not made, or of which a flow is about to say so; or none."""
+    graph = load_graph(clone)
+    for recipe in recipes:
+        if stale(clone, lineage(graph, f"report@{recipe}")):
+            return recipe
+    return recipes[-1] if list(running(clone, "flow")) else ""
 
 
 def running(clone: Path, kind: str) -> Iterator[psutil.Process]:
