@@ -35,11 +35,13 @@ up: $(VENV)/ready
 down: $(VENV)/ready
 	python -m flows.servers down
 
+TESTS := OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --dist worksteal
+
 test: $(VENV)/ready
-	OMP_NUM_THREADS=1 python -m pytest -m "not slow" --numprocesses auto --dist worksteal
+	$(TESTS) -m "not slow"
 
 test-slow: $(VENV)/ready
-	python -m pytest -m slow
+	$(TESTS) -m slow
 
 style: $(VENV)/ready
 	ruff check --fix .

@@ -28,6 +28,7 @@ from tests.clones import clone, command, free_port, hashes, run
 
 KINDS = ("stage", "dvc", "flow", "stage", "dvc", "flow", "worker", "prefect", "mlflow")  # what is drawn from
 LAUNCHER = "prefect.engine"
+RECIPES = ["tinybert", "prune-recover", "smallest", "structured-qa", "bilstm", "distilbert", "theseus"]
 PATIENCE = 900.0  # seconds that the deployments may take when nothing is killed any more
 
 
@@ -46,7 +47,7 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--recipes", nargs="+", default=["tinybert", "prune-recover", "smallest"], metavar="SLUG")
+    parser.add_argument("--recipes", nargs="+", default=RECIPES, metavar="SLUG")
     parser.add_argument("--longest", type=float, default=40.0, help="seconds that a flow has until a kill")
     parser.add_argument("--folder", type=Path, help="where the clones go; default: a temporary folder")
     args = parser.parse_args()

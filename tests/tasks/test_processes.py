@@ -65,7 +65,7 @@ def test_two_processes_have_the_loss_curve_of_one_at_the_same_global_batch(clone
     assert len(one) == len(two) >= 6
     for ours, theirs in zip(one, two, strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
-    assert one[0]["loss"] != pytest.approx(one[-1]["loss"], rel=1e-2), "nothing was learned: any curve would agree"
+    assert one[0]["loss"] != pytest.approx(one[-1]["loss"], rel=1e-3), "nothing was learned: any curve would agree"
     for name, weights in models[0].items():
         if name.endswith("key.bias"):
             continue  # softmax takes no notice of it: its gradient is rounding, which AdamW blows up
