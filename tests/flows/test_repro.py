@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,6 +153,26 @@ def test_a_killed_flow_leaves_no_stage_running_and_the_next_one_goes_on(toy: Toy
     (root / "late").touch()
     stages = lineage(load_graph(root), "b")
     assert [reproduce(root, stage, {}) for stage in stages] == [False, True]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("committed", [0, 1, 1000, 3900])
+def test_a_kill_while_dvc_commits_costs_nothing_and_leaves_a_whole_cache(toy: Toy, committed: int) -> None:
+    write = "import pathlib; [pathlib.Path(f'out/{n}').write_text(f'{n}\\n' * n) for n in range(4000)]"
+    root = toy({"a": {"cmd": f'mkdir -p out && python -c "{write}" && touch made', "outs": ["out"]}})
+    dvc = subprocess.Popen(["dvc", "repro", "-q"])
+    while not (root / "made").exists():
+        assert dvc.poll() is None
+        time.sleep(0.01)
+    while len(list(root.glob(".dvc/cache/files/md5/*/*"))) < committed:
+        assert dvc.poll() is None
+    dvc.kill()
+    assert dvc.wait() == -signal.SIGKILL and not (root / "dvc.lock").exists(), "it had committed already"
+    assert reproduce(root, Stage("a", ()), {})
+    assert stale(root, load_graph(root)) == set()
+    shutil.rmtree(root / "out")
+    subprocess.run(["dvc", "checkout", "-q"], check=True)
+    assert all((root / "out" / str(n)).read_text() == f"{n}\n" * n for n in range(4000))
 
 
 def _sleepers() -> list[psutil.Process]:
