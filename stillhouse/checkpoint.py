@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -22,6 +24,7 @@ def load_model(source: str | Path, auto: type, **options: object) -> PreTrainedM
     Raises:
         InputError: no such folder, pickled weights, a damaged or truncated file, an unknown architecture, or one that
             brings code of its own.
+        ConnectionError: the hub cannot be reached, and the checkpoint was not fetched before.
     """
     folder = _local(source)
     try:
@@ -31,6 +34,7 @@ def load_model(source: str | Path, auto: type, **options: object) -> PreTrainedM
     except (SafetensorError, json.JSONDecodeError) as error:
         raise InputError(f"'{source}': damaged weights or config ({error}): fetch the checkpoint again") from None
     except (OSError, ValueError, KeyError, ImportError) as error:
+        _raise_if_away(source, error)
         if "custom code" in str(error):
             raise InputError(
                 f"'{source}' brings code of its own (auto_map in its config.json), which is never run: "
@@ -66,11 +70,13 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerBase:
 
     Raises:
         InputError: it has none, or it cannot be read.
+        ConnectionError: as `load_model`.
     """
     _local(source)
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
     except Exception as error:  # noqa: BLE001 - tokenizers raises bare Exception for a damaged tokenizer.json
+        _raise_if_away(source, error)
         raise InputError(f"'{source}': no usable tokenizer: {' '.join(str(error).split())[:300]}") from None
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise InputError(f"'{source}': no usable tokenizer: it knows no word, its tokenizer.json is missing")
@@ -93,6 +99,14 @@ def weight_files(folder: Path) -> list[Path]:
 def same_vocabulary(one: PreTrainedTokenizerBase, other: PreTrainedTokenizerBase) -> bool:
     """Whether two tokenizers give every text the same ids, as far as their vocabularies tell."""
     return one.get_vocab() == other.get_vocab()
+
+
+def _raise_if_away(source: str | Path, error: BaseException | None) -> None:
+    """Tell a hub that is away, which may pass, from a name that is wrong; transformers says both as an OSError."""
+    while error is not None and not constants.HF_HUB_OFFLINE:
+        if isinstance(error, LocalEntryNotFoundError):
+            raise ConnectionError(f"'{source}': the hub cannot be reached, and it was not fetched before") from None
+        error = error.__cause__ or error.__context__
 
 
 def _local(source: str | Path) -> Path | None:

@@ -1,6 +1,9 @@
 """Before anything imports transformers: the programs under test run without progress bars, and so do the tests."""
 
 import gc
+import time
+
+import pytest
 
 import tasks  # noqa: F401
 
@@ -8,3 +11,14 @@ import tasks  # noqa: F401
 def pytest_collection_finish() -> None:
     """What the imports made stays to the end: each training's garbage collection need not look at it again."""
     gc.freeze()
+
+
+@pytest.fixture
+def hub_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub at the discard port, where nobody listens, and no patience between two calls."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    place = constants.ENDPOINT + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", place)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)

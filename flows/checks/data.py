@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from datasets import ClassLabel, Features
 from huggingface_hub import HfApi
 from huggingface_hub.constants import HF_HUB_CACHE
@@ -97,7 +97,7 @@ def _on_the_hub(block: str, hub: Any, out: Path) -> Finding:
         HfApi().dataset_info(hub.name, revision=hub.revision, timeout=PATIENCE)
     except (HfHubHTTPError, HFValidationError) as error:
         return fault(block, f"{where}: the hub has no such dataset ({type(error).__name__})", "check name and revision")
-    except (OfflineModeIsEnabled, OSError, httpx.TransportError) as error:
+    except (OfflineModeIsEnabled, OSError, httpx2.TransportError) as error:
         away = f"{where}: the hub cannot be reached ({reason(error)})"
         if out.is_dir():
             return warning(block, f"{away}, but '{out}' is prepared", "connect before it is prepared anew")

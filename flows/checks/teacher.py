@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
@@ -125,7 +125,7 @@ def _on_the_hub(block: str, name: str) -> Finding:
     except (HfHubHTTPError, HFValidationError) as error:
         remedy = "check its spelling, or log in where it is private"
         return fault(block, f"{block}.model = '{name}': the hub has no such model ({type(error).__name__})", remedy)
-    except (OfflineModeIsEnabled, OSError, httpx.TransportError) as error:
+    except (OfflineModeIsEnabled, OSError, httpx2.TransportError) as error:
         remedy = "connect, or fetch it on a machine that is and give its folder"
         return fault(
             block, f"{block}.model = '{name}' is not here, and the hub cannot be reached ({reason(error)})", remedy

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import datasets
-import httpx
+import httpx2
 from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import disable_progress_bars
@@ -11,7 +11,7 @@ from huggingface_hub.utils import disable_progress_bars
 from stillhouse.errors import InputError
 from tasks.sources.split import QUESTIONS, Row, Source, Split, pick, wrong_column
 
-NETWORK = (ConnectionError, TimeoutError, httpx.TransportError, HfHubHTTPError)
+NETWORK = (ConnectionError, TimeoutError, httpx2.TransportError, HfHubHTTPError)
 
 
 def read_hub(

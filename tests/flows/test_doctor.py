@@ -305,6 +305,15 @@ def test_a_hub_that_cannot_be_asked_is_a_fault_unless_the_data_is_prepared(
     assert starts(line, "fault", "data") and "the hub cannot be reached (OfflineMode" in line
 
 
+@pytest.mark.usefixtures("hub_away")
+def test_a_hub_that_does_not_answer_is_a_fault(tiny_project: Path) -> None:
+    clone.params(tiny_project, **{"data.source": "hub", "data.hub.name": "no/such", "teacher.model": "no/such"})
+    shutil.rmtree(tiny_project / "data" / "task")
+    for check, block in ((data.sources, "data"), (teacher.teachers, "teacher")):
+        line = found(check, tiny_project)[0]
+        assert starts(line, "fault", block) and "the hub cannot be reached (ConnectError" in line
+
+
 def test_a_precision_that_the_machine_cannot_do_is_a_fault(tiny_project: Path) -> None:
     clone.params(tiny_project, **{"train.precision": "fp8"})
     lines = found(machine.devices, tiny_project)

@@ -89,3 +89,17 @@ def test_a_damaged_tokenizer_is_named(tmp_path):
     truncate(tmp_path / "tokenizer.json")
     with pytest.raises(InputError, match="no usable tokenizer"):
         load_tokenizer(tmp_path)
+
+
+@pytest.mark.usefixtures("hub_away")
+def test_a_hub_that_is_away_may_pass_and_a_switch_that_forbids_it_does_not(monkeypatch):
+    loads = (lambda: load_tokenizer("no/such"), lambda: load_model("no/such", AutoModelForSequenceClassification))
+    for load in loads:
+        with pytest.raises(
+            ConnectionError, match="'no/such': the hub cannot be reached, and it was not fetched before"
+        ):
+            load()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for load in loads:
+        with pytest.raises(InputError, match="'no/such'"):
+            load()
