@@ -6,7 +6,6 @@ outputs. So the next push makes up for a remote that was away and for a flow tha
 remote never promises what is not there.
 """
 
-import os
 import subprocess
 import sys
 import threading
@@ -74,15 +73,13 @@ class Remote:
         self._pushes.shutdown(cancel_futures=True)
 
     def _push(self) -> None:
-        home = str(Path(__file__).parents[1])
-        paths = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part)
         with self._lock:
             if self._stopped:
                 return
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "flows.remote"],
                 cwd=self.root,
-                env=os.environ | {"PYTHONPATH": paths},
+                env=program.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -130,17 +130,15 @@ def launch(module: str, words: list[str], number: int) -> None:
 
 
 def _environment(folder: Path, number: int) -> dict[str, str]:
-    home = str(Path(__file__).parents[1])
     own = {
         FOLDER: str(folder),
-        "PYTHONPATH": os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part),
         # The launcher's own choice is one thread each.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(torch.get_num_threads() // number, 1))),
         # All on this machine: nobody else is to reach them.
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
         "NCCL_SOCKET_IFNAME": os.environ.get("NCCL_SOCKET_IFNAME", "lo"),
     }
-    return os.environ | own
+    return program.environment(**own)
 
 
 def _send(number: int, folder: Path, launcher: subprocess.Popen) -> None:

@@ -7,6 +7,7 @@ exit 75  passing trouble (EX_TEMPFAIL: GPU memory, disk space, network, SIGTERM)
 """
 
 import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -52,6 +53,13 @@ def ending(main: Callable[[], None]) -> tuple[int, str] | None:
             return EXIT_TRANSIENT, "no disk space left: free some and run the same command again"
         raise
     return None
+
+
+def environment(**own: str) -> dict[str, str]:
+    """This process's variables and `own`, for one that starts `python -m tasks.…` or `flows.…` from any folder."""
+    home = str(Path(__file__).parents[1])
+    paths = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part)
+    return os.environ | {"PYTHONPATH": paths} | own
 
 
 def leave(code: int, message: str) -> NoReturn:

@@ -25,6 +25,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from stillhouse.errors import InputError
+from tasks import program
 from tasks.provenance import data_tags, git_tags
 from tasks.secrets import hidden
 
@@ -137,8 +138,6 @@ def start_sender(lives_with: int | None = None) -> None:
     command = [sys.executable, "-m", "tasks.sender"]
     if lives_with:
         command += ["--lives-with", str(lives_with)]
-    home = str(Path(__file__).parents[1])
-    paths = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH")) if part)
     with (STORE / "sender.log").open("ab") as log:
         # Its own session: when a stage is killed, somebody has to say so.
         subprocess.Popen(
@@ -147,7 +146,7 @@ def start_sender(lives_with: int | None = None) -> None:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=os.environ | {"PYTHONPATH": paths},
+            env=program.environment(),
         )
 
 
