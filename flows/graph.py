@@ -1,8 +1,11 @@
 """The pipeline's graph and what in it is out of date, as DVC sees them. No Prefect here, no edge stated twice."""
 
+import filecmp
 import logging
+import shutil
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,6 +16,7 @@ from dvc.repo import Repo, lock_repo
 from dvc.stage import PipelineStage
 
 from stillhouse.errors import InputError
+from tasks.outputs import fresh_file
 
 # It tells at length of every process that was killed while it held a lock, and then goes on.
 logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)
@@ -41,11 +45,11 @@ def load_graph(root: Path) -> tuple[Stage, ...]:
     Raises:
         InputError: no DVC project, or DVC refuses its dvc.yaml.
     """
-    with _one_at_a_time, _open(root) as repo:
+    with _reading(root) as repo:
         try:
             graph = repo.index.graph
         except DvcException as error:
-            raise InputError(f"{root / 'dvc.yaml'}: {' '.join(str(error).split())}") from error
+            raise _refused(root, error) from error
         return _ordered(
             Stage(
                 stage.name,
@@ -94,7 +98,7 @@ def stale(root: Path, stages: Iterable[Stage]) -> set[str]:
         stages: each after what it needs, as `lineage` gives them.
     """
     found: set[str] = set()
-    with _one_at_a_time, _open(root) as repo, lock_repo(repo):
+    with _reading(root) as repo:
         by_name = {stage.name: stage for stage in repo.index.stages if isinstance(stage, PipelineStage)}
         for stage in stages:
             if found.intersection(stage.needs) or _changed(by_name[stage.name]):
@@ -108,6 +112,51 @@ def _changed(stage: PipelineStage) -> bool:
     except LockError:
         # Another process writes its inputs or outputs right now.
         return True
+
+
+@contextmanager
+def _reading(root: Path) -> Iterator[Repo]:
+    """DVC's view of the project, while no process writes dvc.lock.
+
+    DVC writes that file in place, a large one for a second. Killed meanwhile it leaves a part, which it then refuses to
+    read; so the last whole one is kept. What that one does not know of yet, DVC has in its run cache.
+
+    Raises:
+        InputError: no DVC project, or DVC refuses its dvc.yaml or dvc.lock.
+    """
+    lock, kept = root / "dvc.lock", root / ".dvc" / "tmp" / "stillhouse"
+    whole = kept / "dvc.lock"
+    with _one_at_a_time, ExitStack() as opened:
+        repo = opened.enter_context(_open(root))
+        opened.enter_context(lock_repo(repo))
+        try:
+            _ = repo.index.stages
+            fault = None
+        except DvcException as error:
+            fault = error
+        text = lock.read_bytes() if lock.exists() else b"\n"
+        if (
+            ((fault and "dvc.lock" in str(fault)) or not text.endswith(b"\n"))
+            and whole.exists()
+            and b"<<<<<<<" not in text
+        ):
+            print(
+                f"dvc.lock is cut off, as a kill leaves it: the last whole one takes its place, {kept} has it",
+                flush=True,
+            )
+            lock.replace(kept / "dvc.lock.cut")
+            shutil.copy2(whole, lock)
+            repo = opened.enter_context(_open(root))
+        elif fault:
+            raise _refused(root, fault) from fault
+        elif lock.exists() and not (whole.exists() and filecmp.cmp(lock, whole)):
+            with fresh_file(whole) as file:
+                shutil.copy2(lock, file)
+        yield repo
+
+
+def _refused(root: Path, error: DvcException) -> InputError:
+    return InputError(f"{root / 'dvc.yaml'}: {' '.join(str(error).split())}")
 
 
 def _open(root: Path) -> Repo:
