@@ -41,7 +41,7 @@ test: $(VENV)/ready
 	$(TESTS) -m "not slow"
 
 test-slow: $(VENV)/ready
-	$(TESTS) -m slow
+	$(TESTS) -m slow $(TRIES)
 
 style: $(VENV)/ready
 	ruff check --fix .

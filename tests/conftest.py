@@ -1,11 +1,15 @@
 """Before anything imports transformers: the programs under test run without progress bars, and so do the tests."""
 
 import gc
+import signal
 import time
 
 import pytest
 
 import tasks  # noqa: F401
+
+# A shell that starts the tests in its background has them ignore Ctrl-C, and so the flows that they start and stop.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
