@@ -1,4 +1,4 @@
-"""Before anything imports transformers: the programs under test run without progress bars, and so do the tests."""
+"""What all tests have in common."""
 
 import gc
 import signal
@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+# Before anything imports transformers: the programs under test run without progress bars, and so do the tests.
 import tasks  # noqa: F401
 
 # A shell that starts the tests in its background has them ignore Ctrl-C, and so the flows that they start and stop.
