@@ -6,8 +6,9 @@
 Reference work: 1,600 sentences, batch 32, an all-MiniLM-L6 teacher, its layers 2, 4, 6 as the student; losses: soft
 cross-entropy at T = 4, cross-entropy with the labels, squared error of the hidden states on 4 pairs and of the
 attention on 3. The contenders take turns, and the medians of their rounds are compared, for timings here are noisy.
-Before its clock runs, each trains on the first `--warmup` sentences: what a process loads and builds once (modules
-that are imported late, the matrix library's kernels) is no part of a rate. `--warmup 0` counts it.
+Before its clock runs, each trains on the first `--warmup` sentences, all of them by default: what a process loads and
+builds once (modules that are imported late, the matrix library's kernels for each length of a batch) is no part of a
+rate. `--warmup 0` counts it.
 
 textbrewer-128     TextBrewer, padded to 128 tokens as in its examples
 textbrewer         TextBrewer, each batch padded to its longest sentence
@@ -84,11 +85,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="TSV with a header: text (or sentence) and label")
     parser.add_argument("--teacher", type=Path, default=None, help="checkpoint folder; default: the built-in teacher")
     parser.add_argument("--sentences", type=int, default=1600)
-    parser.add_argument("--warmup", type=int, default=320, help="sentences before the clock runs")
+    parser.add_argument("--warmup", type=int, help="sentences before the clock runs; default: all")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="contenders to run; default: all")
     parser.add_argument("--out", type=Path, help="JSON file for the rates")
     args = parser.parse_args()
+    if args.warmup is None:
+        args.warmup = args.sentences
     if args.teacher is None:
         # Not at the top: with --teacher, this program needs torch and transformers alone.
         from tasks.models import teacher_source
@@ -122,6 +125,8 @@ def stillhouse(teacher: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokeni
     student = build_student(teacher, layers=3, source_layers=LAYERS, seed=0)
     frozen = FrozenTeacher(copy.deepcopy(teacher), 6, [n - 1 for n in LAYERS])
     model = TransformerDistillation(student, teacher.config.hidden_size, range(3), seed=0)
+    # TextBrewer compares the states as they are, and so do we here: one width, nothing to project.
+    model.hidden = model.embeddings = nn.Identity()
 
     def step(model: nn.Module, batch: Batch) -> dict[str, torch.Tensor]:
         inputs, mask = model_inputs(batch), batch["attention_mask"]

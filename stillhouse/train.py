@@ -4,8 +4,9 @@ Mixed precision, gradient accumulation, DDP, and checkpoints with optimizer, sch
 method gives `fit` a `step(model, batch)` and, where its paper needs one, callbacks.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -19,6 +20,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from stillhouse import processes
 from stillhouse.allocator import keep_freed_memory
+from stillhouse.attention import quick_attention
 from stillhouse.batches import Batch, LengthGroupedSampler, RandomSampler
 from stillhouse.dropout import cheap_dropout
 from stillhouse.errors import InputError
@@ -119,7 +121,7 @@ def fit(
         ddp_find_unused_parameters=True,  # methods that drop layers, or leave a head out of the loss
     )
     seen = nullcontext() if words is None else only_seen_words(model, words)
-    with preemptible() as stops, cheap_dropout(model), seen:
+    with preemptible() as stops, cheap_dropout(model), quick_attention(model), seen, _old_objects_left_alone():
         trainer = _Trainer(step, model=model, args=arguments, train_dataset=data, data_collator=collate)
         trainer.remove_callback(PrinterCallback)
         progress = Progress(trainer.drain, log)
@@ -134,6 +136,21 @@ def fit(
             # torch's restricted loader reads the optimizer's and the generators' state.
             raise InputError(f"'{last}' holds a pickle that would run code, and is not read: delete it") from None
     return FitResult(progress.steps, progress.loss, progress.rate, progress.first_step)
+
+
+@contextmanager
+def _old_objects_left_alone() -> Iterator[None]:
+    """Within it, garbage collection does not look through what was there before: mostly modules, a million objects.
+
+    The Trainer collects as it begins, for as long as two or three steps of a small student take.
+    """
+    ours = gc.get_freeze_count() == 0  # whoever has frozen objects already keeps them frozen
+    gc.freeze()
+    try:
+        yield
+    finally:
+        if ours:
+            gc.unfreeze()
 
 
 def _share(batch_size: int) -> int:

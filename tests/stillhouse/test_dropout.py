@@ -14,6 +14,16 @@ def test_the_rate_is_kept_and_what_stays_is_scaled_by_its_inverse(rate):
     assert out[out != 0].unique().tolist() == pytest.approx([1 / (1 - rate)])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_sixteen_bits_fall_where_more_do_and_have_the_nearest_scale(dtype):
+    outputs = []
+    for kind in (torch.float32, dtype):
+        torch.manual_seed(0)
+        outputs.append(dropout(torch.full((7, 11), -3.0, dtype=kind), 0.1, True))
+    assert outputs[1].dtype == dtype
+    assert torch.equal(outputs[1], torch.where(outputs[0] != 0, torch.tensor(1 / 0.9).to(dtype) * -3, 0))
+
+
 def test_neighbours_fall_independently():
     torch.manual_seed(0)
     fallen = (dropout(torch.ones(1_000_000), 0.1, True) == 0).float() - 0.1
