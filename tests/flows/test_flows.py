@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -35,11 +36,22 @@ def own_prefect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def start(program: str, *arguments: str) -> subprocess.Popen:
     command = [sys.executable, "-m", program, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    environment = os.environ | {"PYTHONFAULTHANDLER": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def finish(process: subprocess.Popen) -> tuple[int, str]:
-    shown, _ = process.communicate(timeout=240)
+    try:
+        shown, _ = process.communicate(timeout=240)
+    except subprocess.TimeoutExpired:
+        # It says where each of its threads is, before it dies.
+        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        process.send_signal(signal.SIGABRT)
+        psutil.wait_procs([psutil.Process(process.pid)] if process.poll() is None else [], timeout=10)
+        for each in family:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        pytest.fail(f"it has not ended within 240 s\n{process.communicate(timeout=10)[0]}")
     return process.returncode, shown
 
 
