@@ -29,7 +29,7 @@ LOGS = Path("logs")
 GRACE = 30.0  # seconds between asking a stage to end and killing it: enough for a checkpoint
 # OpenMP's threads spin while they wait, and so take the cores from a neighbour that spins as well: two trainings side
 # by side on two cores took 240 s where one after the other took 140 s. Spinning for some microseconds is enough, and
-# costs a training that is alone 7 %; not spinning at all (OMP_WAIT_POLICY=PASSIVE) 18 %.
+# costs a training that is alone 7 to 16 %; not spinning at all (OMP_WAIT_POLICY=PASSIVE) 18 %.
 SIDE_BY_SIDE = {"GOMP_SPINCOUNT": "3000"}
 ASK_AGAIN = 2.0  # seconds
 # What DVC itself says, not a stage.
