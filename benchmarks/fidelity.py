@@ -79,7 +79,7 @@ def arguments() -> argparse.Namespace:
         parser.error("name one method, or give --all")
     if args.teacher is None:
         # Not at the top: with --teacher, this program needs torch and transformers alone.
-        from tasks.models import teacher_source
+        from tasks.phases.teacher import teacher_source
 
         args.teacher = Path(teacher_source("builtin"))
     return args

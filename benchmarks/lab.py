@@ -22,13 +22,13 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedModel, TrainerCallback
 
-from stillhouse.batches import Batch, collator, model_inputs
-from stillhouse.checkpoint import load_model, load_tokenizer, save_model, weight_files
-from stillhouse.classify import classify
-from stillhouse.masking import hide_tokens, masked_lm_loss
-from stillhouse.mlm_head import start_head
-from stillhouse.predict import predict
-from stillhouse.train import fit
+from stillhouse.encoders.checkpoint import load_model, load_tokenizer, save_model, weight_files
+from stillhouse.encoders.mlm_head import start_head
+from stillhouse.training.batches import Batch, collator, model_inputs
+from stillhouse.training.classify import classify
+from stillhouse.training.loop import fit
+from stillhouse.training.masking import hide_tokens, masked_lm_loss
+from stillhouse.training.predict import predict
 
 
 class Rows(list):

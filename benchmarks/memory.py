@@ -23,12 +23,12 @@ import numpy as np
 from ruamel.yaml import YAML
 from transformers import BertConfig, BertForMaskedLM
 
-from stillhouse.checkpoint import load_tokenizer, save_model
-from tasks.models import teacher_source
-from tasks.params import PARAMS, read_yaml
+from stillhouse.encoders.checkpoint import load_tokenizer, save_model
+from tasks.phases.teacher import teacher_source
 from tasks.sources.docstrings import read_pools
 from tasks.sources.texts import passages, read_folder
 from tasks.sources.write import features, write_rows
+from tasks.stage.params import PARAMS, read_yaml
 
 MILLION = 1_000_000
 SIZES = {"prepare": [50_000, 100_000, 200_000], "augment": [10_000, 20_000, 40_000]}  # rows, small enough to wait for

@@ -21,7 +21,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.lab import Lab, Numbers, hardware
-from stillhouse.measure import LSTM_FLOPS
+from stillhouse.encoders.measure import LSTM_FLOPS
 
 # The method's own training among the variants of its check.
 VARIANTS = {
@@ -110,7 +110,7 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.teacher is None:
         # Not at the top: with --teacher, this program needs torch and transformers alone.
-        from tasks.models import teacher_source
+        from tasks.phases.teacher import teacher_source
 
         args.teacher = Path(teacher_source("builtin"))
     return args

@@ -36,15 +36,15 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
-from stillhouse.batches import Batch, collator, model_inputs
-from stillhouse.checkpoint import load_model, load_tokenizer
-from stillhouse.losses import masked_mse
+from stillhouse.encoders.checkpoint import load_model, load_tokenizer
+from stillhouse.encoders.student import build_student
+from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.methods.hinton import distillation_loss
 from stillhouse.methods.tinybert import TransformerDistillation, attention_loss, hidden_loss
-from stillhouse.seen_words import words_of
-from stillhouse.student import build_student
-from stillhouse.teacher import FrozenTeacher
-from stillhouse.train import choose_precision, fit
+from stillhouse.training.batches import Batch, collator, model_inputs
+from stillhouse.training.loop import choose_precision, fit
+from stillhouse.training.losses import masked_mse
+from stillhouse.training.seen_words import words_of
 
 LAYERS = [2, 4, 6]
 TEMPERATURE = 4.0
@@ -94,7 +94,7 @@ def arguments() -> argparse.Namespace:
         args.warmup = args.sentences
     if args.teacher is None:
         # Not at the top: with --teacher, this program needs torch and transformers alone.
-        from tasks.models import teacher_source
+        from tasks.phases.teacher import teacher_source
 
         args.teacher = Path(teacher_source("builtin"))
     return args

@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from flows.graph import comparisons, lineage, load_graph, stale
-from flows.remote import remote_of
-from flows.results import REPORTS, UI
-from tasks import program
+from flows.dag.graph import comparisons, lineage, load_graph, stale
+from flows.dag.remote import remote_of
+from flows.registry.results import REPORTS, UI
+from tasks.stage import program
 
 
 def main() -> None:
@@ -16,8 +16,8 @@ def main() -> None:
     graph = load_graph(root)
     stages = lineage(graph, *comparisons(graph))
     if stale(root, stages):
-        from flows.parent import warm_up
-        from flows.terminal import prefect_flow
+        from flows.dag.prefect import prefect_flow
+        from flows.dag.recipe_run import warm_up
 
         warm_up()
         with prefect_flow(root):

@@ -3,12 +3,12 @@
 import argparse
 from pathlib import Path
 
-from flows.graph import lineage, load_graph, recipes, stale
-from flows.naming import known_recipe
-from flows.registry import is_registered
-from flows.remote import remote_of
-from flows.results import REPORTS, UI, table
-from tasks import program
+from flows.dag.graph import lineage, load_graph, recipes, stale
+from flows.dag.remote import remote_of
+from flows.registry.names import known_recipe
+from flows.registry.results import REPORTS, UI, table
+from flows.registry.versions import is_registered
+from tasks.stage import program
 
 
 def main() -> None:
@@ -37,8 +37,8 @@ def main() -> None:
 
 
 def _run(root: Path, recipe: str) -> None:
-    from flows.parent import warm_up
-    from flows.terminal import prefect_flow
+    from flows.dag.prefect import prefect_flow
+    from flows.dag.recipe_run import warm_up
 
     warm_up()
     with prefect_flow(root):

@@ -49,7 +49,7 @@ def module_deps(root: Path, command: str) -> set[str]:
         sys.exit(f"error: dvc.yaml runs '{program}', which is not a module of the project")
     seen = _closure(root, [program])
     # Programs that load recipes take the slug as their first word; to others it is a mere name.
-    if "tasks/phases.py" in seen:
+    if "tasks/phases/run.py" in seen:
         seen |= _closure(root, ["tasks.recipes." + words[words.index("-m") + 2].replace("-", "_")])
     # An empty __init__.py decides nothing.
     return {path for path in seen if (root / path).stat().st_size}

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.checks.finding import Finding, Setup, fault, reason
-from flows.graph import lineage, load_graph, recipes
-from flows.naming import known_recipe
+from flows.dag.graph import lineage, load_graph, recipes
+from flows.registry.names import known_recipe
 from stillhouse.errors import InputError
-from tasks import program
-from tasks.params import PARAMS, read_yaml
+from tasks.stage import program
+from tasks.stage.params import PARAMS, read_yaml
 
 # What is looked at, in this order: its name, its file in flows/checks, its function. What is quick comes first.
 CHECKS = (

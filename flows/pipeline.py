@@ -15,20 +15,20 @@ from prefect.futures import PrefectFuture, wait
 from prefect.input import RunInput
 from prefect.runtime import flow_run
 
-from flows.gate import PromoteParams
-from flows.graph import Stage, comparisons, lineage, load_graph, recipes, stale
-from flows.naming import known_recipe, task_name
-from flows.parent import Parent, parent_run
+from flows.dag.graph import Stage, comparisons, lineage, load_graph, recipes, stale
+from flows.dag.process import stop_all
+from flows.dag.recipe_run import Parent, parent_run
+from flows.dag.remote import remote_of
+from flows.dag.stage import run_stage
 from flows.promote import Decision, NotPromoted, Verdict, roll_back, serve_command, try_to_promote
-from flows.registry import register
-from flows.remote import remote_of
-from flows.repro import stop_all
-from flows.results import REPORTS, UI, numbers, read_report, table
-from flows.stage import run_stage
+from flows.promotion.gate import PromoteParams
+from flows.registry.names import known_recipe, task_name
+from flows.registry.results import REPORTS, UI, numbers, read_report, table
+from flows.registry.versions import register
 from flows.watch import changed, nothing_new
-from tasks.params import load
-from tasks.provenance import git_tags
-from tasks.sender import EXPERIMENT, shown_uri, tracking_uri
+from tasks.stage.params import load
+from tasks.tracking.provenance import git_tags
+from tasks.tracking.sender import EXPERIMENT, shown_uri, tracking_uri
 
 ANSWER_EVERY = 5  # seconds between two looks for a person's answer
 

@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from flows.bootstrap import compare
-from flows.gate import Contender, PromoteParams, Rival, judge
-from flows.incumbent import rows_of
-from flows.lock import promotion_lock, unlock
-from flows.registry import CANDIDATE, CHAMPION, model_of, reach_store, run_of, versions
-from flows.stored import check
+from flows.promotion.bootstrap import compare
+from flows.promotion.champion import rows_of
+from flows.promotion.gate import Contender, PromoteParams, Rival, judge
+from flows.promotion.lock import promotion_lock, unlock
+from flows.registry.files import check
+from flows.registry.versions import CANDIDATE, CHAMPION, model_of, reach_store, run_of, versions
 from stillhouse.errors import InputError
-from tasks import params, program
-from tasks.provenance import git_tags
+from tasks.stage import params, program
+from tasks.tracking.provenance import git_tags
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

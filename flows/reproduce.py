@@ -19,14 +19,14 @@ from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.graph import Stage, lineage, load_graph
-from flows.registry import find_version, libraries, reach_store, run_of
-from flows.stored import weights_digest
+from flows.dag.graph import Stage, lineage, load_graph
+from flows.registry.files import weights_digest
+from flows.registry.versions import find_version, libraries, reach_store, run_of
 from stillhouse.errors import InputError
-from tasks import program
-from tasks.params import read_yaml
-from tasks.provenance import LOCK, dvc_hashes
-from tasks.secrets import hidden
+from tasks.stage import program
+from tasks.stage.params import read_yaml
+from tasks.stage.secrets import hidden
+from tasks.tracking.provenance import LOCK, dvc_hashes
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -193,7 +193,7 @@ def _other_outputs(
 
 
 def _other_machine(tags: Mapping[str, str]) -> list[str]:
-    from stillhouse.latency import hardware
+    from stillhouse.onnx.latency import hardware
 
     lines = []
     was, now = json.loads(tags.get("libraries", "{}")), libraries()

@@ -10,10 +10,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flows.registry import find_version, reach_store
-from flows.stored import fetch
+from flows.registry.files import SERVING, fetch
+from flows.registry.versions import find_version, reach_store
 from stillhouse.errors import InputError
-from tasks import program
+from tasks.stage import program
 
 
 def main() -> None:
@@ -51,17 +51,17 @@ def refuse_code(folder: Path) -> None:
     served = flavors.get("python_function", {})
     # MLflow, too, takes the last part alone of where the code once was.
     name = Path(str(served.get("model_code_path"))).name
-    if list(flavors) != ["python_function"] or served.get("loader_module") != LOADER or name not in CODE:
+    if list(flavors) != ["python_function"] or served.get("loader_module") != LOADER or name not in SERVING:
         raise InputError(f"MLmodel: flavors {flavors!r:.200} are not those of a model of this project: it is refused")
-    if (folder / name).read_bytes() != Path(__file__).with_name(name).read_bytes():
+    ours = SERVING[name]
+    if (folder / name).read_bytes() != ours.read_bytes():
         raise InputError(
-            f"'{name}' of the version is not this project's flows/{name}: check out the version's commit, or register "
-            "the model again"
+            f"'{name}' of the version is not this project's flows/serving/{ours.name}: check out the version's commit, "
+            "or register the model again"
         )
 
 
 LOADER = "mlflow.pyfunc.loaders.code_model"
-CODE = ("serving_model.py", "serving_answers.py")
 
 
 if __name__ == "__main__":

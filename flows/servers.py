@@ -21,10 +21,10 @@ from pathlib import Path
 
 import psutil
 
-from flows.naming import GPU
+from flows.registry.names import GPU
 from stillhouse.errors import InputError
-from tasks import program
-from tasks.secrets import hidden
+from tasks.stage import program
+from tasks.stage.secrets import hidden
 
 HOME = Path(".servers")
 STATE = HOME / "processes.json"

@@ -14,12 +14,12 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
-from flows.graph import Stage, lineage, load_graph, recipes
-from flows.naming import known_recipe
+from flows.dag.graph import Stage, lineage, load_graph, recipes
+from flows.registry.names import known_recipe
 from stillhouse.errors import InputError
-from tasks import program
-from tasks.params import PARAMS, load
-from tasks.workspace import cache_dir
+from tasks.stage import program
+from tasks.stage.params import PARAMS, load
+from tasks.stage.workspace import cache_dir
 
 # The stages that read from outside, and their blocks.
 BLOCKS = {"prepare": "data", "corpus": "corpus", "corpus-pairs": "corpus", "prepare-qa": "qa"}
@@ -36,7 +36,7 @@ def main() -> None:
         print(nothing_new(recipe))
         return
     print(f"{recipe}: changed since its last watched run: what {', '.join(new)} reads", flush=True)
-    from flows.terminal import prefect_flow
+    from flows.dag.prefect import prefect_flow
 
     with prefect_flow(root):
         from flows.pipeline import watch
@@ -83,7 +83,7 @@ def _behind(root: Path, block: str) -> Any:
     """What lies behind a block's source, as plain values."""
     # Here, for they bring `datasets` along, which other flows do without.
     from tasks.prepare import CorpusParams, DataParams
-    from tasks.prepare_qa import QaParams
+    from tasks.sources.make_questions import QaParams
 
     models: dict[str, Any] = {"data": DataParams, "corpus": CorpusParams, "qa": QaParams}
     params: Any = load(block, models[block], root / PARAMS)

@@ -18,16 +18,16 @@ import torch
 from pydantic import Field
 from transformers import AutoModelForMaskedLM
 
-from stillhouse.augment import Find, Texts, augment
-from stillhouse.candidates import Candidates
-from stillhouse.checkpoint import load_model, load_tokenizer
-from stillhouse.word_vectors import EmbeddingVectors, read_word_vectors
-from tasks import program
-from tasks.outputs import fresh_dir, fresh_file
-from tasks.params import PARAMS, Block, load
-from tasks.split import Split, interleaved, open_split
-from tasks.tracking import stage_run
-from tasks.workspace import clear, workspace
+from stillhouse.encoders.checkpoint import load_model, load_tokenizer
+from stillhouse.text.candidates import Candidates
+from stillhouse.text.likely_words import Find, Texts, augment
+from stillhouse.text.word_vectors import EmbeddingVectors, read_word_vectors
+from tasks.data.augmented_rows import Split, interleaved, open_split
+from tasks.stage import program
+from tasks.stage.outputs import fresh_dir, fresh_file
+from tasks.stage.params import PARAMS, Block, load
+from tasks.stage.workspace import clear, workspace
+from tasks.tracking.journal import stage_run
 
 CHUNK = 256  # augmented rows a file
 REPORT_SECONDS = 5.0

@@ -16,16 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from stillhouse.augment_words import Tag, Texts, WordClasses, augment, count_classes
-from stillhouse.checkpoint import load_tokenizer
+from stillhouse.encoders.checkpoint import load_tokenizer
 from stillhouse.errors import InputError
-from tasks import program
-from tasks.models import TeacherParams, teacher_source
-from tasks.outputs import fresh_dir
-from tasks.params import PARAMS, Block, load
-from tasks.part_of_speech import tag
-from tasks.split import Split, interleaved, open_split
-from tasks.tracking import stage_run
+from stillhouse.text.word_classes import Tag, Texts, WordClasses, augment, count_classes
+from tasks.data.augmented_rows import Split, interleaved, open_split
+from tasks.data.part_of_speech import tag
+from tasks.phases.teacher import TeacherParams, teacher_source
+from tasks.stage import program
+from tasks.stage.outputs import fresh_dir
+from tasks.stage.params import PARAMS, Block, load
+from tasks.tracking.journal import stage_run
 
 
 class AugmentWordsParams(Block):

@@ -3,16 +3,16 @@
 import argparse
 from pathlib import Path
 
-from tasks import program
-from tasks.outputs import fresh_file
 from tasks.report import read_curve, read_json
-from tasks.tracking import stage_run
+from tasks.stage import program
+from tasks.stage.outputs import fresh_file
+from tasks.tracking.journal import stage_run
 
 
 def main() -> None:
     args = arguments()
     with stage_run("curve", {}, [args.curve, args.teacher]) as run:
-        from tasks.picture import draw_curve
+        from tasks.reports.picture import draw_curve
 
         figures, curve = read_json(args.teacher / "metrics.json"), read_curve(args.curve)
         args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -16,16 +16,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from stillhouse.answers.spans import is_question_answering
 from stillhouse.errors import InputError
-from stillhouse.question_answering import is_question_answering
-from tasks import program
-from tasks.budget import against, sentence
-from tasks.evaluate_answers import judge_answers
-from tasks.evaluate_labels import judge_labels
-from tasks.judged import Judged
-from tasks.measuring import latency_figures, rounded, size_figures, write_json
-from tasks.params import PARAMS, BudgetParams, EvaluateParams, EvaluateQaParams, TrainParams, WindowParams, load
-from tasks.tracking import stage_run
+from tasks.evaluation.budget import against, sentence
+from tasks.evaluation.costs import latency_figures, rounded, size_figures, write_json
+from tasks.evaluation.judge_answers import judge_answers
+from tasks.evaluation.judge_labels import judge_labels
+from tasks.evaluation.judged import Judged
+from tasks.stage import program
+from tasks.stage.params import PARAMS, BudgetParams, EvaluateParams, EvaluateQaParams, TrainParams, WindowParams, load
+from tasks.tracking.journal import stage_run
 
 
 @dataclass(frozen=True)

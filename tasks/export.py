@@ -8,12 +8,12 @@ from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClas
 
 import stillhouse.models.compact
 import stillhouse.models.modeling_bilstm  # noqa: F401 - what the model may be, so that DVC knows of it
-from stillhouse.checkpoint import load_model, load_tokenizer
-from stillhouse.export import OPSET, export_onnx
-from stillhouse.question_answering import OUTPUTS, is_question_answering
-from tasks import program
-from tasks.outputs import fresh_dir
-from tasks.tracking import stage_run
+from stillhouse.answers.spans import OUTPUTS, is_question_answering
+from stillhouse.encoders.checkpoint import load_model, load_tokenizer
+from stillhouse.onnx.export import OPSET, export_onnx
+from tasks.stage import program
+from tasks.stage.outputs import fresh_dir
+from tasks.tracking.journal import stage_run
 
 
 def main() -> None:

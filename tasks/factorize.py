@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
-from stillhouse.checkpoint import load_tokenizer, save_model
-from stillhouse.measure import parameters
-from tasks import program
-from tasks.dataset import load_task
-from tasks.outputs import fresh_dir
-from tasks.params import PARAMS, EvaluateParams, TrainParams, load
-from tasks.phases import Given, load_recipe, load_teacher
-from tasks.scoring import validation_score
-from tasks.tracking import stage_run
+from stillhouse.encoders.checkpoint import load_tokenizer, save_model
+from stillhouse.encoders.measure import parameters
+from tasks.data.dataset import load_task
+from tasks.evaluation.scoring import validation_score
+from tasks.phases.run import Given, load_recipe, load_teacher
+from tasks.stage import program
+from tasks.stage.outputs import fresh_dir
+from tasks.stage.params import PARAMS, EvaluateParams, TrainParams, load
+from tasks.tracking.journal import stage_run
 
 
 def main() -> None:

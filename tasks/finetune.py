@@ -13,19 +13,19 @@ from typing import Annotated, Any
 from pydantic import Field, RootModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from stillhouse.checkpoint import load_tokenizer, save_model
-from stillhouse.classify import classify
+from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.errors import InputError
-from tasks import launch
-from tasks.dataset import load_task, tokenize
-from tasks.metrics import check_headline
-from tasks.models import TeacherParams, load_start, teacher_source
-from tasks.outputs import fresh_dir
-from tasks.params import PARAMS, Block, EvaluateParams, TrainParams, load
-from tasks.scoring import validation_score
-from tasks.tracking import stage_run
-from tasks.training import Plan, run_phase
-from tasks.workspace import clear, workspace
+from stillhouse.training.classify import classify
+from tasks.data.dataset import load_task, tokenize
+from tasks.evaluation.metrics import check_headline
+from tasks.evaluation.scoring import validation_score
+from tasks.phases.plan import Plan, run_phase
+from tasks.phases.teacher import TeacherParams, load_start, teacher_source
+from tasks.stage import launch
+from tasks.stage.outputs import fresh_dir
+from tasks.stage.params import PARAMS, Block, EvaluateParams, TrainParams, load
+from tasks.stage.workspace import clear, workspace
+from tasks.tracking.journal import stage_run
 
 
 class Member(Block):

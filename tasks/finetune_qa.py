@@ -11,18 +11,18 @@ import torch
 from pydantic import Field
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel
 
-from stillhouse.checkpoint import load_model, load_tokenizer, save_model
+from stillhouse.answers.extract import extract
+from stillhouse.encoders.checkpoint import load_model, load_tokenizer, save_model
 from stillhouse.errors import InputError
-from stillhouse.extract import extract
-from tasks import launch
-from tasks.models import teacher_source
-from tasks.outputs import fresh_dir
-from tasks.params import PARAMS, Block, EvaluateQaParams, Phase, TrainParams, WindowParams, load
-from tasks.qa_scoring import answer_all
-from tasks.questions import check_length, load_questions, windows_to_train
-from tasks.tracking import stage_run
-from tasks.training import Plan, run_phase
-from tasks.workspace import clear, workspace
+from tasks.data.questions import check_length, load_questions, windows_to_train
+from tasks.evaluation.answer_scoring import answer_all
+from tasks.phases.plan import Plan, run_phase
+from tasks.phases.teacher import teacher_source
+from tasks.stage import launch
+from tasks.stage.outputs import fresh_dir
+from tasks.stage.params import PARAMS, Block, EvaluateQaParams, Phase, TrainParams, WindowParams, load
+from tasks.stage.workspace import clear, workspace
+from tasks.tracking.journal import stage_run
 
 
 class TeacherQaParams(Block):

@@ -16,19 +16,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from stillhouse.batches import Batch, collate, model_inputs
-from stillhouse.checkpoint import load_model, load_tokenizer, save_model
+from stillhouse.encoders.checkpoint import load_model, load_tokenizer, save_model
+from stillhouse.encoders.mlm_head import has_head, start_head
 from stillhouse.errors import InputError
-from stillhouse.masking import hide_tokens, logits_at, maskable, masked_lm_loss
-from stillhouse.mlm_head import has_head, start_head
-from tasks import launch
-from tasks.dataset import load_split, tokenize
-from tasks.models import TeacherParams, teacher_source
-from tasks.outputs import fresh_dir
-from tasks.params import PARAMS, Block, Phase, TrainParams, load
-from tasks.tracking import StageRun, stage_run
-from tasks.training import Plan, run_phase
-from tasks.workspace import clear, workspace
+from stillhouse.training.batches import Batch, collate, model_inputs
+from stillhouse.training.masking import hide_tokens, logits_at, maskable, masked_lm_loss
+from tasks.data.dataset import load_split, tokenize
+from tasks.phases.plan import Plan, run_phase
+from tasks.phases.teacher import TeacherParams, teacher_source
+from tasks.stage import launch
+from tasks.stage.outputs import fresh_dir
+from tasks.stage.params import PARAMS, Block, Phase, TrainParams, load
+from tasks.stage.workspace import clear, workspace
+from tasks.tracking.journal import StageRun, stage_run
 
 HELD_OUT = 20  # one sentence of so many is scored, not learnt
 SCORED = 0.15  # share of its tokens that are hidden then, whatever mlm.mask is: figures stay comparable

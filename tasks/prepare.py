@@ -5,9 +5,9 @@
     python -m tasks.prepare qa --out data/qa
 
 `task` writes train.parquet and validation.parquet with the columns text, text_pair for pairs, and label (a class with
-its names, or a score); `qa` the same files with id, question, context and answers (see `tasks.prepare_qa`). `corpus`
-writes corpus.parquet with text. Every source is read row by row, twice: once to count and check, once to write.
-"""
+its names, or a score); `qa` the same files with id, question, context and answers (see `tasks.sources.make_questions`).
+`corpus` writes corpus.parquet with text. Every source is read row by row, twice: once to count and check, once to
+write."""
 
 import argparse
 import math
@@ -19,18 +19,18 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from stillhouse.errors import InputError
-from tasks import program
-from tasks.outputs import fresh_dir
-from tasks.params import PARAMS, Block, load
-from tasks.prepare_qa import QaParams, prepare_qa
 from tasks.sources.docstrings import distinct, draw, read_pools
 from tasks.sources.hub import load_split, read_hub
 from tasks.sources.hub_params import HubParams
 from tasks.sources.layouts import read_columns, read_layout
+from tasks.sources.make_questions import QaParams, prepare_qa
 from tasks.sources.split import Source, Split, wrong_column
 from tasks.sources.survey import survey
 from tasks.sources.texts import passages, read_folder
 from tasks.sources.write import choose, features, write_both, write_rows
+from tasks.stage import program
+from tasks.stage.outputs import fresh_dir
+from tasks.stage.params import PARAMS, Block, load
 
 # Docstrings are read until a library has this many times the sentences asked for; what is drawn is a sample of those.
 SURPLUS = 2
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=PARAMS)
     arguments = parser.parse_args()
-    from tasks.tracking import stage_run  # here, so that a fault in the input shows before MLflow has loaded
+    from tasks.tracking.journal import stage_run  # here, so that a fault in the input shows before MLflow has loaded
 
     started = time.monotonic()
     if arguments.what == "task":

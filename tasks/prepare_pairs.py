@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stillhouse.errors import InputError
-from tasks import program
-from tasks.outputs import fresh_dir
-from tasks.params import PARAMS, load
 from tasks.prepare import CORPUS_SURPLUS, CorpusParams, file_lines, hub_lines
 from tasks.sources.docstrings import digest
 from tasks.sources.neighbours import Pair, pairs_of_docstrings, pairs_of_lines
 from tasks.sources.write import choose, features, write_rows
+from tasks.stage import program
+from tasks.stage.outputs import fresh_dir
+from tasks.stage.params import PARAMS, load
 
 
 def main() -> None:
     args = arguments()
     params = load("corpus", CorpusParams, args.params)
-    from tasks.tracking import stage_run  # here, so that a fault in the input shows before MLflow has loaded
+    from tasks.tracking.journal import stage_run  # here, so that a fault in the input shows before MLflow has loaded
 
     started = time.monotonic()
     with stage_run(kind="prepare_pairs", params=params, reads=[]) as run:

@@ -18,9 +18,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from stillhouse.errors import InputError
-from tasks import program
-from tasks.outputs import fresh_file
-from tasks.params import PARAMS, read_yaml
+from tasks.stage import program
+from tasks.stage.outputs import fresh_file
+from tasks.stage.params import PARAMS, read_yaml
 
 PROFILES = Path("profiles")
 

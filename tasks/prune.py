@@ -7,16 +7,16 @@ and after recovery.
 import argparse
 from pathlib import Path
 
-from stillhouse.checkpoint import load_tokenizer
-from tasks import launch
-from tasks.bench import Bench
-from tasks.dataset import load_task
-from tasks.models import TeacherParams
-from tasks.outputs import fresh_file
-from tasks.params import PARAMS, EvaluateParams, TrainParams, load
-from tasks.phases import Given, load_recipe, load_teacher, train_student
-from tasks.tracking import stage_run
-from tasks.workspace import clear, workspace
+from stillhouse.encoders.checkpoint import load_tokenizer
+from tasks.data.dataset import load_task
+from tasks.phases.pruning import Bench
+from tasks.phases.run import Given, load_recipe, load_teacher, train_student
+from tasks.phases.teacher import TeacherParams
+from tasks.stage import launch
+from tasks.stage.outputs import fresh_file
+from tasks.stage.params import PARAMS, EvaluateParams, TrainParams, load
+from tasks.stage.workspace import clear, workspace
+from tasks.tracking.journal import stage_run
 
 
 def main() -> None:

@@ -13,10 +13,10 @@ from statistics import median
 from typing import Any
 
 from stillhouse.errors import InputError
-from tasks import program
-from tasks.budget import sentence
-from tasks.outputs import fresh_file
-from tasks.tracking import stage_run
+from tasks.evaluation.budget import sentence
+from tasks.stage import program
+from tasks.stage.outputs import fresh_file
+from tasks.tracking.journal import stage_run
 
 SLOWER, FASTER = 0.95, 1.05  # of the teacher's speed; in between, two runs of one model differ as much
 SMALLER = 1.05  # times the model's ONNX file goes into the teacher's
@@ -67,7 +67,7 @@ class Comparison:
 def main() -> None:
     args = arguments()
     with stage_run("report", {}, args.reports) as run:
-        from tasks.picture import draw
+        from tasks.reports.picture import draw
 
         comparison = read(args.reports)
         args.out.mkdir(parents=True, exist_ok=True)

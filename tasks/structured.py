@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from stillhouse.checkpoint import load_model
+from stillhouse.encoders.checkpoint import load_model
+from stillhouse.encoders.measure import longest_input
 from stillhouse.errors import InputError
-from stillhouse.gates import KINDS
-from stillhouse.latency import time_in_turns, token_batch
-from stillhouse.measure import longest_input
 from stillhouse.methods.structured import Keep, slice_model
-from tasks import launch
-from tasks.params import PARAMS, TrainParams, load
-from tasks.phases import load_recipe, train_student
-from tasks.tracking import stage_run
-from tasks.workspace import clear, workspace
+from stillhouse.onnx.latency import time_in_turns, token_batch
+from stillhouse.surgery.gates import KINDS
+from tasks.phases.run import load_recipe, train_student
+from tasks.stage import launch
+from tasks.stage.params import PARAMS, TrainParams, load
+from tasks.stage.workspace import clear, workspace
+from tasks.tracking.journal import stage_run
 
 BATCH = 8  # sentences of the time measurement
 

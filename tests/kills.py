@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.graph import lineage, load_graph, stale
+from flows.dag.graph import lineage, load_graph, stale
 from flows.servers import STATE, Server
 from tests.clones import clone, command, free_port, hashes, run
 
@@ -153,7 +153,11 @@ def running(clone: Path, kind: str) -> Iterator[psutil.Process]:
             # DVC runs a stage's command through a shell, which is nobody's victim.
             continue
         module = words[words.index("-m") + 1]
-        found = "stage" if module.startswith("tasks.") and module != "tasks.sender" else {LAUNCHER: "flow"}.get(module)
+        found = (
+            "stage"
+            if module.startswith("tasks.") and module != "tasks.tracking.sender"
+            else {LAUNCHER: "flow"}.get(module)
+        )
         if module == "dvc" and "repro" in words:
             found = "dvc"
         if found == kind:

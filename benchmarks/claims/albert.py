@@ -9,8 +9,8 @@ from functools import partial
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
+from stillhouse.encoders.student import give_head
 from stillhouse.methods.albert import Pretraining, Share, pretraining_step, shared
-from stillhouse.student import give_head
 
 
 def variant(share: Share) -> Callable[[Lab, int], list[int]]:

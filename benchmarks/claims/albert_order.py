@@ -11,9 +11,9 @@ from transformers import AutoModelForMaskedLM
 
 from benchmarks.claims import Claim, Relation, as_given
 from benchmarks.lab import Lab, Rows
-from stillhouse.batches import Batch, collate, model_inputs
-from stillhouse.checkpoint import load_model
+from stillhouse.encoders.checkpoint import load_model
 from stillhouse.methods.albert import Pretraining, order_segments
+from stillhouse.training.batches import Batch, collate, model_inputs
 
 HELD_OUT = 4  # one pair in so many is asked about; each sentence is in one pair alone
 

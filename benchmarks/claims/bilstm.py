@@ -8,12 +8,12 @@ from transformers import set_seed
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
-from stillhouse.augment_words import augment, count_classes
-from stillhouse.batches import Batch, model_inputs
 from stillhouse.methods.bilstm import distillation_loss, piece_vectors, start_from
 from stillhouse.models.configuration_bilstm import BiLstmConfig
 from stillhouse.models.modeling_bilstm import BiLstmForSequenceClassification
-from stillhouse.word_tokenizer import word_tokenizer
+from stillhouse.text.word_classes import augment, count_classes
+from stillhouse.text.word_tokenizer import word_tokenizer
+from stillhouse.training.batches import Batch, model_inputs
 
 ROUNDS = 4  # 20 in the paper
 EPOCHS = 10.0
@@ -57,7 +57,7 @@ def run(lab: Lab, seed: int, alpha: float, texts: list[str]) -> list[int]:
 def copies(lab: Lab) -> list[str]:
     """The training texts and their altered copies, none twice."""
     # Not at the top: the other variants need torch and transformers alone.
-    from tasks.part_of_speech import tag
+    from tasks.data.part_of_speech import tag
 
     classes = count_classes(lab.train_texts, tag)
     found = dict.fromkeys(lab.train_texts)

@@ -5,8 +5,8 @@ from functools import partial
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
+from stillhouse.encoders.student import build_student, give_head
 from stillhouse.methods.distilbert import GeneralDistillation, general_step
-from stillhouse.student import build_student, give_head
 
 FULL = {"kl": 5.0, "mlm": 2.0, "cosine": 1.0}
 ALTERNATE = [2, 4, 6]

@@ -7,11 +7,11 @@ from torch import nn
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
-from stillhouse.batches import Batch, model_inputs
+from stillhouse.encoders.student import build_student
+from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.methods.fitnets import GuidedStudent, distillation_loss, hint_step, middle_layer
-from stillhouse.schedules import Scheduled, linear
-from stillhouse.student import build_student
-from stillhouse.teacher import FrozenTeacher
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.schedules import Scheduled, linear
 
 LAYERS, WIDTH = 8, 192
 RATE = 5e-4  # the recipe's: from random weights, at the rate of the other checks nothing is learnt

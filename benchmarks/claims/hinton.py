@@ -5,9 +5,9 @@ from transformers import PreTrainedModel
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
-from stillhouse.batches import Batch, model_inputs
+from stillhouse.encoders.student import build_student
 from stillhouse.methods.hinton import distillation_loss
-from stillhouse.student import build_student
+from stillhouse.training.batches import Batch, model_inputs
 
 TEACHERS = (1, 2, 3)
 

@@ -11,9 +11,9 @@ from transformers import PreTrainedModel
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
-from stillhouse.batches import collate
 from stillhouse.methods.int8 import calibrate, convert, fake_quantize
 from stillhouse.surgery import quantize
+from stillhouse.training.batches import collate
 
 CALIBRATION_ROWS, CALIBRATION_BATCH = 256, 32
 MOMENTUM = 0.95  # of the ranges in training: the recipe's

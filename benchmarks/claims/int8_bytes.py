@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.claims import Claim, Relation, as_given
 from benchmarks.lab import Lab
-from stillhouse.checkpoint import save_model
-from stillhouse.measure import checkpoint_bytes
+from stillhouse.encoders.checkpoint import save_model
+from stillhouse.encoders.measure import checkpoint_bytes
 from stillhouse.surgery import quantize
 
 NEAR = 0.2  # scales, biases and LayerNorms stay in fp32

@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks.claims import Claim, Relation, as_given
 from benchmarks.claims.int8 import DYNAMIC, STATIC, WHOLE, dynamic, static, whole
 from benchmarks.lab import Lab
-from stillhouse.batches import collate
+from stillhouse.training.batches import collate
 
 MODELS = {WHOLE: whole, DYNAMIC: dynamic, STATIC: static}
 
@@ -30,9 +30,9 @@ def speeds(name: str, lab: Lab, seed: int) -> list[float]:
 def timed(lab: Lab, seed: int) -> list[float]:
     """Seconds of every sentence, of one model after the other."""
     # Not at the top: the other checks need torch and transformers alone.
-    from stillhouse.export import export_onnx
-    from stillhouse.latency import time_in_turns
-    from stillhouse.runtime import feed, open_session
+    from stillhouse.onnx.export import export_onnx
+    from stillhouse.onnx.latency import time_in_turns
+    from stillhouse.onnx.sessions import feed, open_session
 
     sentences = [collate([row], lab.tokenizer.pad_token_id) for row in lab.tokenize(lab.texts, None)]
     calls = {}

@@ -11,10 +11,10 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
-from stillhouse.architecture import encoder_layers
-from stillhouse.checkpoint import load_model
+from stillhouse.encoders.checkpoint import load_model
+from stillhouse.encoders.families import encoder_layers
+from stillhouse.encoders.student import give_head
 from stillhouse.methods.layerdrop import LayerDrop, every_other, only_layers
-from stillhouse.student import give_head
 
 RATE = 0.5  # p* for half the depth
 FIRST, LAST, EVERY_OTHER = "first half", "last half", "every other"

@@ -12,10 +12,10 @@ from torch import nn
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
-from stillhouse.batches import Batch, collate, model_inputs
 from stillhouse.methods.hinton import distillation_loss
 from stillhouse.methods.lowrank import factorizable, fisher_information
 from stillhouse.surgery import factorize
+from stillhouse.training.batches import Batch, collate, model_inputs
 
 FISHER_ROWS, FLOOR = 256, 0.01  # the recipe's, as all that follow
 RECOVERY = 3.0  # passes

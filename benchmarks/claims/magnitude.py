@@ -7,8 +7,8 @@ from transformers import PreTrainedModel
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
-from stillhouse.classify import classify
 from stillhouse.methods.magnitude import HeldZeros, prune
+from stillhouse.training.classify import classify
 
 RECOVERY = 1.0  # passes of recovery at each share
 

@@ -5,9 +5,9 @@ from functools import partial
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
+from stillhouse.encoders.student import build_student
+from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.methods.pkd import layer_map, patient_step
-from stillhouse.student import build_student
-from stillhouse.teacher import FrozenTeacher
 
 ALPHA, TEMPERATURE = 0.5, 5.0
 START = [2, 4, 6]  # the paper's first layers say nothing at [CLS] in a teacher that pools by the mean

@@ -7,8 +7,8 @@ import numpy as np
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
+from stillhouse.encoders.student import build_student
 from stillhouse.methods.rco import Equal, OnRoute, Route, route_step
-from stillhouse.student import build_student
 
 LAYERS = [3, 6]
 

@@ -12,9 +12,9 @@ from torch import nn
 from benchmarks.claims import Claim, Relation, as_given
 from benchmarks.claims.rco import LAYERS
 from benchmarks.lab import Lab
-from stillhouse.batches import Batch, model_inputs
-from stillhouse.losses import soft_cross_entropy
-from stillhouse.student import build_student
+from stillhouse.encoders.student import build_student
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.losses import soft_cross_entropy
 
 
 def variant(stop: int) -> Callable[[Lab, int], list[float]]:

@@ -7,10 +7,10 @@ from torch import nn
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab, Rows
-from stillhouse.batches import Batch, model_inputs
+from stillhouse.encoders.student import build_student
 from stillhouse.methods.rocket import Rocket, launch_loss, share_lowest
-from stillhouse.predict import predict
-from stillhouse.student import build_student
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.predict import predict
 
 SHARED, WEIGHT = 1, 0.03
 START = [1, 6]  # of the light net: the shared layer, and the booster's last

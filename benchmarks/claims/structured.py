@@ -12,11 +12,11 @@ from transformers import PreTrainedModel
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
-from stillhouse.batches import Batch, model_inputs
-from stillhouse.classify import classify
-from stillhouse.gates import gate_sizes
 from stillhouse.methods import structured
 from stillhouse.methods.hinton import distillation_loss
+from stillhouse.surgery.gates import gate_sizes
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.classify import classify
 
 REMOVE = {"heads": 0.5, "units": 0.5}
 MULTIPLE = 8

@@ -7,8 +7,8 @@ import numpy as np
 from benchmarks.claims import Claim, Relation, as_given
 from benchmarks.claims.structured import L0, keep
 from benchmarks.lab import Lab
-from stillhouse.gates import gate_sizes, gated, masks
 from stillhouse.methods.structured import slice_model
+from stillhouse.surgery.gates import gate_sizes, gated, masks
 
 
 def agreeing(lab: Lab, seed: int) -> list[float]:

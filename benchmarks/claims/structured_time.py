@@ -8,11 +8,11 @@ import torch
 from benchmarks.claims import Claim, Relation, as_given
 from benchmarks.claims.structured import L0, keep
 from benchmarks.lab import Lab
-from stillhouse.architecture import encoder_layers
-from stillhouse.gates import gate_sizes, masks
-from stillhouse.latency import time_in_turns, token_batch
+from stillhouse.encoders.families import encoder_layers
 from stillhouse.methods.structured import slice_model
-from stillhouse.shape import Shape
+from stillhouse.models.shape import Shape
+from stillhouse.onnx.latency import time_in_turns, token_batch
+from stillhouse.surgery.gates import gate_sizes, masks
 
 BATCH, TOKENS, TURNS = 8, 64, 60
 

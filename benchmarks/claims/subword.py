@@ -4,9 +4,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab, Rows
+from stillhouse.encoders.student import build_student, give_head
 from stillhouse.methods.subword import DualTraining, TwoCuts, add_vocabulary, dual_step
-from stillhouse.student import build_student, give_head
-from stillhouse.wordpiece import cut, train_wordpiece
+from stillhouse.text.wordpiece import cut, train_wordpiece
 
 VOCABULARY, WIDTH = 5000, 96
 

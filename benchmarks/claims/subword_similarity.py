@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from benchmarks.claims import Claim, Relation, as_given
 from benchmarks.claims.subword import VOCABULARY, train_dual
 from benchmarks.lab import Lab
-from stillhouse.architecture import word_embeddings
-from stillhouse.wordpiece import train_wordpiece, words
+from stillhouse.encoders.families import word_embeddings
+from stillhouse.text.wordpiece import train_wordpiece, words
 
 
 def variant(trained: bool) -> Callable[[Lab, int], list[float]]:

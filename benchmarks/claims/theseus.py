@@ -7,12 +7,12 @@ from torch import nn
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
-from stillhouse.batches import Batch, model_inputs
-from stillhouse.classify import classify
-from stillhouse.losses import task_loss
+from stillhouse.encoders.student import build_student
 from stillhouse.methods.theseus import Theseus, replacement_schedule
-from stillhouse.schedules import Scheduled
-from stillhouse.student import build_student
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.classify import classify
+from stillhouse.training.losses import task_loss
+from stillhouse.training.schedules import Scheduled
 
 START = [3, 6]  # the last layers of two groups: the first layers of a mean-pooling teacher say nothing at [CLS]
 FINE_TUNED = 2.0  # passes after the replacement

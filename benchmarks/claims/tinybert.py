@@ -11,10 +11,10 @@ from torch import nn
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
-from stillhouse.batches import Batch, model_inputs
+from stillhouse.encoders.student import build_student
+from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.methods.tinybert import TransformerDistillation, layer_map, prediction_loss, transformer_step
-from stillhouse.student import build_student
-from stillhouse.teacher import FrozenTeacher
+from stillhouse.training.batches import Batch, model_inputs
 
 FULL = {"attention": 1.0, "hidden": 1.0, "embeddings": 1.0}
 LAYERS = 3

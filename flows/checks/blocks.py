@@ -10,20 +10,20 @@ from stillhouse.errors import InputError
 # Blocks that are no recipe's, and where their models stand.
 SHARED = {
     "data": ("tasks.prepare", "DataParams"),
-    "qa": ("tasks.prepare_qa", "QaParams"),
+    "qa": ("tasks.sources.make_questions", "QaParams"),
     "corpus": ("tasks.prepare", "CorpusParams"),
-    "train": ("tasks.params", "TrainParams"),
-    "teacher": ("tasks.models", "TeacherParams"),
-    "windows": ("tasks.params", "WindowParams"),
+    "train": ("tasks.stage.params", "TrainParams"),
+    "teacher": ("tasks.phases.teacher", "TeacherParams"),
+    "windows": ("tasks.stage.params", "WindowParams"),
     "teacher-qa": ("tasks.finetune_qa", "TeacherQaParams"),
     "ensemble": ("tasks.finetune", "EnsembleParams"),
     "mlm": ("tasks.fit_mlm", "MlmParams"),
     "augment": ("tasks.augment", "AugmentParams"),
     "bilstm-augment": ("tasks.augment_words", "AugmentWordsParams"),
-    "evaluate": ("tasks.params", "EvaluateParams"),
-    "evaluate-qa": ("tasks.params", "EvaluateQaParams"),
-    "budget": ("tasks.params", "BudgetParams"),
-    "promote": ("flows.gate", "PromoteParams"),
+    "evaluate": ("tasks.stage.params", "EvaluateParams"),
+    "evaluate-qa": ("tasks.stage.params", "EvaluateQaParams"),
+    "budget": ("tasks.stage.params", "BudgetParams"),
+    "promote": ("flows.promotion.gate", "PromoteParams"),
 }
 
 

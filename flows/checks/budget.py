@@ -7,12 +7,12 @@ from pathlib import Path
 from flows.checks.finding import Finding, Setup, existing_parent, fault, ok, warning, within
 from flows.checks.storage import cache_folder
 from flows.checks.teacher import config_of, local_folder
+from flows.dag.graph import stale
 from flows.estimate import Training, disk, mean_tokens, seconds_a_row, trainings
-from flows.graph import stale
-from stillhouse.checkpoint import load_tokenizer, weight_files
+from stillhouse.encoders.checkpoint import load_tokenizer, weight_files
 from stillhouse.errors import InputError
-from stillhouse.train import choose_precision
-from tasks.params import TrainParams, load, read_yaml
+from stillhouse.training.loop import choose_precision
+from tasks.stage.params import TrainParams, load, read_yaml
 
 LOCKED = 15.0  # seconds for DVC to look at every stage; a lock that another process holds takes longer
 LITTLE = 10**9  # bytes

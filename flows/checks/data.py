@@ -14,15 +14,15 @@ from pyarrow import ArrowInvalid, parquet
 from flows.checks.blocks import model_of
 from flows.checks.finding import PATIENCE, Finding, Setup, fault, ok, reason, warning
 from flows.checks.teacher import config_of, local_folder
+from stillhouse.encoders.labels import label_order
 from stillhouse.errors import InputError
-from stillhouse.labels import label_order
-from tasks.models import has_head
-from tasks.params import load
+from tasks.phases.teacher import has_head
 from tasks.sources.docstrings import find_library
 from tasks.sources.layouts import read_columns, read_layout
 from tasks.sources.split import Source
 from tasks.sources.squad import read_squad_folder
 from tasks.sources.texts import read_folder
+from tasks.stage.params import load
 
 # A block, its stage, and what the stage writes.
 SOURCES = {"data": ("prepare", "data/task"), "qa": ("prepare-qa", "data/qa"), "corpus": ("corpus", "data/corpus")}
@@ -139,7 +139,7 @@ def _data_labels(file: Path) -> tuple[str, ...]:
 
 
 def _agree(data: tuple[str, ...], config: dict[str, Any], folder: Path) -> Finding:
-    """As `tasks.models.load_start` wants it."""
+    """As `tasks.phases.teacher.load_start` wants it."""
     named = config.get("id2label") or {}
     model = tuple(named[key] for key in sorted(named, key=int))
     count = len(model) or 2  # transformers' default, which it does not write down

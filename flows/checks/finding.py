@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from flows.graph import Stage
-from tasks.secrets import hidden
+from flows.dag.graph import Stage
+from tasks.stage.secrets import hidden
 
 PATIENCE = 5.0  # seconds that whatever lies behind a network has to answer
 T = TypeVar("T")

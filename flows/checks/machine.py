@@ -48,7 +48,7 @@ def devices(setup: Setup) -> Iterator[Finding]:
     """What trains here, in which precision, with how many threads."""
     import torch
 
-    from stillhouse.train import bf16_hardware, choose_precision
+    from stillhouse.training.loop import bf16_hardware, choose_precision
 
     cores = len(os.sched_getaffinity(0))
     threads = torch.get_num_threads()

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from flows.checks.blocks import SHARED, model_of
 from flows.checks.finding import Finding, Setup, fault, ok
-from flows.graph import load_graph, recipes
+from flows.dag.graph import load_graph, recipes
 from stillhouse.errors import InputError
-from tasks.params import PARAMS, load, read_yaml
+from tasks.stage.params import PARAMS, load, read_yaml
 
 
 def params(setup: Setup) -> Iterator[Finding]:

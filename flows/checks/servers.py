@@ -13,11 +13,11 @@ import httpx
 from flows.checks.finding import PATIENCE, Finding, Setup, check_writable, fault, ok, reason, warning, within
 from flows.servers import POOL
 from stillhouse.errors import InputError
-from tasks.outputs import alive
-from tasks.params import read_yaml
-from tasks.secrets import without_login
-from tasks.sender import open_store, prepare_environment, shown_uri, tracking_uri
-from tasks.tracking import OUTBOX, STORE
+from tasks.stage.outputs import alive
+from tasks.stage.params import read_yaml
+from tasks.stage.secrets import without_login
+from tasks.tracking.journal import OUTBOX, STORE
+from tasks.tracking.sender import open_store, prepare_environment, shown_uri, tracking_uri
 
 PAGE = 100  # deployments that a server gives at once
 DEPLOY = "prefect --no-prompt deploy --all"
@@ -186,7 +186,9 @@ def _outbox() -> Iterator[Finding]:
         remedy = f"{STORE}/sender.log says why; delete them, or rename them to .jsonl and send them again"
         yield warning("outbox", f"MLflow refused {len(refused)} runs in {OUTBOX}", remedy)
     if waiting:
-        yield warning("outbox", f"{len(waiting)} runs wait in {OUTBOX}", "send them: python -m tasks.sender --all")
+        yield warning(
+            "outbox", f"{len(waiting)} runs wait in {OUTBOX}", "send them: python -m tasks.tracking.sender --all"
+        )
     elif not refused:
         yield ok("outbox", "no run waits to be sent")
 

@@ -44,7 +44,7 @@ def remote(setup: Setup) -> Iterator[Finding]:
             yield warning(
                 "remote",
                 "no default remote: what is made here stays here",
-                "to share it, dvc remote add -d NAME URL, then python -m flows.remote",
+                "to share it, dvc remote add -d NAME URL, then python -m flows.dag.remote",
             )
             return
         remedy = f"correct it (dvc remote modify {name} …), its credentials, or the network"

@@ -11,11 +11,11 @@ from huggingface_hub import HfApi, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
 from flows.checks.finding import PATIENCE, Finding, Setup, fault, ok, reason, warning
-from stillhouse.architecture import FAMILIES
-from stillhouse.checkpoint import load_tokenizer, same_vocabulary, weight_files
+from stillhouse.encoders.checkpoint import load_tokenizer, same_vocabulary, weight_files
+from stillhouse.encoders.families import FAMILIES
 from stillhouse.errors import InputError
 from stillhouse.models.family import family
-from tasks.models import teacher_source
+from tasks.phases.teacher import teacher_source
 
 BLOCKS = {"teacher": ("train", "max_length"), "teacher-qa": ("windows", "max_length")}  # and what each reads at most
 

@@ -33,14 +33,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from stillhouse.architecture import encoder
-from stillhouse.batches import Batch, model_inputs
+from stillhouse.encoders.families import encoder
+from stillhouse.encoders.mlm_head import vocabulary_logits
 from stillhouse.errors import InputError
-from stillhouse.masking import hide_tokens
-from stillhouse.mlm_head import vocabulary_logits
-from stillhouse.shape import Shape
+from stillhouse.models.shape import Shape
 from stillhouse.surgery import factorize_embedding, share_layers
 from stillhouse.surgery.factorizing import saves
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.masking import hide_tokens
 
 Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Share = Literal["all", "attention", "ffn", "none"]

@@ -4,7 +4,7 @@
 
 The student is a one-layer BiLSTM over word vectors, for pairs a siamese one (section 3.1):
 `stillhouse.models.modeling_bilstm`. It learns from the training set and its augmentation (section 3.3):
-`stillhouse.augment_words`.
+`stillhouse.text.word_classes`.
 
 Where we differ: ‖·‖² is the sum over classes, as the formula has it, and the mean over sentences. The optimizer is the
 loop's AdamW, not Adadelta. Where no file of word vectors is given (the paper has word2vec's), they start from the
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.errors import InputError
-from stillhouse.losses import task_loss
+from stillhouse.training.losses import task_loss
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, alpha: float) -> dict[str, Tensor]:

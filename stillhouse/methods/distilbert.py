@@ -25,12 +25,12 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
-from stillhouse.architecture import encoder
-from stillhouse.batches import Batch, model_inputs
+from stillhouse.encoders.families import encoder
+from stillhouse.encoders.mlm_head import vocabulary_logits
+from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
-from stillhouse.masking import hide_tokens
-from stillhouse.mlm_head import vocabulary_logits
-from stillhouse.teacher import FrozenTeacher
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.masking import hide_tokens
 
 Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Head = Callable[[Tensor], Tensor]  # (n, d) to (n, V)

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from stillhouse.architecture import encoder_layers, keep_first_layers
-from stillhouse.batches import Batch, model_inputs
+from stillhouse.encoders.families import encoder_layers, keep_first_layers
+from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
-from stillhouse.losses import soft_cross_entropy, task_loss
-from stillhouse.teacher import FrozenTeacher
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.losses import soft_cross_entropy, task_loss
 
 Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stillhouse.errors import InputError
-from stillhouse.losses import soft_target_loss, task_loss
+from stillhouse.training.losses import soft_target_loss, task_loss
 
 
 def distillation_loss(

@@ -24,13 +24,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from stillhouse.batches import Batch, model_inputs
 from stillhouse.errors import InputError
 from stillhouse.models.compact import quantized_names
 from stillhouse.models.quantized_modules import LARGEST, grid, round_activation, round_rows, tensor_range
-from stillhouse.shape import Shape
+from stillhouse.models.shape import Shape
 from stillhouse.surgery.quantizing import REDUCED, Range, quantize
 from stillhouse.surgery.rebuild import rebuild, shape_of
+from stillhouse.training.batches import Batch, model_inputs
 
 BUFFERS = ("low", "high", "seen")
 

@@ -37,9 +37,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from stillhouse.architecture import encoder_layers
-from stillhouse.batches import Batch
+from stillhouse.encoders.families import encoder_layers
 from stillhouse.errors import InputError
+from stillhouse.training.batches import Batch
 
 # (layer, its input (B, L, d), what computes its output): what it passes on
 Passing = Callable[[nn.Module, Tensor, Callable[[], Tensor]], Tensor]

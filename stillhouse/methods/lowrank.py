@@ -28,11 +28,11 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from stillhouse.architecture import word_embeddings
-from stillhouse.batches import Batch
-from stillhouse.classify import classify
+from stillhouse.encoders.families import word_embeddings
 from stillhouse.errors import InputError
 from stillhouse.surgery.factorizing import matrices, saves
+from stillhouse.training.batches import Batch
+from stillhouse.training.classify import classify
 
 EMBEDDING = "word_embeddings"  # the name of the word vectors, beside those of `surgery.factorizing.matrices`
 

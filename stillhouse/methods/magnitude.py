@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback
 
-from stillhouse.architecture import encoder_layers, word_embeddings
+from stillhouse.encoders.families import encoder_layers, word_embeddings
 from stillhouse.errors import InputError
 
 SCOPES = ("local", "global")

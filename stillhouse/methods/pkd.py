@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stillhouse.batches import Batch, model_inputs
+from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
-from stillhouse.losses import soft_target_loss, task_loss
-from stillhouse.teacher import FrozenTeacher
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.losses import soft_target_loss, task_loss
 
 Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 

@@ -27,10 +27,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
-from stillhouse.batches import Batch, model_inputs
 from stillhouse.errors import InputError
-from stillhouse.losses import task_loss
-from stillhouse.predict import predict
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.losses import task_loss
+from stillhouse.training.predict import predict
 
 Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Choose = Callable[[int, int], int]  # (part, anchor of the part before), from 0: the anchor of this part

@@ -25,10 +25,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from stillhouse.architecture import encoder_layers
-from stillhouse.batches import Batch
+from stillhouse.encoders.families import encoder_layers
 from stillhouse.errors import InputError
-from stillhouse.losses import soft_cross_entropy, task_loss
+from stillhouse.training.batches import Batch
+from stillhouse.training.losses import soft_cross_entropy, task_loss
 
 HINTS = ("logits", "softmax", "soft")
 

@@ -1,9 +1,9 @@
 """Structured pruning (McCarley, Chakravarti, Sil 2019, arXiv 1910.06360): whole heads, FFN units and dimensions go.
 
-A fine-tuned model gets gates (`stillhouse.gates`) on its attention heads, FFN units and, where they are to go too, the
-dimensions between its layers. What stays is chosen at random, by gain, the mean over training rows of |∂L/∂gate| at
-gates of 1 (section 3; Michel et al. 2019), or by L0 regularization: gates are drawn from the hard concrete distribution
-(Louizos, Welling, Kingma 2018, section 2.2)
+A fine-tuned model gets gates (`stillhouse.surgery.gates`) on its attention heads, FFN units and, where they are to go
+too, the dimensions between its layers. What stays is chosen at random, by gain, the mean over training rows of
+|∂L/∂gate| at gates of 1 (section 3; Michel et al. 2019), or by L0 regularization: gates are drawn from the hard
+concrete distribution (Louizos, Welling, Kingma 2018, section 2.2)
 
     s = σ((log u − log(1 − u) + log α)/β),  z = min(1, max(0, s·(ζ − γ) + γ)),  u uniform, β 2/3, γ −0.1, ζ 1.1
 
@@ -27,11 +27,11 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from stillhouse.cost import layer_flops
 from stillhouse.errors import InputError
-from stillhouse.gates import gate_sizes, gated
-from stillhouse.shape import Shape
+from stillhouse.models.shape import Shape
 from stillhouse.surgery import slice_embedding, slice_ffn, slice_heads
+from stillhouse.surgery.cost import layer_flops
+from stillhouse.surgery.gates import gate_sizes, gated
 
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
 

@@ -32,11 +32,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from stillhouse.architecture import encoder_layers, word_embeddings
-from stillhouse.batches import MULTIPLE, Batch, model_inputs
+from stillhouse.encoders.families import encoder_layers, word_embeddings
 from stillhouse.errors import InputError
-from stillhouse.masking import hide_tokens, logits_at, masked_lm_loss
-from stillhouse.wordpiece import cut, words
+from stillhouse.text.wordpiece import cut, words
+from stillhouse.training.batches import MULTIPLE, Batch, model_inputs
+from stillhouse.training.masking import hide_tokens, logits_at, masked_lm_loss
 
 Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Masked = tuple[Batch, Tensor, Tensor]  # inputs, the ids before masking (B, L), which were chosen (B, L)

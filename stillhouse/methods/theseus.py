@@ -32,9 +32,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from stillhouse.architecture import encoder_layers
-from stillhouse.batches import Batch
+from stillhouse.encoders.families import encoder_layers
 from stillhouse.errors import InputError
+from stillhouse.training.batches import Batch
 
 SCHEDULES = ("constant", "linear", "reversed")
 

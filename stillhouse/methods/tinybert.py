@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from stillhouse.batches import Batch, model_inputs
-from stillhouse.capture import ScoreCapture
+from stillhouse.encoders.capture import ScoreCapture
+from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
-from stillhouse.losses import masked_mse, masked_score_mse, soft_cross_entropy
-from stillhouse.teacher import FrozenTeacher
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.losses import masked_mse, masked_score_mse, soft_cross_entropy
 
 Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 

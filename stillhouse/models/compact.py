@@ -1,9 +1,8 @@
 """Compressed encoders of the BERT and RoBERTa families, as transformers' own models with other parts in them.
 
-`config.json` states the shape (`stillhouse.shape`); a model builds itself from it, so `AutoModel….from_pretrained`
-gives back whatever surgery made. The forward pass stays transformers': attention implementations, hidden states
-and export work as they do there.
-"""
+`config.json` states the shape (`stillhouse.models.shape`); a model builds itself from it, so
+`AutoModel….from_pretrained` gives back whatever surgery made. The forward pass stays transformers': attention
+implementations, hidden states and export work as they do there."""
 
 from typing import Any
 
@@ -31,7 +30,7 @@ from transformers import (
 
 from stillhouse.models.compact_modules import FactorizedDecoder, FactorizedEmbedding, LowRankLinear, Shared
 from stillhouse.models.quantized_modules import QuantizedEmbedding, QuantizedLinear
-from stillhouse.shape import CONFIGS, Quantization, Shape
+from stillhouse.models.shape import CONFIGS, Quantization, Shape
 
 PLAIN: tuple[type[PreTrainedModel], ...] = (
     *(BertModel, BertForSequenceClassification, BertForQuestionAnswering, BertForMaskedLM),

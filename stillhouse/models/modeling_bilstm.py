@@ -3,8 +3,8 @@
 Tang et al. 2019 (arXiv 1903.12136), section 3.1. Word vectors → BiLSTM → the two final states h = [h→, h←] → ReLU layer
 → logits; for pairs the same BiLSTM reads each side and the ReLU layer takes [h1, h2, h1⊙h2, |h1−h2|].
 
-It reads what the tokenizer of `stillhouse.word_tokenizer` gives: for a pair one sequence, whose token types tell the
-two sides; each side ends in a separator, which is not read. Padding changes nothing: the backward LSTM reads each
+It reads what the tokenizer of `stillhouse.text.word_tokenizer` gives: for a pair one sequence, whose token types tell
+the two sides; each side ends in a separator, which is not read. Padding changes nothing: the backward LSTM reads each
 sentence reversed within its own length, and the final states are those at the last word. An empty sentence has the
 state 0.
 

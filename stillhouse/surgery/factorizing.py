@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
-from stillhouse.shape import ATTENTION, FFN
+from stillhouse.models.shape import ATTENTION, FFN
 from stillhouse.surgery.rebuild import rebuild, shape_of
 
 

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from stillhouse.errors import InputError
 from stillhouse.models.compact import quantized_names
 from stillhouse.models.quantized_modules import LARGEST, grid, restore_rows, round_rows
-from stillhouse.shape import Quantization, Shape
+from stillhouse.models.shape import Quantization, Shape
 from stillhouse.surgery.rebuild import rebuild, shape_of
 
 FLOAT8_CAPABILITY = (8, 9)

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
 from stillhouse.models.compact import COMPACT
-from stillhouse.shape import Shape
+from stillhouse.models.shape import Shape
 
 PLAIN = {made: plain for plain, made in COMPACT.items()}
 

@@ -6,14 +6,14 @@ from datasets import Dataset
 from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 
-from stillhouse.architecture import encoder
+from stillhouse.encoders.families import encoder
+from stillhouse.encoders.measure import parameters
 from stillhouse.errors import InputError
-from stillhouse.measure import parameters
 from stillhouse.methods import albert as method
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.task_loss import TaskLoss, task_plan
-from tasks.training import Plan, left_out
+from tasks.phases.plan import Plan, left_out
+from tasks.phases.run import Given
+from tasks.phases.task_loss import TaskLoss, task_plan
+from tasks.stage.params import Block, Phase
 
 
 class Weights(Block):

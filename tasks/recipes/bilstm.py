@@ -6,18 +6,18 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase, set_seed
 
-from stillhouse.batches import Batch, model_inputs
+from stillhouse.encoders.labels import set_labels
 from stillhouse.errors import InputError
-from stillhouse.labels import set_labels
 from stillhouse.methods import bilstm as method
 from stillhouse.models.configuration_bilstm import BiLstmConfig
 from stillhouse.models.modeling_bilstm import BiLstmForSequenceClassification
-from stillhouse.word_tokenizer import word_tokenizer
-from stillhouse.word_vectors import read_vectors
-from tasks.dataset import TaskData
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.training import Plan
+from stillhouse.text.word_tokenizer import word_tokenizer
+from stillhouse.text.word_vectors import read_vectors
+from stillhouse.training.batches import Batch, model_inputs
+from tasks.data.dataset import TaskData
+from tasks.phases.plan import Plan
+from tasks.phases.run import Given
+from tasks.stage.params import Block, Phase
 
 
 class BiLstmParams(Block):

@@ -2,13 +2,13 @@
 
 from pydantic import Field
 
-from stillhouse.architecture import encoder
+from stillhouse.encoders.families import encoder
 from stillhouse.errors import InputError
 from stillhouse.methods import distilbert as method
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.task_loss import TaskLoss, task_plan
-from tasks.training import Plan, StudentParams, left_out, make_student
+from tasks.phases.plan import Plan, StudentParams, left_out, make_student
+from tasks.phases.run import Given
+from tasks.phases.task_loss import TaskLoss, task_plan
+from tasks.stage.params import Block, Phase
 
 
 class Weights(Block):

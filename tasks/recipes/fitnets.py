@@ -3,13 +3,13 @@
 from pydantic import Field
 from torch import nn
 
-from stillhouse.batches import Batch, model_inputs
+from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.methods import fitnets as method
-from stillhouse.schedules import Scheduled, linear
-from stillhouse.teacher import FrozenTeacher
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.training import Plan, StudentParams, make_student
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.schedules import Scheduled, linear
+from tasks.phases.plan import Plan, StudentParams, make_student
+from tasks.phases.run import Given
+from tasks.stage.params import Block, Phase
 
 
 class Params(Block):

@@ -7,12 +7,12 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from stillhouse.batches import Batch, model_inputs
 from stillhouse.errors import InputError
 from stillhouse.methods import hinton as method
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.training import Plan, StudentParams, make_student
+from stillhouse.training.batches import Batch, model_inputs
+from tasks.phases.plan import Plan, StudentParams, make_student
+from tasks.phases.run import Given
+from tasks.stage.params import Block, Phase
 
 
 class Params(Block):

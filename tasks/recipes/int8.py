@@ -10,14 +10,14 @@ from datasets import Dataset
 from pydantic import Field, model_validator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from stillhouse.batches import Batch, collate
 from stillhouse.methods import int8 as method
 from stillhouse.surgery import quantize as quantize_weights
-from tasks.dataset import tokenize
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.task_loss import TaskLoss, task_plan
-from tasks.training import Plan, left_out
+from stillhouse.training.batches import Batch, collate
+from tasks.data.dataset import tokenize
+from tasks.phases.plan import Plan, left_out
+from tasks.phases.run import Given
+from tasks.phases.task_loss import TaskLoss, task_plan
+from tasks.stage.params import Block, Phase
 
 CALIBRATION_BATCH = 32  # rows; a moving average counts batches, so it is part of what a checkpoint's ranges are
 

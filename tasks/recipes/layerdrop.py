@@ -10,23 +10,23 @@ from pydantic import Field
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from stillhouse.architecture import encoder, encoder_layers
-from stillhouse.batches import Batch, collate, model_inputs
+from stillhouse.encoders.families import encoder, encoder_layers
 from stillhouse.errors import InputError
-from stillhouse.losses import task_loss
-from stillhouse.masking import hide_tokens, masked_lm_loss
 from stillhouse.methods import layerdrop as method
-from stillhouse.predict import token_rows
-from stillhouse.subset_search import Subset, best_subset, search_cost
 from stillhouse.surgery import drop_layers
-from tasks.held_out import held_out, same_steps
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.task_loss import TaskLoss, task_plan
-from tasks.training import Plan, left_out
+from stillhouse.surgery.subset_search import Subset, best_subset, search_cost
+from stillhouse.training.batches import Batch, collate, model_inputs
+from stillhouse.training.losses import task_loss
+from stillhouse.training.masking import hide_tokens, masked_lm_loss
+from stillhouse.training.predict import token_rows
+from tasks.phases.held_out import held_out, same_steps
+from tasks.phases.plan import Plan, left_out
+from tasks.phases.run import Given
+from tasks.phases.task_loss import TaskLoss, task_plan
+from tasks.stage.params import Block, Phase
 
 if TYPE_CHECKING:
-    from tasks.bench import Bench
+    from tasks.phases.pruning import Bench
 
 
 class LearntChoice(Block):

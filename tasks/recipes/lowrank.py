@@ -7,16 +7,16 @@ import torch
 from pydantic import Field, model_validator
 from transformers import PreTrainedModel
 
-from stillhouse.batches import Row, collate
-from stillhouse.measure import parameters
+from stillhouse.encoders.measure import parameters
 from stillhouse.methods import lowrank as method
 from stillhouse.surgery import factorize as factorize_layers
 from stillhouse.surgery import factorize_embedding
-from tasks.dataset import tokenize
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.task_loss import TaskLoss, task_plan
-from tasks.training import Plan, left_out
+from stillhouse.training.batches import Row, collate
+from tasks.data.dataset import tokenize
+from tasks.phases.plan import Plan, left_out
+from tasks.phases.run import Given
+from tasks.phases.task_loss import TaskLoss, task_plan
+from tasks.stage.params import Block, Phase
 
 
 class Fisher(Block):

@@ -8,13 +8,13 @@ from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
 from stillhouse.methods import magnitude as method
-from tasks.phases import Given
+from tasks.phases.plan import Plan, left_out
+from tasks.phases.run import Given
 from tasks.recipes import prune_recover
 from tasks.recipes.prune_recover import Share, recovery_step
-from tasks.training import Plan, left_out
 
 if TYPE_CHECKING:
-    from tasks.bench import Bench
+    from tasks.phases.pruning import Bench
 
 
 class Params(prune_recover.Params):

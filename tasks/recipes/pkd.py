@@ -4,12 +4,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
 from stillhouse.methods import pkd as method
-from stillhouse.teacher import FrozenTeacher
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.training import Plan, StudentParams, make_student
+from tasks.phases.plan import Plan, StudentParams, make_student
+from tasks.phases.run import Given
+from tasks.stage.params import Block, Phase
 
 
 class Params(Block):

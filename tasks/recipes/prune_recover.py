@@ -4,16 +4,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from stillhouse.classify import classify
 from stillhouse.methods import magnitude
-from stillhouse.train import Step
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.task_loss import soft_and_hard
-from tasks.training import Plan
+from stillhouse.training.classify import classify
+from stillhouse.training.loop import Step
+from tasks.phases.plan import Plan
+from tasks.phases.run import Given
+from tasks.phases.task_loss import soft_and_hard
+from tasks.stage.params import Block, Phase
 
 if TYPE_CHECKING:
-    from tasks.bench import Bench
+    from tasks.phases.pruning import Bench
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 

@@ -9,10 +9,10 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from stillhouse.methods import rco as method
-from tasks.held_out import held_out, same_steps
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.training import Plan, StudentParams, make_student
+from tasks.phases.held_out import held_out, same_steps
+from tasks.phases.plan import Plan, StudentParams, make_student
+from tasks.phases.run import Given
+from tasks.stage.params import Block, Phase
 
 Rows = Callable[[Dataset], Dataset]
 

@@ -6,14 +6,14 @@ from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
 
-from stillhouse.batches import Batch, model_inputs
-from stillhouse.classify import classify
+from stillhouse.encoders.student import build_student
 from stillhouse.errors import InputError
 from stillhouse.methods import rocket as method
-from stillhouse.student import build_student
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.training import Plan
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.classify import classify
+from tasks.phases.plan import Plan
+from tasks.phases.run import Given
+from tasks.stage.params import Block, Phase
 
 
 class Params(Block):

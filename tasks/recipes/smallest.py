@@ -8,12 +8,12 @@ What a stage starts from is a field of its sub-block, so a link can be left out 
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from tasks.kind import Kind
-from tasks.kind_labels import labels
-from tasks.params import Block
-from tasks.phases import Given
+from tasks.kinds.contract import Kind
+from tasks.kinds.labels import labels
+from tasks.phases.plan import Plan
+from tasks.phases.run import Given
 from tasks.recipes import hinton, int8, lowrank, structured, structured_distil
-from tasks.training import Plan
+from tasks.stage.params import Block
 
 KIND = labels
 

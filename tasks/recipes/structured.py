@@ -10,18 +10,18 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from stillhouse.batches import Batch
-from stillhouse.cost import layer_flops
 from stillhouse.errors import InputError
-from stillhouse.gates import KINDS, gate_sizes
 from stillhouse.methods import structured as method
-from stillhouse.shape import Shape
-from stillhouse.train import Step
-from tasks.kind import Kind
-from tasks.kind_labels import labels
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.training import Plan
+from stillhouse.models.shape import Shape
+from stillhouse.surgery.cost import layer_flops
+from stillhouse.surgery.gates import KINDS, gate_sizes
+from stillhouse.training.batches import Batch
+from stillhouse.training.loop import Step
+from tasks.kinds.contract import Kind
+from tasks.kinds.labels import labels
+from tasks.phases.plan import Plan
+from tasks.phases.run import Given
+from tasks.stage.params import Block, Phase
 
 KIND = labels
 

@@ -2,12 +2,12 @@
 
 from pydantic import Field
 
-from tasks.kind import Kind
-from tasks.kind_labels import labels
-from tasks.params import Block, Phase
-from tasks.phases import Given
+from tasks.kinds.contract import Kind
+from tasks.kinds.labels import labels
+from tasks.phases.plan import Plan
+from tasks.phases.run import Given
 from tasks.recipes.structured import retrain_plan
-from tasks.training import Plan
+from tasks.stage.params import Block, Phase
 
 KIND = labels
 

@@ -6,15 +6,15 @@ from datasets import Dataset
 from pydantic import Field
 from transformers import PreTrainedTokenizerBase
 
-from stillhouse.architecture import encoder
+from stillhouse.encoders.families import encoder
+from stillhouse.encoders.student import build_student
 from stillhouse.errors import InputError
 from stillhouse.methods import subword as method
-from stillhouse.student import build_student
-from stillhouse.wordpiece import cut, train_wordpiece
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.task_loss import TaskLoss, task_plan
-from tasks.training import Plan, left_out
+from stillhouse.text.wordpiece import cut, train_wordpiece
+from tasks.phases.plan import Plan, left_out
+from tasks.phases.run import Given
+from tasks.phases.task_loss import TaskLoss, task_plan
+from tasks.stage.params import Block, Phase
 
 
 class Shape(Block):

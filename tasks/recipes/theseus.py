@@ -5,15 +5,15 @@ from typing import Literal
 from pydantic import Field
 from torch import nn
 
-from stillhouse.batches import Batch, model_inputs
-from stillhouse.classify import classify
-from stillhouse.losses import task_loss
+from stillhouse.encoders.student import build_student
 from stillhouse.methods import theseus as method
-from stillhouse.schedules import Scheduled
-from stillhouse.student import build_student
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.training import Plan
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.classify import classify
+from stillhouse.training.losses import task_loss
+from stillhouse.training.schedules import Scheduled
+from tasks.phases.plan import Plan
+from tasks.phases.run import Given
+from tasks.stage.params import Block, Phase
 
 
 class Params(Block):

@@ -6,12 +6,12 @@ from pydantic import Field
 from torch import nn
 from transformers import PreTrainedModel
 
-from stillhouse.batches import Batch, model_inputs
+from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.methods import tinybert as method
-from stillhouse.teacher import FrozenTeacher
-from tasks.params import Block, Phase
-from tasks.phases import Given
-from tasks.training import Plan, StudentParams, left_out, make_student
+from stillhouse.training.batches import Batch, model_inputs
+from tasks.phases.plan import Plan, StudentParams, left_out, make_student
+from tasks.phases.run import Given
+from tasks.stage.params import Block, Phase
 
 
 class Weights(Block):

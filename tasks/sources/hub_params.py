@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from tasks.params import Block
+from tasks.stage.params import Block
 
 
 class HubParams(Block):

@@ -83,8 +83,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-    from stillhouse.checkpoint import save_model
-    from stillhouse.export import export_onnx
+    from stillhouse.encoders.checkpoint import save_model
+    from stillhouse.onnx.export import export_onnx
 
     folder = tmp_path_factory.mktemp("made")
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]

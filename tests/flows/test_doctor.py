@@ -18,9 +18,9 @@ from sqlalchemy import create_engine, text
 from flows import doctor, estimate
 from flows.checks import budget, data, machine, project, servers, storage, teacher
 from flows.checks.finding import Finding, Setup, within
-from stillhouse.checkpoint import load_tokenizer
-from tasks import program
-from tasks.params import read_yaml
+from stillhouse.encoders.checkpoint import load_tokenizer
+from tasks.stage import program
+from tasks.stage.params import read_yaml
 from tests import tiny
 from tests.tasks import project as clone
 
@@ -251,7 +251,7 @@ def test_a_store_that_cannot_be_written_and_runs_that_wait_are_named(
     (outbox / "b.refused").touch()
     refused, waiting = found(servers.mlflow, tiny_project)[1:]
     assert starts(refused, "warning", "outbox") and "MLflow refused 1 runs" in refused
-    assert starts(waiting, "warning", "outbox") and waiting.endswith("send them: python -m tasks.sender --all")
+    assert starts(waiting, "warning", "outbox") and waiting.endswith("send them: python -m tasks.tracking.sender --all")
 
 
 def test_a_tokenizer_with_more_tokens_than_embeddings_and_texts_too_long_are_faults(tiny_project: Path) -> None:

@@ -18,10 +18,11 @@ from dvc.repo import Repo
 from safetensors.torch import load_file, save_file
 
 from flows import compare, compress, promote, reproduce, serve
-from flows.registry import register
-from stillhouse.export import export_onnx
-from tasks import evaluate, export, finetune, finetune_qa, prepare, profile, program, task_distill
-from tasks.sender import open_store
+from flows.registry.versions import register
+from stillhouse.onnx.export import export_onnx
+from tasks import evaluate, export, finetune, finetune_qa, prepare, profile, task_phase
+from tasks.stage import program
+from tasks.tracking.sender import open_store
 from tests import tiny
 from tests.flows.conftest import METRICS
 from tests.tasks import project
@@ -172,13 +173,13 @@ CASES = [
     Case("text for a number", params(train__warmup="0.1"), finetune, FINETUNE, "train.warmup = '0.1'"),
     Case("a share above one", params(train__warmup=1.5), finetune, FINETUNE, "train.warmup = 1.5"),
     Case("no epochs", params(teacher__phase__epochs=0.0), finetune, FINETUNE, "teacher.phase.epochs = 0.0"),
-    Case("a negative rate", params(hinton__distill__learning_rate=-1.0), task_distill, DISTILL, "learning_rate = -1.0"),
+    Case("a negative rate", params(hinton__distill__learning_rate=-1.0), task_phase, DISTILL, "learning_rate = -1.0"),
     Case("an unknown precision", params(train__precision="fp8"), finetune, FINETUNE, "train.precision = 'fp8'"),
     Case("a metric of scores", params(evaluate__metric="pearson"), finetune, FINETUNE, "evaluate.metric = 'pearson'"),
     Case("labels twice", params(data__labels=["a", "a"]), prepare, PREPARE, "a name stands twice"),
     Case("no rows wanted", params(data__train_limit=0), prepare, PREPARE, "data.train_limit = 0"),
     Case("no such teacher", params(teacher__model="./nowhere"), finetune, FINETUNE, "'./nowhere'"),
-    Case("a deeper student", params(hinton__student__layers=9), task_distill, DISTILL, "9"),
+    Case("a deeper student", params(hinton__student__layers=9), task_phase, DISTILL, "9"),
     Case(
         "an ensemble's name that is a path",
         block(lambda t: t.update(ensemble={"../x": {"seed": 1}})),
@@ -247,7 +248,7 @@ CASES = [
         "a broken report", text("reports/teacher/metrics.json", "{"), evaluate, STUDENT, "reports/teacher/metrics.json"
     ),
     Case("half of a pair", nothing, evaluate, f"{EVALUATE} --teacher reports/teacher", "--teacher and --teacher-onnx"),
-    Case("an unknown recipe's file", nothing, task_distill, DISTILL.replace("hinton", "../x", 1), "recipe '../x'"),
+    Case("an unknown recipe's file", nothing, task_phase, DISTILL.replace("hinton", "../x", 1), "recipe '../x'"),
     # Flows
     Case("an unknown recipe", nothing, compress, "tinybrt", "recipe = 'tinybrt' is unknown: choose one of hinton"),
     Case("no project", gone(".dvc"), compress, "hinton", "not a DVC project"),

@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 
 from flows.checks.blocks import SHARED, model_of
 from flows.deps import module_deps, stated_modules
-from tasks.params import load
+from tasks.stage.params import load
 
 ROOT = Path(__file__).parents[2]
 RECIPES = 21
@@ -38,7 +38,7 @@ def test_every_stage_states_the_modules_that_it_runs_and_no_others():
 
 
 def test_every_stage_that_trains_takes_a_gpus_slot():
-    training = {name for name, stage in stages().items() if "stillhouse/train.py" in stage["deps"]}
+    training = {name for name, stage in stages().items() if "stillhouse/training/loop.py" in stage["deps"]}
     assert len(training) > 25
     # These compute on a GPU too: a masked LM's candidates, and Fisher information.
     wanted = training | {"augment", "lowrank-factorize"}

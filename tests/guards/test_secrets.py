@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.graph import Stage
-from flows.repro import StageFailed, reproduce
+from flows.dag.graph import Stage
+from flows.dag.process import StageFailed, reproduce
 from stillhouse.errors import InputError
-from tasks import program, sender
-from tasks.secrets import hidden, without_login
-from tasks.tracking import stage_run
+from tasks.stage import program
+from tasks.stage.secrets import hidden, without_login
+from tasks.tracking import sender
+from tasks.tracking.journal import stage_run
 from tests.flows.conftest import Toy
 
 ROOT = Path(__file__).parents[2]
@@ -59,11 +60,11 @@ def test_a_run_has_no_secret_in_it_wherever_it_is_kept(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     for name in ("USERNAME", "PASSWORD"):
         monkeypatch.setenv(f"MLFLOW_TRACKING_{name}", "")
-    monkeypatch.setattr("tasks.tracking.start_sender", lambda: None)
-    monkeypatch.setattr("tasks.tracking.PATIENCE", 0.0)
-    monkeypatch.setattr("tasks.sender.alive", lambda _: False)
-    monkeypatch.setattr("tasks.sender.LINGER", 0.0)
-    monkeypatch.setattr("tasks.sender.RETRY", 0.0)
+    monkeypatch.setattr("tasks.tracking.journal.start_sender", lambda: None)
+    monkeypatch.setattr("tasks.tracking.journal.PATIENCE", 0.0)
+    monkeypatch.setattr("tasks.tracking.sender.alive", lambda _: False)
+    monkeypatch.setattr("tasks.tracking.sender.LINGER", 0.0)
+    monkeypatch.setattr("tasks.tracking.sender.RETRY", 0.0)
     with pytest.raises(InputError), stage_run("prepare", {"data": {"hub": {"name": URL}}}):
         raise InputError(f"'{URL}' cannot be reached")
     sender.deliver(None)

@@ -20,14 +20,14 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, Trainer
 
 from flows import serve
-from flows.stored import folder_digest, weights_digest
-from stillhouse.checkpoint import load_model, load_tokenizer
+from flows.registry.files import folder_digest, weights_digest
+from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.errors import InputError
-from stillhouse.runtime import open_session
-from stillhouse.train import COMPLETE
+from stillhouse.onnx.sessions import open_session
+from stillhouse.training.loop import COMPLETE
 from tasks import export, finetune
-from tasks.sender import open_store
 from tasks.sources.hub import load_split
+from tasks.tracking.sender import open_store
 from tests import tiny
 from tests.tasks import project
 
@@ -251,27 +251,27 @@ def code_beside_it(folder: Path, marker: Path) -> str:
     package = marker.parent / "evil"
     package.mkdir()
     (package / "__init__.py").write_text(code(marker))
-    served = str(ROOT / "flows/serving_model.py")
+    served = str(ROOT / "flows/serving/labels.py")
     mlflow.pyfunc.save_model(folder, python_model=served, code_paths=[str(package)], pip_requirements=[])
     return r"'code/evil/__init__\.py' is no part of a registered model, and may be code"
 
 
 def another_loader(folder: Path, marker: Path) -> str:
-    mlflow.pyfunc.save_model(folder, python_model=str(ROOT / "flows/serving_model.py"), pip_requirements=[])
+    mlflow.pyfunc.save_model(folder, python_model=str(ROOT / "flows/serving/labels.py"), pip_requirements=[])
     text = (folder / "MLmodel").read_text()
-    (folder / "MLmodel").write_text(text.replace("mlflow.pyfunc.loaders.code_model", "serving_model"))
-    (folder / "serving_model.py").write_text(code(marker))
+    (folder / "MLmodel").write_text(text.replace("mlflow.pyfunc.loaders.code_model", "labels"))
+    (folder / "labels.py").write_text(code(marker))
     return "MLmodel: flavors .* are not those of a model of this project"
 
 
 def other_serving_code(folder: Path, marker: Path) -> str:
-    mlflow.pyfunc.save_model(folder, python_model=str(ROOT / "flows/serving_model.py"), pip_requirements=[])
-    (folder / "serving_model.py").write_text(code(marker))
-    return r"'serving_model\.py' of the version is not this project's"
+    mlflow.pyfunc.save_model(folder, python_model=str(ROOT / "flows/serving/labels.py"), pip_requirements=[])
+    (folder / "labels.py").write_text(code(marker))
+    return r"'labels\.py' of the version is not this project's"
 
 
 def a_link_out_of_it(folder: Path, marker: Path) -> str:
-    mlflow.pyfunc.save_model(folder, python_model=str(ROOT / "flows/serving_model.py"), pip_requirements=[])
+    mlflow.pyfunc.save_model(folder, python_model=str(ROOT / "flows/serving/labels.py"), pip_requirements=[])
     (folder / "conda.yaml").unlink()
     (folder / "conda.yaml").symlink_to("/etc/hostname")
     return r"conda\.yaml' is a link, which a registered model has none of"

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 from transformers import BertForMaskedLM, Trainer
 
-from tasks import program
+from tasks.stage import program
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]

@@ -8,11 +8,12 @@ import json
 import os
 from pathlib import Path
 
-from stillhouse import processes, progress
-from tasks import launch, tracking
+from stillhouse.training import processes, progress
+from tasks.stage import launch
+from tasks.tracking import journal
 
 
-def record(_run: tracking.StageRun, metrics: dict, step: int = 0) -> None:
+def record(_run: journal.StageRun, metrics: dict, step: int = 0) -> None:
     if processes.is_first() and "loss" in metrics:
         losses = {name: value for name, value in metrics.items() if name not in ("samples_per_second", "epoch")}
         with Path(os.environ["CURVE"]).open("a") as file:
@@ -21,5 +22,5 @@ def record(_run: tracking.StageRun, metrics: dict, step: int = 0) -> None:
 
 if __name__ == "__main__":
     progress.REPORT_SECONDS = 0.0
-    tracking.StageRun.log_metrics = record  # type: ignore[method-assign]
+    journal.StageRun.log_metrics = record  # type: ignore[method-assign]
     launch.run(importlib.import_module(os.environ["STAGE"]).main)

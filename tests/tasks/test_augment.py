@@ -16,8 +16,9 @@ from datasets import ClassLabel, Dataset, Features, Value
 from ruamel.yaml import YAML
 
 from stillhouse.errors import InputError
-from tasks import augment, split
-from tasks.params import PARAMS, read_yaml
+from tasks import augment
+from tasks.data import augmented_rows
+from tasks.stage.params import PARAMS, read_yaml
 from tests import tiny_mlm
 
 ROOT = Path(__file__).parents[2]
@@ -146,7 +147,7 @@ def test_neither_batch_size_nor_chunks_change_the_result(
     assert digest(run(data, batch_size=1)) == reference
     monkeypatch.setattr(augment, "CHUNK", 7)
     assert digest(run(data)) == reference
-    monkeypatch.setattr(split, "BATCH", 11)
+    monkeypatch.setattr(augmented_rows, "BATCH", 11)
     assert rows(run(data)) == rows(run(data, batch_size=5))
 
 

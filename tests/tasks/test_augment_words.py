@@ -8,7 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
-from tasks import augment_words, part_of_speech, program, split
+from tasks import augment_words
+from tasks.data import augmented_rows, part_of_speech
+from tasks.stage import program
 from tests import tiny
 from tests.tasks import project
 
@@ -87,7 +89,7 @@ def test_the_same_seed_gives_the_same_file_whatever_the_batches_and_another_seed
     first = digest("one")
     assert first == digest("two")
     assert Path("one/train.parquet").read_bytes() == Path("two/train.parquet").read_bytes()
-    monkeypatch.setattr(split, "BATCH", 11)
+    monkeypatch.setattr(augmented_rows, "BATCH", 11)
     assert digest("three") == first
     project.params(clone, **{"bilstm-augment.rounds": 6, "bilstm-augment.seed": 2})
     assert digest("four") != first

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from stillhouse.export import export_onnx
+from stillhouse.onnx.export import export_onnx
 from tests import tiny
 
 

@@ -10,11 +10,11 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, BertForMaskedLM, BertModel
 
-from stillhouse.checkpoint import load_tokenizer
+from stillhouse.encoders.checkpoint import load_tokenizer
+from stillhouse.encoders.mlm_head import has_head, start_head
 from stillhouse.errors import InputError
-from stillhouse.mlm_head import has_head, start_head
 from tasks import fit_mlm
-from tasks.params import PARAMS, read_yaml
+from tasks.stage.params import PARAMS, read_yaml
 from tests import tiny_mlm
 
 ROOT = Path(__file__).parents[2]

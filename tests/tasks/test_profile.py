@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from stillhouse.errors import InputError
-from tasks.params import PARAMS, load, read_yaml
 from tasks.prepare import CorpusParams, DataParams
-from tasks.prepare_qa import QaParams
 from tasks.profile import PROFILES, apply, list_profiles, local_overlays, read_profile
+from tasks.sources.make_questions import QaParams
+from tasks.stage.params import PARAMS, load, read_yaml
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ["bert-base", "cola", "docstrings", "minilm", "mrpc", "smoke", "sst2", "stsb"]

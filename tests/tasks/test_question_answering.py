@@ -9,11 +9,11 @@ import torch
 from datasets import Dataset
 from transformers import AutoModelForQuestionAnswering
 
-from stillhouse.checkpoint import load_model
+from stillhouse.encoders.checkpoint import load_model
 from tasks import evaluate, export, finetune_qa, prepare, report
-from tasks.params import WindowParams, load
-from tasks.qa_metrics import compute
-from tasks.questions import load_questions, windows_to_answer, windows_to_train
+from tasks.data.questions import load_questions, windows_to_answer, windows_to_train
+from tasks.evaluation.squad_metrics import compute
+from tasks.stage.params import WindowParams, load
 from tests import tiny
 from tests.tasks import project
 from tests.tasks.project import refused, run

@@ -11,9 +11,10 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification
 
-from stillhouse.checkpoint import load_model
-from tasks import finetune, general_distill, program, prune, task_distill
+from stillhouse.encoders.checkpoint import load_model
+from tasks import corpus_phase, finetune, prune, task_phase
 from tasks.recipes import prune_recover
+from tasks.stage import program
 from tests import tiny
 from tests.tasks import project
 from tests.tasks.project import refused, run
@@ -26,7 +27,7 @@ def clone(tmp_path, monkeypatch):
 
 
 FINETUNE = (finetune, "--data", "data/task", "--out", "models/new", "--route", "models/route")
-HINTON = (task_distill, "hinton", "--data", "data/task", "--teacher", "models/teacher", "--out", "models/hinton")
+HINTON = (task_phase, "hinton", "--data", "data/task", "--teacher", "models/teacher", "--out", "models/hinton")
 PRUNE = (prune, "prune-recover", "--data", "data/task", "--teacher", "models/teacher")
 PRUNE = (*PRUNE, "--out", "models/pruned", "--curve", "reports/curve.csv")
 
@@ -127,12 +128,12 @@ def test_pairs_and_scores_train_from_teacher_to_student(clone, kind):
 
 def tinybert_task(phase: str, student: str, out: str) -> tuple:
     return (
-        task_distill, "tinybert", "--phase", phase, "--data", "data/task", "--rows", "data/task/train.parquet",
+        task_phase, "tinybert", "--phase", phase, "--data", "data/task", "--rows", "data/task/train.parquet",
         "--teacher", "models/teacher", "--student", student, "--out", out,
     )  # fmt: skip
 
 
-GENERAL = (general_distill, "tinybert", "--corpus", "data/corpus", "--out", "models/general")
+GENERAL = (corpus_phase, "tinybert", "--corpus", "data/corpus", "--out", "models/general")
 
 
 @pytest.mark.parametrize(
@@ -250,7 +251,7 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_nothing_half_written(clone, 
     for folder in ("models", ".cache"):
         (clone / folder).mkdir(exist_ok=True)
     words = "hinton --data data/task --teacher given/teacher --out models/hinton"
-    stage = f"{sys.executable} -m tasks.task_distill {words}"
+    stage = f"{sys.executable} -m tasks.task_phase {words}"
     private = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
     if subprocess.run([*private, f"mount -t tmpfs none {full}"], capture_output=True, check=False).returncode:
         # Containers often forbid it, and no other way gives a real disk that is full.

@@ -1,0 +1,181 @@
+"""The pipeline's graph and what in it is out of date, as DVC sees them. No Prefect here, no edge stated twice."""
+
+import filecmp
+import logging
+import shutil
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from dvc.exceptions import DvcException
+from dvc.lock import LockError
+from dvc.repo import Repo, lock_repo
+from dvc.stage import PipelineStage
+
+from stillhouse.errors import InputError
+from tasks.stage.outputs import fresh_file
+
+# It tells at length of every process that was killed while it held a lock, and then goes on.
+logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)
+# DVC's locks tell processes apart, not threads.
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of dvc.yaml, the stages whose outputs it reads, and what it asks of the machine.
+
+    Attributes:
+        alone: `meta: {alone: true}` in dvc.yaml: what measures time would measure its neighbours.
+        gpu: `meta: {gpu: true}`: it computes on a GPU where there is one.
+    """
+
+    name: str
+    needs: tuple[str, ...]
+    alone: bool = False
+    gpu: bool = False
+
+
+def load_graph(root: Path) -> tuple[Stage, ...]:
+    """All stages of the project in `root`, each after what it needs.
+
+    Raises:
+        InputError: no DVC project, or DVC refuses its dvc.yaml.
+    """
+    with _reading(root) as repo:
+        try:
+            graph = repo.index.graph
+        except DvcException as error:
+            raise _refused(root, error) from error
+        return _ordered(
+            Stage(
+                stage.name,
+                tuple(sorted(need.name for need in graph.successors(stage) if isinstance(need, PipelineStage))),
+                *(bool((stage.meta or {}).get(what)) for what in ("alone", "gpu")),
+            )
+            for stage in graph
+            if isinstance(stage, PipelineStage)
+        )
+
+
+def lineage(stages: Iterable[Stage], *targets: str) -> tuple[Stage, ...]:
+    """The targets and all they need, each after what it needs.
+
+    Raises:
+        InputError: there is no such stage.
+    """
+    by_name = {stage.name: stage for stage in stages}
+    wanted: dict[str, Stage] = {}
+    ahead = list(targets)
+    while ahead:
+        name = ahead.pop()
+        if name not in by_name:
+            near = ", ".join(get_close_matches(name, by_name)) or "none that is near"
+            raise InputError(f"stage '{name}' is not in dvc.yaml: it has {near}; `dvc stage list` shows all")
+        if name not in wanted:
+            wanted[name] = by_name[name]
+            ahead += wanted[name].needs
+    return _ordered(wanted.values())
+
+
+def recipes(stages: Iterable[Stage]) -> tuple[str, ...]:
+    """The slugs of all recipes: what has a report."""
+    return tuple(stage.name.removeprefix("report@") for stage in stages if stage.name.startswith("report@"))
+
+
+def comparisons(stages: Iterable[Stage]) -> tuple[str, ...]:
+    """The stages that put recipes side by side: `compare`, and one for each other kind of task, as `compare-qa`."""
+    return ("compare", *(stage.name for stage in stages if stage.name.startswith("compare-")))
+
+
+def stale(root: Path, stages: Iterable[Stage]) -> set[str]:
+    """The names of those stages that are out of date, or that come after one that is.
+
+    Args:
+        stages: each after what it needs, as `lineage` gives them.
+    """
+    found: set[str] = set()
+    with _reading(root) as repo:
+        by_name = {stage.name: stage for stage in repo.index.stages if isinstance(stage, PipelineStage)}
+        for stage in stages:
+            if found.intersection(stage.needs) or _changed(by_name[stage.name]):
+                found.add(stage.name)
+    return found
+
+
+def _changed(stage: PipelineStage) -> bool:
+    try:
+        return bool(stage.status(check_updates=True))
+    except LockError:
+        # Another process writes its inputs or outputs right now.
+        return True
+
+
+@contextmanager
+def _reading(root: Path) -> Iterator[Repo]:
+    """DVC's view of the project, while no process writes dvc.lock.
+
+    DVC writes that file in place, a large one for a second. Killed meanwhile it leaves a part, which it then refuses to
+    read; so the last whole one is kept. What that one does not know of yet, DVC has in its run cache.
+
+    Raises:
+        InputError: no DVC project, or DVC refuses its dvc.yaml or dvc.lock.
+    """
+    lock, kept = root / "dvc.lock", root / ".dvc" / "tmp" / "stillhouse"
+    whole = kept / "dvc.lock"
+    with _one_at_a_time, ExitStack() as opened:
+        repo = opened.enter_context(_open(root))
+        opened.enter_context(lock_repo(repo))
+        try:
+            _ = repo.index.stages
+            fault = None
+        except DvcException as error:
+            fault = error
+        text = lock.read_bytes() if lock.exists() else b"\n"
+        if (
+            ((fault and "dvc.lock" in str(fault)) or not text.endswith(b"\n"))
+            and whole.exists()
+            and b"<<<<<<<" not in text
+        ):
+            print(
+                f"dvc.lock is cut off, as a kill leaves it: the last whole one takes its place, {kept} has it",
+                flush=True,
+            )
+            lock.replace(kept / "dvc.lock.cut")
+            shutil.copy2(whole, lock)
+            repo = opened.enter_context(_open(root))
+        elif fault:
+            raise _refused(root, fault) from fault
+        elif lock.exists() and not (whole.exists() and filecmp.cmp(lock, whole)):
+            with fresh_file(whole) as file:
+                shutil.copy2(lock, file)
+        yield repo
+
+
+def _refused(root: Path, error: DvcException) -> InputError:
+    return InputError(f"{root / 'dvc.yaml'}: {' '.join(str(error).split())}")
+
+
+def _open(root: Path) -> Repo:
+    try:
+        return Repo(str(root), _wait_for_lock=True)
+    except DvcException as error:
+        raise InputError(f"{root}: not a DVC project ({' '.join(str(error).split())}): run from its folder") from error
+
+
+def _ordered(stages: Iterable[Stage]) -> tuple[Stage, ...]:
+    by_name = {stage.name: stage for stage in stages}
+    done: dict[str, Stage] = {}
+
+    def visit(name: str) -> None:
+        if name not in done:
+            for need in by_name[name].needs:
+                visit(need)
+            done[name] = by_name[name]
+
+    for name in sorted(by_name):
+        visit(name)
+    return tuple(done.values())

@@ -1,0 +1,67 @@
+"""Start a flow from a terminal: with a Prefect server of its own where there is none, and failures in a few lines."""
+
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.stage.secrets import without_login
+
+# What the user has set stays.
+DEFAULTS = {
+    # Stages print their own lines, and `flow` says what failed.
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
+    # On two busy cores Prefect's 20 s are not enough.
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
+}
+
+
+@contextmanager
+def prefect_flow(root: Path) -> Iterator[None]:
+    """Run a flow inside: Prefect is ready, and what fails leaves with its lines and exit code 1.
+
+    A server that is not there is started, on loopback, for as long as this process lives. Its data go to the project's
+    .prefect, unless the user has a Prefect home.
+
+    Raises:
+        ConnectionError: PREFECT_API_URL names a server that does not answer.
+    """
+    if "PREFECT_HOME" not in os.environ and not (Path.home() / ".prefect" / "profiles.toml").exists():
+        os.environ["PREFECT_HOME"] = str(root / ".prefect")
+    for name, value in DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if url := os.environ.get("PREFECT_API_URL"):
+        # Prefect's messages quote the URL, but not this setting.
+        os.environ["PREFECT_API_URL"], user, password = without_login(url)
+        if user:
+            os.environ["PREFECT_API_AUTH_STRING"] = f"{user}:{password}"
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_HOME
+
+    from flows.pipeline import StagesFailed
+
+    home = PREFECT_HOME.value()
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "stillhouse.lock").open("w") as lock:
+        # Two servers that make the tables of one database disturb each other.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        client = get_client(sync_client=True)
+    if (fault := client.api_healthcheck()) is not None:
+        where = os.environ.get("PREFECT_API_URL", "its own address")
+        raise ConnectionError(f"Prefect at {where} cannot be reached ({type(fault).__name__})")
+    # Prefect hands the signal on when it has stopped the flow; dying of it would leave the server behind.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    try:
+        yield
+    except StagesFailed as failed:
+        print(f"\nerror: {failed}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the stages that are done", file=sys.stderr, flush=True)
+        raise SystemExit(130) from None

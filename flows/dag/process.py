@@ -1,0 +1,260 @@
+"""Run one DVC stage in a process of its own, and say clearly how it went.
+
+Several flows may run in one clone. DVC's repository lock, for which `--wait-for-lock` waits, is free while a stage's
+command runs. Its lock on the stage's files does not wait but fails, so that a second flow would stop at any stage that
+the first one runs or reads from, up to date or not. So flows queue for each stage on a file lock, and look again
+whether it is stale once they hold it: the second finds the work done. Where a plain `dvc repro` is the other one, they
+wait too.
+"""
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+from flows.dag.graph import Stage, stale
+from flows.dag.remote import Remote
+from stillhouse.errors import InputError
+from tasks.stage.program import EXIT_TRANSIENT
+from tasks.stage.secrets import hidden
+
+LOGS = Path("logs")
+GRACE = 30.0  # seconds between asking a stage to end and killing it: enough for a checkpoint
+# OpenMP's threads spin while they wait, and so take the cores from a neighbour that spins as well: two trainings side
+# by side on two cores took 240 s where one after the other took 140 s. Spinning for some microseconds is enough, and
+# costs a training that is alone 7 to 16 %; not spinning at all (OMP_WAIT_POLICY=PASSIVE) 18 %.
+SIDE_BY_SIDE = {"GOMP_SPINCOUNT": "3000"}
+ASK_AGAIN = 2.0  # seconds
+# What DVC itself says, not a stage.
+BUSY = re.compile(r"unable to acquire lock|is busy, it is being blocked by", re.IGNORECASE)
+NETWORK = re.compile(
+    r"failed to connect|connection (reset|refused|aborted|error)|timed out|temporary failure in name resolution",
+    re.IGNORECASE,
+)
+
+
+def _stages_at_once() -> int:
+    given = os.environ.get("STILLHOUSE_STAGES_AT_ONCE", "2")
+    if not given.isdigit() or int(given) < 1:
+        raise InputError(f"STILLHOUSE_STAGES_AT_ONCE = {given!r}: give a number from 1")
+    return int(given)
+
+
+_slots = threading.Semaphore(_stages_at_once())
+# DVC's advice and bookkeeping: in the log, but no news to whoever watches.
+CHATTER = re.compile(
+    r"\s*$|To track the changes with git|\tgit add |To enable auto staging|\tdvc config core\.autostage|Use `dvc push`"
+    r"|WARNING: Process .* had been killed|Running stage |Generating lock file |Updating lock file |Pulling data for "
+    r"|ERROR: failed to reproduce .*exited with"
+)
+_running: set[subprocess.Popen] = set()
+_stopped = threading.Event()
+
+
+class StageFailed(Exception):
+    """A stage ended without its outputs.
+
+    Attributes:
+        code: the exit code of the stage's command, or DVC's own where it did not come so far; negative for a signal.
+        reason: one line.
+        transient: whether the same command may pass the next time.
+        said: whether it was the stage's command that failed, not DVC before or after it.
+    """
+
+    def __init__(self, name: str, code: int, reason: str, log: Path, transient: bool, said: bool = True) -> None:
+        super().__init__(f"stage '{name}' failed: {reason} (exit {code}; log: {log})")
+        self.name = name
+        self.code = code
+        self.reason = reason
+        self.log = log
+        self.transient = transient
+        self.said = said
+
+
+class StageBusy(StageFailed):
+    """Another DVC process uses the stage's files."""
+
+
+def reproduce(
+    root: Path,
+    stage: Stage,
+    environment: dict[str, str],
+    remote: Remote | None = None,
+    slot: Callable[[], AbstractContextManager[None]] = nullcontext,
+    force: bool = False,
+) -> bool:
+    """Bring one stage up to date, whose needs are met; its lines go to stdout as `[name] line`, and to its log.
+
+    Args:
+        environment: variables for the stage, beside those of this process.
+        remote: where its outputs may be already, and where they go; None for neither.
+        slot: what is held while the stage runs, such as a GPU.
+        force: run it though it is up to date, and take nothing from any cache.
+
+    Returns:
+        Whether anything had to be done.
+
+    Raises:
+        StageFailed: it did not end well.
+    """
+    with _turn(root, stage.name):
+        waited = False
+        while force or stale(root, [stage]):
+            try:
+                # A stage that waits for a GPU keeps no other from the processor.
+                with slot(), _slots, _machine(root, stage.alone):
+                    started = time.monotonic()
+                    if force:
+                        _run(root, stage.name, environment, "--force")
+                    else:
+                        _run_or_pull(root, stage.name, environment, remote)
+                print(f"[{stage.name}] done in {time.monotonic() - started:.1f} s", flush=True)
+                if remote:
+                    remote.push_soon()
+                return True
+            except StageBusy as busy:
+                if _stopped.is_set():
+                    raise
+                if not waited:
+                    print(f"[{stage.name}] waits: {busy.reason}", flush=True)
+                waited = True
+            time.sleep(ASK_AGAIN)
+    return False
+
+
+def stop_all() -> None:
+    """Kill every stage that runs, for good: nothing starts after this."""
+    _stopped.set()
+    for process in tuple(_running):
+        _kill(process)
+
+
+def stopped() -> bool:
+    """Whether nothing is to start any more."""
+    return _stopped.is_set()
+
+
+def log_of(name: str) -> Path:
+    """Where a stage's lines are kept, from the project's folder."""
+    return LOGS / f"{name}.log"
+
+
+@contextmanager
+def _turn(root: Path, name: str) -> Iterator[None]:
+    locks = root / ".dvc" / "tmp" / "stillhouse"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"[{name}] runs in another process: waiting for it", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _machine(root: Path, alone: bool) -> Iterator[None]:
+    """Share the machine with other stages, of other flows too, or have it for oneself."""
+    with (root / ".dvc" / "tmp" / "stillhouse" / ".machine").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
+
+
+def _run_or_pull(root: Path, name: str, environment: dict[str, str], remote: Remote | None) -> None:
+    if remote and remote.asked:
+        try:
+            return _run(root, name, environment, "--pull")
+        except StageBusy:
+            raise
+        except StageFailed as failed:
+            if failed.said or _stopped.is_set():
+                raise
+            remote.give_up(f"[{name}] {failed.reason}")
+    _run(root, name, environment)
+
+
+def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> None:
+    log = log_of(name)
+    (root / log).parent.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, name]
+    # Stages call `python`: it has to be this one, whether or not its environment is activated.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    lines: list[str] = []
+    with (root / log).open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            command,
+            cwd=root,
+            env=SIDE_BY_SIDE | os.environ | {"PYTHONUNBUFFERED": "1", "PATH": path} | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            # A group of its own: the stage and all that it starts can be killed together.
+            start_new_session=True,
+        )
+        _running.add(process)
+        try:
+            if _stopped.is_set():
+                _kill(process)
+            assert process.stdout
+            for line in process.stdout:
+                # DVC names a remote that it cannot reach by its URL, and Prefect and MLflow keep the reason.
+                line = hidden(line)
+                file.write(line)
+                file.flush()
+                if not CHATTER.match(line):
+                    print(f"[{name}] {line}", end="", flush=True)
+                # The reason is among the last; a stage may print for days.
+                lines = [*lines[-200:], line.rstrip("\n")]
+            code = process.wait()
+        except BaseException:
+            _kill(process)
+            raise
+        finally:
+            _running.discard(process)
+    if code:
+        raise _failure(name, code, lines, log)
+
+
+def _failure(name: str, code: int, lines: list[str], log: Path) -> StageFailed:
+    """Read what DVC said last: it exits with its own code, whatever the stage's was."""
+    starts = [at for at, line in enumerate(lines) if line.startswith("ERROR: ")]
+    said = " ".join(lines[starts[-1] :]).removeprefix("ERROR: ") if starts else ""
+    before = lines[: starts[-1]] if starts else lines
+    if codes := re.findall(r"exited with (-?\d+)", said):
+        code = int(codes[-1])
+        reason = next((line.strip() for line in reversed(before) if line.strip()), said).removeprefix("error: ")
+    else:
+        reason = said or next((line.strip() for line in reversed(lines) if line.strip()), "no message")
+    # A shell reports a command that a signal ended as 128 + its number.
+    number = -code if code < 0 else code - 128
+    if killed := number in {each.value for each in signal.Signals}:
+        code, reason = -number, f"killed by {signal.Signals(number).name}"
+    if not codes and BUSY.search(said):
+        return StageBusy(name, code, reason.split(" If there are no processes")[0], log, transient=True)
+    transient = killed or code == EXIT_TRANSIENT or (not codes and bool(NETWORK.search(said)))
+    return StageFailed(name, code, reason, log, transient and not _stopped.is_set(), said=bool(codes) or killed)
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """End a stage's whole group; DVC leaves at once, while the stage's program may write a last checkpoint."""
+    deadline = time.monotonic() + GRACE
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            process.poll()
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()

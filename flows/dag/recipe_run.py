@@ -1,0 +1,74 @@
+"""The MLflow run of a whole recipe, above the runs of its stages."""
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tasks.stage.params import PARAMS, read_yaml
+from tasks.tracking.journal import OUTBOX, StageRun, away_since, flatten, start_sender
+from tasks.tracking.provenance import git_tags
+
+PATIENCE = 60.0  # seconds until the store answers; making its tables takes a while
+
+
+@dataclass(frozen=True)
+class Parent:
+    """The recipe's run, and its id in MLflow: empty where MLflow is away or tracking is off."""
+
+    run: StageRun
+    run_id: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What stages need to find their parent."""
+        return {"STILLHOUSE_PARENT_RUN_ID": self.run_id} if self.run_id else {}
+
+
+@contextmanager
+def parent_run(name: str, kind: str, tags: dict[str, str]) -> Iterator[Parent]:
+    """Open a run for the length of a flow; all of params.yaml is logged on it."""
+    if not _tracked():
+        yield Parent(StageRun(None), "")
+        return
+    run = StageRun(OUTBOX / f"{uuid.uuid4().hex}.jsonl")
+    run.start(name, flatten(read_yaml(PARAMS)), {"kind": kind} | git_tags() | tags)
+    start_sender(lives_with=os.getpid())
+    status, error = "FAILED", ""
+    try:
+        yield Parent(run, _wait_for_id(run))
+        status = "FINISHED"
+    except BaseException as fault:
+        status = "FAILED" if isinstance(fault, Exception) else "KILLED"
+        error = " ".join(str(fault).split())[:500]
+        raise
+    finally:
+        run.end(status, error)
+
+
+def warm_up() -> None:
+    """Have the MLflow store opened by another process, which takes seconds, while this one starts Prefect."""
+    if _tracked():
+        start_sender(lives_with=os.getpid())
+
+
+def _tracked() -> bool:
+    return os.environ.get("STILLHOUSE_TRACKING") != "off"
+
+
+def _wait_for_id(run: StageRun) -> str:
+    """The sender writes the id into the journal; so the store is made once, before stages run side by side."""
+    assert run.journal
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        for line in run.journal.read_text(encoding="utf-8").splitlines():
+            if (entry := json.loads(line))["op"] == "run":
+                return entry["id"]
+        if away_since(run.started):
+            break
+        time.sleep(0.05)
+    print("tracking: MLflow is away: the stages' runs will have no parent", flush=True)
+    return ""

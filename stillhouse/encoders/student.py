@@ -1,0 +1,138 @@
+"""Make a student: a smaller model of the teacher's family, from some of its layers or from random weights."""
+
+import copy
+from typing import Any
+
+import torch
+from transformers import (
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from stillhouse.encoders.families import encoder_layers
+from stillhouse.errors import InputError
+from stillhouse.models.family import COMPACT
+
+
+def build_student(
+    teacher: PreTrainedModel,
+    *,
+    layers: int,
+    hidden_size: int | None = None,
+    heads: int | None = None,
+    intermediate_size: int | None = None,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    source_layers: list[int] | None,
+    seed: int,
+) -> PreTrainedModel:
+    """A student of the teacher's class.
+
+    Args:
+        teacher: gives the family, vocabulary and head, and the weights of `source_layers`.
+        layers: depth of the student.
+        hidden_size, heads, intermediate_size: its width; None for the teacher's.
+        tokenizer: of a vocabulary of its own, for a student of random weights; None for the teacher's vocabulary.
+        source_layers: the teacher's layers to start from, counted from 1; None starts from random weights.
+        seed: of the random weights.
+
+    Raises:
+        InputError: a width that the heads do not divide, source layers that do not fit, or a compressed teacher.
+    """
+    shape: Any = teacher.config
+    if shape.model_type.startswith(COMPACT):
+        raise InputError(f"a student is built from a plain teacher, not from one of shape '{shape.model_type}'")
+    hidden_size = hidden_size or shape.hidden_size
+    heads = heads or shape.num_attention_heads
+    intermediate_size = intermediate_size or shape.intermediate_size
+    if hidden_size % heads:
+        raise InputError(f"student.hidden_size ({hidden_size}) must be divisible by student.heads ({heads})")
+    config = copy.deepcopy(shape)
+    config.num_hidden_layers = layers
+    config.hidden_size = hidden_size
+    config.num_attention_heads = heads
+    config.intermediate_size = intermediate_size
+    if tokenizer is not None:
+        assert source_layers is None
+        config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        student = type(teacher)(config)
+    if source_layers is not None:
+        same = (shape.hidden_size, shape.num_attention_heads, shape.intermediate_size)
+        if (hidden_size, heads, intermediate_size) != same:
+            raise InputError(
+                f"student.init = 'teacher' needs the teacher's width {same}, not "
+                f"{(hidden_size, heads, intermediate_size)}: set student.init to 'random'"
+            )
+        _copy_layers(teacher, student, source_layers)
+    return student.eval()
+
+
+def give_head(base: PreTrainedModel, teacher: PreTrainedModel, seed: int) -> PreTrainedModel:
+    """A model of the teacher's class, compressed if the student is, around a student without a head.
+
+    Where the widths agree the head (with BERT's pooler) starts from the teacher's, else from random weights. The base's
+    own pooler is left behind: loading a base that was saved without one fills it with weights that no seed decides.
+
+    Args:
+        base: the student's encoder.
+        teacher: a fine-tuned model with the head.
+        seed: of random weights.
+    """
+    config = copy.deepcopy(base.config)
+    # The number of labels follows from their names.
+    for name in ("id2label", "label2id", "problem_type"):
+        setattr(config, name, copy.deepcopy(getattr(teacher.config, name)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        student = _of_the_teachers_kind(teacher, config)
+    encoder = {name: value for name, value in base.state_dict().items() if not name.startswith("pooler.")}
+    student.base_model.load_state_dict(encoder, strict=False)
+    if base.config.hidden_size == teacher.config.hidden_size:
+        inside = f"{teacher.base_model_prefix}."
+        head = {
+            name: value
+            for name, value in teacher.state_dict().items()
+            if not name.startswith(inside) or name.startswith(f"{inside}pooler.")
+        }
+        student.load_state_dict(head, strict=False)
+    return student.eval()
+
+
+def _of_the_teachers_kind(teacher: PreTrainedModel, config: Any) -> PreTrainedModel:
+    if not config.model_type.startswith(COMPACT):
+        return type(teacher)(config)
+    questions = type(teacher).__name__.endswith("ForQuestionAnswering")
+    return (AutoModelForQuestionAnswering if questions else AutoModelForSequenceClassification).from_config(config)
+
+
+def spread_layers(count: int, depth: int) -> list[int]:
+    """`count` of `depth` layers, evenly spaced, the last one among them: 3 of 6 gives [2, 4, 6].
+
+    Raises:
+        InputError: more layers than there are.
+    """
+    if count > depth:
+        raise InputError(
+            f"student.layers ({count}) is more than the teacher's {depth}: lower it, or set init to 'random'"
+        )
+    return [round((i + 1) * depth / count) for i in range(count)]
+
+
+def _copy_layers(teacher: PreTrainedModel, student: PreTrainedModel, source_layers: list[int]) -> None:
+    theirs, ours = encoder_layers(teacher), encoder_layers(student)
+    if len(source_layers) != len(ours):
+        raise InputError(
+            f"source_layers {source_layers} names {len(source_layers)} layers for a student of {len(ours)}"
+        )
+    missing = [n for n in source_layers if not 1 <= n <= len(theirs)]
+    if missing:
+        raise InputError(f"source_layers {source_layers}: the teacher has layers 1 to {len(theirs)}, not {missing}")
+    prefix = next(name for name, module in teacher.named_modules() if module is theirs)
+    # Everything but the layers: embeddings, pooler, classifier.
+    rest = {name: value for name, value in teacher.state_dict().items() if not name.startswith(f"{prefix}.")}
+    student.load_state_dict(rest, strict=False)
+    for layer, number in zip(ours, source_layers, strict=True):
+        layer.load_state_dict(theirs[number - 1].state_dict())

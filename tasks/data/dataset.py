@@ -1,0 +1,83 @@
+"""The one schema of data/task and data/corpus, and its tokenized form."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets import ClassLabel, Dataset
+from pyarrow import ArrowInvalid, parquet
+from transformers import PreTrainedTokenizerBase
+
+from stillhouse.errors import InputError
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task: `text`, `text_pair` for pairs, and `label` (an index into `labels`, or a score)."""
+
+    train: Dataset
+    validation: Dataset
+    labels: tuple[str, ...]  # empty for regression
+    pair: bool
+
+    @property
+    def regression(self) -> bool:
+        return not self.labels
+
+
+def load_task(folder: Path) -> TaskData:
+    """Read what `tasks.prepare` wrote.
+
+    Raises:
+        InputError: a split is missing or empty, or it is a question-answering set.
+    """
+    train, validation = (load_split(folder / f"{split}.parquet") for split in ("train", "validation"))
+    if "question" in train.column_names:
+        raise InputError(f"'{folder}' holds question answering: this stage takes classification, pairs or regression")
+    feature = train.features["label"]
+    labels = tuple(feature.names) if isinstance(feature, ClassLabel) else ()
+    return TaskData(train, validation, labels, pair="text_pair" in train.column_names)
+
+
+def load_split(file: Path) -> Dataset:
+    """Memory-map one Parquet file.
+
+    Raises:
+        InputError: the file is missing, is not Parquet, or has no rows.
+    """
+    if not file.is_file():
+        raise InputError(f"'{file}' is missing: run the stage that makes it (dvc repro prepare)")
+    with file.open("rb") as stream:
+        magic = stream.read(4)
+    if magic != b"PAR1":
+        raise InputError(f"'{file}' is not a Parquet file: remove it and run its stage again")
+    try:
+        rows = parquet.read_metadata(file).num_rows
+    except ArrowInvalid as error:
+        raise InputError(f"'{file}' is damaged ({error}): remove it and run its stage again") from None
+    if rows == 0:
+        raise InputError(f"'{file}' has no rows: check the source and the limits in params.yaml")
+    cache = Path(os.environ.get("STILLHOUSE_CACHE", ".cache")) / "datasets"
+    data = Dataset.from_parquet(str(file), cache_dir=str(cache))
+    assert isinstance(data, Dataset)
+    return data
+
+
+def tokenize(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:
+    """Add `input_ids` (and `token_type_ids` for pairs) and `length` in tokens; the text itself goes, the rest stays.
+
+    Padding is left to the batch: see `stillhouse.training.batches`.
+    """
+    pair = "text_pair" in data.column_names
+
+    def encode(rows: dict[str, list]) -> dict[str, list]:
+        columns = [rows["text"], rows["text_pair"]] if pair else [rows["text"]]
+        tokens = tokenizer(*columns, truncation=True, max_length=max_length, return_attention_mask=False)
+        keep = {name: tokens[name] for name in tokenizer.model_input_names if name in tokens}
+        if not pair:
+            # All zero, and the model's own default: not worth carrying through every batch.
+            keep.pop("token_type_ids", None)
+        return keep | {"length": [len(ids) for ids in tokens["input_ids"]]}
+
+    text = ["text", "text_pair"] if pair else ["text"]
+    return data.map(encode, batched=True, remove_columns=text, desc=None, keep_in_memory=len(data) <= 100_000)

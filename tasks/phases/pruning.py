@@ -1,0 +1,154 @@
+"""What a pruning recipe works with: scores, the curve, the model before fine-tuning, and training on the way.
+
+All of it survives a kill: what was found or trained is in the stage's workspace, and is not done again.
+"""
+
+import csv
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from stillhouse.encoders.checkpoint import load_model
+from stillhouse.training import processes
+from stillhouse.training.progress import REPORT_SECONDS
+from tasks.evaluation.scoring import Scorer
+from tasks.phases.plan import Plan
+from tasks.phases.run import Given, train_plan, train_student
+from tasks.phases.teacher import load_start, teacher_source
+from tasks.stage.outputs import fresh_file
+from tasks.stage.params import TrainParams
+from tasks.tracking.journal import StageRun
+
+Subset = tuple[int, ...]  # indices from 0, rising
+
+
+class Bench:
+    """One run of a pruning stage.
+
+    Args:
+        given: the task, and the model that is pruned as its teacher.
+        train: how it trains.
+        metric: what models are judged by.
+        start: `teacher.model`.
+        work: the stage's workspace.
+    """
+
+    def __init__(self, given: Given, train: TrainParams, metric: str, start: str, work: Path, run: StageRun) -> None:
+        assert given.task is not None
+        self.given = given
+        self.task = given.task
+        self.train = train
+        self.metric = metric
+        self.source = start
+        self.work = work
+        self.run = run
+        self.curve = Curve(work / "curve.json", metric, run)
+        self.validation = self.scorer(self.task.validation)
+
+    def scorer(self, rows: Dataset) -> Scorer:
+        """What scores a model on labelled rows."""
+        return Scorer(
+            rows,
+            self.given.tokenizer,
+            regression=self.task.regression,
+            metric=self.metric,
+            max_length=self.train.max_length,
+            batch_size=self.train.eval_batch_size,
+        )
+
+    def report(self, model: PreTrainedModel, share: float, moment: str) -> None:
+        """Add the validation score of a model to the curve, unless it is there.
+
+        Args:
+            share: of its weights that are pruned.
+            moment: before or after recovery.
+        """
+        if not self.curve.has(share, moment):
+            self.curve.add(share, moment, self.validation(model)[0])
+
+    def on_device(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The same model on the GPU, if there is one: who scores many times wants it there."""
+        return model.to("cuda") if torch.cuda.is_available() else model  # type: ignore[arg-type]
+
+    def start(self) -> PreTrainedModel:
+        """The model before fine-tuning, with a new head."""
+        return load_start(teacher_source(self.source), self.task, seed=0)
+
+    def trained(self, name: str, plan: Callable[[], Plan]) -> PreTrainedModel:
+        """The student of a plan, trained, or as it was left by a run that was killed later on."""
+        folder = self.work / name
+        if not folder.exists():
+            work = self.work / f"{name}-unfinished"
+            train_student(plan(), self.given, self.train, work, self.run, folder)
+            processes.wait()
+            shutil.rmtree(work, ignore_errors=True)
+        return load_model(folder, AutoModelForSequenceClassification)
+
+    def run_plan(self, plan: Plan) -> None:
+        """Train what a plan says, in place; the recipe makes something of it."""
+        train_plan(plan, self.given, self.train, self.work, self.run)
+
+    def remembering(self, score: Callable[[Subset], Sequence[float]], most: int) -> Callable[[Subset], list[float]]:
+        """The same scores of subsets, each asked for once even if the run is killed in between, and how far it is.
+
+        Args:
+            score: the more important number first.
+            most: how many subsets can be asked for.
+        """
+        file = self.work / "subsets.json"
+        known: dict[str, list[float]] = json.loads(file.read_text()) if file.exists() else {}
+        said, before, began = time.monotonic(), len(known), time.monotonic()
+
+        def scored(subset: Subset) -> list[float]:
+            nonlocal said
+            name = " ".join(map(str, subset))
+            if name not in known:
+                known[name] = list(score(subset))
+                with fresh_file(file) as out:
+                    out.write_text(json.dumps(known))
+                now = time.monotonic()
+                if now - said > REPORT_SECONDS or len(known) == most:
+                    said = now
+                    left = round((most - len(known)) * (now - began) / (len(known) - before))
+                    best = max(known.values())[0]
+                    print(
+                        f"scored {len(known)} of at most {most} subsets  best {self.metric} {best:.4f}"
+                        f"  {left // 60}:{left % 60:02d} left",
+                        flush=True,
+                    )
+            return known[name]
+
+        return scored
+
+
+class Curve:
+    """Scores at every share, kept in the workspace so that a resumed run has those from before it was killed."""
+
+    def __init__(self, file: Path, metric: str, run: StageRun) -> None:
+        self.file = file
+        self.metric = metric
+        self.run = run
+        self.scores: dict[str, dict[str, float]] = json.loads(file.read_text()) if file.exists() else {}
+
+    def has(self, share: float, moment: str) -> bool:
+        return moment in self.scores.get(f"{share:g}", {})
+
+    def add(self, share: float, moment: str, score: float) -> None:
+        print(f"{share:.0%} pruned: validation {self.metric} {score:.4f} {moment} recovery", flush=True)
+        self.scores.setdefault(f"{share:g}", {})[moment] = score
+        self.run.log_metrics({f"{self.metric}_{moment}_recovery": score}, step=round(share * 100))
+        with fresh_file(self.file) as out:
+            out.write_text(json.dumps(self.scores))
+
+    def write(self, out: Path) -> None:
+        with out.open("w", newline="", encoding="utf-8") as stream:
+            rows = csv.writer(stream, lineterminator="\n")
+            rows.writerow(["share", "before", "after"])
+            for share in sorted(self.scores, key=float):
+                rows.writerow([share, self.scores[share]["before"], self.scores[share]["after"]])

@@ -1,0 +1,86 @@
+"""One task phase of a distillation recipe: `python -m tasks.task_phase hinton --data … --teacher … --out …`."""
+
+import argparse
+from pathlib import Path
+
+from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
+
+from stillhouse.encoders.checkpoint import architecture, load_model, load_tokenizer
+from stillhouse.encoders.student import give_head
+from stillhouse.errors import InputError
+from tasks.data.dataset import TaskData, load_split, load_task
+from tasks.phases.run import Given, load_recipe, load_teacher, train_student
+from tasks.phases.teacher import TeacherParams, load_start, teacher_source
+from tasks.stage import launch
+from tasks.stage.params import PARAMS, TrainParams, load
+from tasks.stage.workspace import clear, workspace
+from tasks.tracking.journal import stage_run
+
+
+def main() -> None:
+    args = arguments()
+    recipe, params = load_recipe(args.recipe, args.params)
+    train = load("train", TrainParams, args.params)
+    reads = [path for path in (args.data, args.rows, args.teacher, args.student) if path]
+    with stage_run("task_distill", {args.recipe: params, "train": train}, reads) as run:
+        name = None if args.teacher else load("teacher", TeacherParams, args.params).model
+        work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, name or ""])
+        task = load_task(args.data)
+        teachers = checkpoints(args.teacher) if args.teacher else []
+        source = teachers[-1] if name is None else teacher_source(name)
+        teacher = load_teacher(source, task) if name is None else load_start(source, task, seed=0)
+        tokenizer = load_tokenizer(source)
+        student, student_tokenizer = load_student(args.student, teacher, task) if args.student else (None, None)
+        rows = load_split(args.rows) if args.rows else task.train
+        given = Given(rows, task, tokenizer, teacher, teachers, student, student_tokenizer)
+        train_student(getattr(recipe, args.phase)(params, given), given, train, work, run, args.out)
+        clear(work)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tasks.task_phase", description=__doc__)
+    parser.add_argument("recipe", help="slug of the recipe, and of its block in params.yaml")
+    parser.add_argument("--phase", default="distill", help="the recipe's function that plans this phase")
+    parser.add_argument("--data", type=Path, required=True, help="the task")
+    parser.add_argument("--rows", type=Path, help="a Parquet file to train on; default: the task's training split")
+    parser.add_argument(
+        "--teacher", type=Path, help="fine-tuned checkpoint, or a folder of several; default: teacher.model"
+    )
+    parser.add_argument("--student", type=Path, help="the student of the phase before")
+    parser.add_argument("--out", type=Path, required=True, help="where the student goes")
+    parser.add_argument("--params", type=Path, default=PARAMS)
+    return parser.parse_args()
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The folder itself, or the checkpoints in it, in order: a route of one teacher, or several teachers.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if (folder / "config.json").is_file() or not folder.is_dir():
+        return [folder]
+    found = sorted(path.parent for path in folder.glob("*/config.json"))
+    if not found:
+        raise InputError(f"'{folder}' holds no checkpoint: run the stage that makes it, or raise teacher.route")
+    return found
+
+
+def load_student(
+    folder: Path, teacher: PreTrainedModel, task: TaskData
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The student of the phase before, in the task's order of labels; an encoder gets a new head here.
+
+    Raises:
+        InputError: it has the head of another kind of task.
+    """
+    tokenizer, kind = load_tokenizer(folder), architecture(folder)
+    if kind.endswith("ForSequenceClassification"):
+        return load_teacher(folder, task), tokenizer
+    if not kind.endswith(("Model", "ForMaskedLM", "ForPreTraining")):
+        raise InputError(f"'{folder}' is a {kind}: give a model that classifies, or an encoder")
+    return give_head(load_model(folder, AutoModel), teacher, seed=0), tokenizer
+
+
+if __name__ == "__main__":
+    launch.run(main)

@@ -1,0 +1,215 @@
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flows.promote import roll_back, serve_command, try_to_promote
+from flows.registry.files import weights_digest
+from flows.registry.names import known_recipe, task_name
+from flows.registry.results import numbers, table
+from flows.registry.versions import Registered, is_registered, register, versions
+from stillhouse.errors import InputError
+from tasks.tracking.sender import open_store
+from tests.flows.conftest import fill_project, train_again
+
+NAME = "stillhouse-docstrings"
+ROOT = Path(__file__).parents[3]
+
+
+def aliases() -> dict[str, str]:
+    client, _ = open_store()
+    return {alias: str(version) for alias, version in client.get_registered_model(NAME).aliases.items()}
+
+
+@pytest.fixture(scope="module")
+def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose hinton is version 1, the champion, and whose tinybert is not registered."""
+    root = fill_project(made, tmp_path_factory.mktemp("registered"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        register("hinton")
+        try_to_promote("hinton")
+    return root
+
+
+@pytest.fixture
+def here(registered: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(registered)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return registered
+
+
+@pytest.mark.usefixtures("here")
+def test_a_version_says_where_it_came_from_and_what_it_can_do() -> None:
+    client, _ = open_store()
+    tags = client.get_model_version(NAME, "1").tags
+    assert tags["recipe"] == "hinton" and tags["data_md5"] == "abc.dir"
+    assert tags["weights_sha256"] == weights_digest(Path("models/hinton"))
+    assert float(tags["value"]) == 0.9 and float(tags["latency_p50_ms"]) == 1.5
+
+
+@pytest.mark.usefixtures("here")
+def test_the_same_weights_make_no_new_version() -> None:
+    assert is_registered("hinton") and not is_registered("tinybert")
+    assert register("hinton") == Registered(NAME, "1", new=False)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_version_holds_safetensors_onnx_and_code_but_no_pickle() -> None:
+    client, _ = open_store()
+    run_id = client.get_model_version(NAME, "1").run_id
+    stored = Path("mlruns/artifacts") / str(run_id) / "artifacts" / "model"
+    names = {str(file.relative_to(stored)) for file in stored.rglob("*") if file.is_file()}
+    assert {"labels.py", "artifacts/checkpoint/model.safetensors", "artifacts/onnx/model.onnx"} <= names
+    assert "artifacts/checkpoint/tokenizer.json" in names
+    for file in stored.rglob("*"):
+        # The first byte of every pickle since protocol 2, and the zip that torch wraps them in.
+        assert file.is_dir() or file.read_bytes()[:2] not in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")
+    requirements = (stored / "requirements.txt").read_text()
+    assert "onnxruntime==" in requirements and "torch" not in requirements
+
+
+@pytest.mark.usefixtures("here")
+def test_a_pickle_among_the_weights_is_refused_by_name() -> None:
+    pickled = Path("models/tinybert/training_args.bin")
+    pickled.touch()
+    with pytest.raises(InputError, match=r"training_args\.bin' may be a pickle"):
+        register("tinybert")
+    pickled.unlink()
+    assert not is_registered("tinybert")
+
+
+@pytest.mark.usefixtures("here")
+def test_promotion_moves_the_aliases_a_shut_gate_moves_none_and_rollback_goes_back() -> None:
+    client, _ = open_store()
+    assert aliases()["champion"] == "1"
+    train_again(Path(), "tinybert", value=0.93)
+    assert register("tinybert") == Registered(NAME, "2", new=True)
+    assert aliases() == {"champion": "1", "candidate": "2"}
+    decision = try_to_promote("tinybert")
+    assert decision.promoted and aliases() == {"champion": "2"}
+
+    train_again(Path(), "hinton", value=0.5)
+    register("hinton")
+    before = aliases()
+    decision = try_to_promote("hinton")
+    assert not decision.promoted and aliases() == before
+    (reason,) = decision.failures
+    assert reason.startswith("accuracy 0.5000, champion (version 2, tinybert) 0.9300, allowed 0.0")
+    tags = client.get_model_version(NAME, "3").tags
+    assert tags["gate"] == "failed" and tags["gate_reasons"] == decision.failures[0]
+    run_id = str(client.get_model_version(NAME, "3").run_id)
+    (written,) = client.list_artifacts(run_id, "promotion")
+    record = json.loads((Path("mlruns/artifacts") / run_id / "artifacts" / written.path).read_text())
+    assert record["failed"] == list(decision.failures) and record["champion_before"]["version"] == "2"
+    assert json.loads(tags["decision"]).items() <= record.items()
+
+    assert roll_back() == f"rolled back: {NAME} version 1 is the champion again (version 2 was)"
+    assert aliases()["champion"] == "1"
+    assert "to version 1" in client.get_model_version(NAME, "2").tags["rolled_back"]
+    with pytest.raises(InputError, match="there is nothing to roll back to"):
+        roll_back()
+    assert [each.version for each in versions(client, NAME)] in (["3", "2", "1"], [3, 2, 1])
+
+
+@pytest.mark.usefixtures("here")
+def test_a_recipe_without_a_version_is_refused_with_those_that_have_one() -> None:
+    with pytest.raises(InputError, match=r"recipe 'pkd' has no version of stillhouse-docstrings \(.*hinton"):
+        try_to_promote("pkd")
+
+
+def test_with_mlflow_away_one_line_says_so_without_the_password(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
+    command = [sys.executable, "-m", "flows.promote", "hinton"]
+    done = subprocess.run(command, cwd=here, env=_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 75 and "secret" not in done.stderr
+    assert done.stderr.startswith("error: network: MLflow at http://127.0.0.1:9 cannot be reached")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("here")
+def test_the_table_shows_teacher_and_student() -> None:
+    lines = table("hinton").splitlines()
+    assert [cell.strip() for cell in lines[0].strip("|").split("|")] == [
+        *["", "accuracy", "kept", "parameters", "on disk", "FLOPs", "p50 ms", "p99 ms"]
+    ]
+    assert lines[2].split("|")[1].strip() == "teacher" and lines[3].split("|")[1].strip() == "hinton"
+    assert len({len(line) for line in lines[:4]}) == 1, "columns are aligned"
+
+
+def test_numbers_of_a_report_are_flat() -> None:
+    assert numbers({"a": 1, "b": {"c": 2.5, "d": "text", "e": True}}) == {"a": 1, "b.c": 2.5}
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ({"source": "docstrings"}, "docstrings"),
+        ({"source": "hub", "hub": {"name": "nyu-mll/glue", "config": "sst2"}}, "sst2"),
+        ({"source": "hub", "hub": {"name": "stanfordnlp/imdb", "config": None}}, "imdb"),
+        ({"source": "files", "files": {"folder": "../glue/CoLA", "layout": "cola"}}, "cola"),
+        ({"source": "files", "files": {"folder": "~/data/Reviews", "layout": "table"}}, "reviews"),
+    ],
+)
+def test_the_task_gives_the_model_its_name(tmp_path: Path, data: dict, name: str) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(json.dumps({"data": data}))
+    assert task_name(file) == name
+
+
+def test_an_unknown_recipe_is_named_with_those_there_are() -> None:
+    with pytest.raises(InputError, match="recipe = 'x' is unknown: choose one of hinton, tinybert"):
+        known_recipe("x", ["hinton", "tinybert"])
+
+
+@pytest.mark.slow
+def test_the_champion_is_served_and_answers_two_sentences(here: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = [sys.executable, *serve_command(NAME).split()[1:], "--port", str(port)]
+    with (here / "serve.log").open("w") as log:
+        server = subprocess.Popen(words, cwd=here, env=_environment(), stdout=log, stderr=log, start_new_session=True)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until(lambda: _answers(f"{url}/ping"), 120)
+        rows = {"dataframe_records": [{"text": "good film"}, {"text": "very very bad food"}]}
+        request = urllib.request.Request(
+            f"{url}/invocations", json.dumps(rows).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            predictions = json.loads(reply.read())["predictions"]
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+    assert [set(each["scores"]) for each in predictions] == [{"no", "yes"}] * 2
+    assert all(each["label"] in ("no", "yes") for each in predictions)
+    assert all(abs(sum(each["scores"].values()) - 1) < 1e-6 for each in predictions)
+
+
+def _environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as reply:
+            return reply.status == 200
+    except (urllib.error.URLError, ConnectionError):
+        return False
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)

@@ -1,0 +1,129 @@
+"""distilbert's two stages at a tiny size."""
+
+import pytest
+import torch
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    RobertaForSequenceClassification,
+)
+
+from stillhouse.encoders.checkpoint import load_model
+from stillhouse.methods import distilbert as method
+from tasks import corpus_phase, finetune, task_phase
+from tests import tiny
+from tests.tasks import project
+from tests.tasks.project import refused, run
+
+GENERAL = (corpus_phase, "distilbert", "--corpus", "data/corpus", "--mlm", "models/mlm", "--out", "models/general")
+TASK = (
+    task_phase, "distilbert", "--data", "data/task", "--teacher", "models/teacher",
+    "--student", "models/general", "--out", "models/distilbert",
+)  # fmt: skip
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    project.enter(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def test_the_general_student_is_a_bare_encoder_of_every_other_layer(clone):
+    project.params(clone, **{"distilbert.general": None})
+    run(*GENERAL)
+    student = load_model(clone / "models/general", AutoModel)
+    teacher = load_model(clone / "models/mlm", AutoModel)
+    assert type(student).__name__ == "BertModel"
+    for ours, theirs in ((0, 1), (1, 3)):
+        one, other = student.encoder.layer[ours], teacher.encoder.layer[theirs]
+        assert all(torch.equal(p, q) for p, q in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_it_goes_from_the_corpus_to_a_classifier_and_twice_gives_the_same_bytes(clone):
+    run(*GENERAL)
+    run(*TASK)
+    student = load_model(clone / "models/distilbert", AutoModelForSequenceClassification)
+    assert student.config.num_hidden_layers == 2 and student.config.id2label == {0: "bad", 1: "good"}
+    assert not any("cls" in name or "decoder" in name for name in student.state_dict())
+    first = (clone / "models/distilbert/model.safetensors").read_bytes()
+    torch.manual_seed(99)  # what loading fills a missing pooler with must not matter
+    run(*TASK)
+    assert (clone / "models/distilbert/model.safetensors").read_bytes() == first
+
+
+@pytest.mark.slow
+def test_an_interrupted_general_stage_ends_with_the_same_weights(clone, monkeypatch):
+    run(*GENERAL)
+    expected = (clone / "models/general/model.safetensors").read_bytes()
+
+    real, calls = method.GeneralDistillation.forward, []
+
+    def dies(self, *arguments):
+        calls.append(1)
+        if len(calls) == 4:  # after the checkpoint of step 2
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    monkeypatch.setattr(method.GeneralDistillation, "forward", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(*GENERAL)
+    monkeypatch.setattr(method.GeneralDistillation, "forward", real)
+    run(*GENERAL)
+    assert (clone / "models/general/model.safetensors").read_bytes() == expected
+
+
+@pytest.mark.parametrize("kind", ["pair", "regression"])
+def test_pairs_and_scores_reach_a_student(clone, kind):
+    tiny.write_task(clone / "data/task", **{kind: True})
+    metric = "pearson" if kind == "regression" else "accuracy"
+    project.params(clone, **{"evaluate.metric": metric, "teacher.floor": -1.0})
+    run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")
+    run(*GENERAL)
+    run(*TASK)
+    student = load_model(clone / "models/distilbert", AutoModelForSequenceClassification)
+    assert student.config.num_labels == (1 if kind == "regression" else 2)
+
+
+def test_fine_tuning_alone_computes_no_logits_of_the_teacher(clone, capsys):
+    project.params(clone, **{"distilbert.task.loss": "finetune", "distilbert.general": None})
+    run(*GENERAL)
+    run(*TASK)
+    assert "computing the teacher's logits" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"distilbert.weights.kl": 0.0},
+        {"distilbert.weights.cosine": 0.0},
+        {"distilbert.weights.mlm": 0.0},
+        {"distilbert.student.init": "random"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_the_papers_ablations_run(clone, changes):
+    project.params(clone, **changes)
+    run(*GENERAL)
+    assert load_model(clone / "models/general", AutoModel).config.num_hidden_layers == 2
+
+
+def test_a_roberta_goes_through_both_stages(clone):
+    config = RobertaConfig(
+        vocab_size=len(tiny.tokenizer()), hidden_size=32, num_hidden_layers=4, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=80, pad_token_id=0, type_vocab_size=1,
+        id2label={0: "bad", 1: "good"}, label2id={"bad": 0, "good": 1},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    tiny.save(RobertaForMaskedLM(config), clone / "models/mlm")
+    tiny.save(RobertaForSequenceClassification(config), clone / "models/teacher")
+    run(*GENERAL)
+    run(*TASK)
+    assert load_model(clone / "models/distilbert", AutoModelForSequenceClassification).config.model_type == "roberta"
+
+
+def test_a_teacher_without_a_masked_lm_head_is_refused_in_one_line(clone, capsys):
+    line = refused(capsys, *[word for word in GENERAL if word not in ("--mlm", "models/mlm")])
+    assert "distilbert's teacher is a BertModel: give a masked LM (--mlm models/mlm)" in line
+    assert not (clone / "models/general").exists()

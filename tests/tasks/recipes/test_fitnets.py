@@ -1,0 +1,98 @@
+"""fitnets at a tiny size: from text to a plain checkpoint, whole, interrupted and without its hint."""
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from stillhouse.encoders.checkpoint import load_model
+from stillhouse.training.schedules import Scheduled
+from tasks import task_phase
+from tests import tiny
+from tests.tasks import project
+from tests.tasks.project import refused, run
+
+TASK = ("--data", "data/task", "--teacher", "models/teacher")
+HINT = (task_phase, "fitnets", "--phase", "hint", *TASK, "--out", "models/fitnets-hint")
+DISTILL = (task_phase, "fitnets", *TASK, "--student", "models/fitnets-hint", "--out", "models/fitnets")
+DEEP = {
+    "layers": 6, "hidden_size": 16, "heads": 2, "intermediate_size": 32, "init": "random", "source_layers": None,
+}  # fmt: skip
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    project.enter(tmp_path, monkeypatch)
+    project.params(tmp_path, **{"fitnets.student": DEEP})
+    return tmp_path
+
+
+def loaded(folder: str):
+    return load_model(folder, AutoModelForSequenceClassification)
+
+
+def test_the_student_is_deeper_and_thinner_and_a_plain_model(clone):
+    run(*HINT)
+    run(*DISTILL)
+    student = loaded("models/fitnets")
+    assert (student.config.num_hidden_layers, student.config.hidden_size) == (6, 16)
+    assert student.config.id2label == {0: "bad", 1: "good"}
+    assert not any("regressor" in name for name in student.state_dict())
+
+
+def test_the_hint_changes_the_lower_half_alone(clone):
+    run(*HINT)
+    hinted = loaded("models/fitnets-hint").state_dict()
+    project.params(clone, **{"fitnets.student": DEEP, "fitnets.hint": None})
+    run(*HINT)
+    start = loaded("models/fitnets-hint").state_dict()
+    project.params(clone, **{"fitnets.student": DEEP})
+    upper = ("bert.encoder.layer.3.", "bert.encoder.layer.4.", "bert.encoder.layer.5.", "bert.pooler.", "classifier.")
+    for name in ("bert.encoder.layer.2.output.dense.weight", "bert.embeddings.word_embeddings.weight"):
+        assert not torch.equal(hinted[name], start[name])
+    named = [name for name in hinted if name.startswith(upper)]
+    assert len(named) > 40
+    assert all(torch.equal(hinted[name], start[name]) for name in named)
+
+
+@pytest.mark.parametrize("kind", ["pair", "regression"])
+def test_pairs_and_scores_go_through_both_stages(clone, kind):
+    tiny.write_task(clone / "data/task", train=32, **{kind: True})
+    if kind == "regression":
+        tiny.save(tiny.bert(layers=4, labels=(), seed=3), clone / "models/teacher")
+    run(*HINT)
+    run(*DISTILL)
+    assert loaded("models/fitnets").config.num_labels == (1 if kind == "regression" else 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [HINT, DISTILL], ids=["hint", "distill"])
+def test_an_interrupted_stage_ends_with_the_same_bytes(clone, monkeypatch, stage):
+    run(*HINT)
+    assert project.interrupted_and_resumed_is_the_same(monkeypatch, stage, step=5)
+
+
+def test_lambda_falls_over_the_second_stage_and_multiplies_the_soft_loss(clone, monkeypatch):
+    run(*HINT)
+    seen = []
+    begin = Scheduled.on_step_begin
+
+    def watch(self, args, state, control, **context):
+        begin(self, args, state, control, **context)
+        seen.append(self.value)
+
+    monkeypatch.setattr(Scheduled, "on_step_begin", watch)
+    run(*DISTILL)
+    assert seen == pytest.approx([4.0, 3.5, 3.0, 2.5, 2.0, 1.5])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fitnets.hint_layer": 5}, "hint_layer = 5: the model has layers 1 to 4"),
+        ({"fitnets.guided_layer": 7}, "guided_layer = 7: the model has layers 1 to 6"),
+        ({"fitnets.temperature": 0.0}, "fitnets.temperature = 0.0"),
+    ],
+)
+def test_bad_numbers_are_refused_in_one_line(clone, capsys, changes, message):
+    project.params(clone, **{"fitnets.student": DEEP}, **changes)
+    assert message in refused(capsys, *HINT)

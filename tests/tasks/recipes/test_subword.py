@@ -1,0 +1,144 @@
+"""subword's two stages at a tiny size."""
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models
+from transformers import (
+    AutoModel,
+    AutoModelForSequenceClassification,
+    BertForMaskedLM,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    RobertaForMaskedLM,
+)
+
+from stillhouse.encoders.checkpoint import load_model, load_tokenizer
+from stillhouse.methods import subword as method
+from tasks import corpus_phase, finetune, task_phase
+from tests import tiny
+from tests.tasks import project
+from tests.tasks.project import refused, run
+
+GENERAL = (corpus_phase, "subword", "--corpus", "data/corpus", "--mlm", "models/mlm", "--out", "models/general")
+TASK = (
+    task_phase, "subword", "--data", "data/task", "--teacher", "models/teacher",
+    "--student", "models/general", "--out", "models/subword",
+)  # fmt: skip
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    project.enter(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def test_it_goes_from_the_corpus_to_a_classifier_with_a_vocabulary_of_its_own(clone):
+    run(*GENERAL)
+    general = load_model(clone / "models/general", AutoModel)
+    assert (general.config.hidden_size, general.config.num_hidden_layers) == (24, 4)
+    assert not any("projection" in name or "teacher" in name for name in general.state_dict())
+    run(*TASK)
+    student = load_model(clone / "models/subword", AutoModelForSequenceClassification)
+    tokenizer = load_tokenizer(clone / "models/subword")
+    assert student.config.vocab_size == len(tokenizer) != len(tiny.tokenizer())
+    assert student.config.id2label == {0: "bad", 1: "good"}
+    assert len(student(**tokenizer(["the film is good"], return_tensors="pt")).logits[0]) == 2
+    first = (clone / "models/subword/model.safetensors").read_bytes()
+    torch.manual_seed(99)
+    run(*TASK)
+    assert (clone / "models/subword/model.safetensors").read_bytes() == first
+
+
+def test_an_interrupted_general_stage_ends_with_the_same_weights_and_vocabulary(clone, monkeypatch):
+    run(*GENERAL)
+    files = [clone / "models/general" / name for name in ("model.safetensors", "tokenizer.json")]
+    expected = [file.read_bytes() for file in files]
+    real, calls = method.DualTraining.forward, []
+
+    def dies(self, *arguments):
+        calls.append(1)
+        if len(calls) == 4:  # after the checkpoint of step 2
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    monkeypatch.setattr(method.DualTraining, "forward", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run(*GENERAL)
+    monkeypatch.setattr(method.DualTraining, "forward", real)
+    run(*GENERAL)
+    assert [file.read_bytes() for file in files] == expected
+
+
+@pytest.mark.parametrize("kind", ["pair", "regression"])
+def test_pairs_and_scores_reach_a_student(clone, kind):
+    tiny.write_task(clone / "data/task", **{kind: True})
+    metric = "pearson" if kind == "regression" else "accuracy"
+    changes = {"subword.layer_map": [2, 4], "evaluate.metric": metric, "teacher.floor": -1.0}
+    project.params(clone, **changes)
+    run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")
+    run(*GENERAL)
+    run(*TASK)
+    student = load_model(clone / "models/subword", AutoModelForSequenceClassification)
+    assert student.config.num_labels == (1 if kind == "regression" else 2)
+    assert student.config.num_hidden_layers == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"subword.projection": "up", "subword.start": "random"},
+        {"subword.projection": "none"},
+        {"subword.weight": 0.0},
+        {"subword.dual": 0.0},
+        {"subword.general": None},
+    ],
+    ids=str,
+)
+def test_the_variants_and_ablations_run(clone, changes):
+    project.params(clone, **{"subword.layer_map": [4]} | changes)
+    run(*GENERAL)
+    assert load_model(clone / "models/general", AutoModel).config.num_hidden_layers == 1
+
+
+def test_without_projection_the_student_does_not_depend_on_the_teacher(clone):
+    project.params(clone, **{"subword.layer_map": [4], "subword.projection": "none"})
+    run(*GENERAL)
+    first = (clone / "models/general/model.safetensors").read_bytes()
+    torch.manual_seed(7)
+    tiny.save(BertForMaskedLM(tiny.bert(layers=4).config), clone / "models/mlm")
+    run(*GENERAL)
+    assert (clone / "models/general/model.safetensors").read_bytes() == first
+
+
+def test_fine_tuning_alone_computes_no_logits_of_the_teacher(clone, capsys):
+    project.params(clone, **{"subword.task.loss": "finetune", "subword.general": None})
+    run(*GENERAL)
+    run(*TASK)
+    assert "computing the teacher's logits" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"subword.layer_map": [1, 9]}, "layer_map [1, 9] must name some of the teacher's layers 1 to 4"),
+        ({"subword.vocabulary": 30}, "vocabulary (30) is less than the"),
+        ({"subword.student.hidden_size": 25}, "student.hidden_size (25) must be divisible by student.heads (2)"),
+        ({"subword.dual": 1.5}, "subword.dual = 1.5"),
+    ],
+)
+def test_bad_numbers_are_refused_in_one_line_and_nothing_is_written(clone, capsys, changes, message):
+    project.params(clone, **changes)
+    assert message in refused(capsys, *GENERAL)
+    assert not (clone / "models/general").exists()
+
+
+def test_teachers_of_another_kind_are_refused(clone, capsys):
+    line = refused(capsys, *[word for word in GENERAL if word not in ("--mlm", "models/mlm")])
+    assert "subword's teacher is a BertModel: give a BERT that is a masked LM" in line
+    config = RobertaConfig(vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, pad_token_id=0)
+    tiny.save(RobertaForMaskedLM(config), clone / "models/mlm")
+    assert "subword's teacher is a RobertaForMaskedLM" in refused(capsys, *GENERAL)
+    tiny.save(BertForMaskedLM(tiny.bert(layers=4).config), clone / "models/mlm")
+    core = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
+    PreTrainedTokenizerFast(tokenizer_object=core, mask_token="[MASK]").save_pretrained(clone / "models/mlm")
+    assert "has a WordLevel tokenizer: this method needs BERT's WordPiece" in refused(capsys, *GENERAL)

@@ -1,0 +1,191 @@
+"""The report: what is on the front, what the tables say, and a picture whose labels can be read."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+from matplotlib import image
+from matplotlib.text import Text
+
+from stillhouse.errors import InputError
+from tasks import report
+from tasks.reports import picture
+
+# accuracy, MB, p50 in ms, share of zeros
+MODELS = {
+    "teacher": (0.912, 438.0, 40.0, 0.0),
+    "hinton": (0.897, 267.0, 20.0, 0.0),
+    "tinybert": (0.901, 58.0, 4.0, 0.0),
+    "prune-recover": (0.880, 438.0, 40.2, 0.7),
+}
+
+
+@pytest.fixture(autouse=True)
+def no_tracking(monkeypatch):
+    monkeypatch.setenv("STILLHOUSE_TRACKING", "off")
+
+
+def write(root: Path, models: dict[str, tuple[float, float, float, float]] = MODELS, **changes: object) -> list[Path]:
+    """The reports of some models; each was timed on a machine in another mood."""
+    teacher = models.get("teacher", MODELS["teacher"])
+    for name, (value, size, p50, zeros) in models.items():
+        folder = root / name
+        folder.mkdir(parents=True)
+        figures = {
+            "recipe": name,
+            "task_metric": "accuracy",
+            "value": value,
+            "kept": value / teacher[0],
+            "parameters": int(size * 250_000),
+            "sparsity": zeros,
+            "flops": int(p50 * 5e8),
+            "tokens": 32,
+            "checkpoint_bytes": int(size * 1e6),
+            "onnx_bytes": int(size * 1e6),
+            "onnx_max_difference": 0.0,
+            "examples": 872,
+            "metrics": {"accuracy": value, "f1": value - 0.01},
+        }
+        mood = random.Random(name).uniform(0.5, 2)
+        times = {
+            "hardware": "a processor, 2 cores",
+            "threads": 2,
+            "runtime": "a runtime",
+            "batches": timed(p50 * mood),
+            "teacher": timed(teacher[2] * mood),
+            "speedup": dict.fromkeys(("1", "32"), teacher[2] / p50),
+        }
+        (folder / "metrics.json").write_text(json.dumps(figures | changes))
+        (folder / "latency.json").write_text(json.dumps(times))
+    return [root / name for name in models]
+
+
+def timed(p50: float) -> dict[str, dict[str, float]]:
+    return {
+        "1": {"p50_ms": p50, "p99_ms": 2 * p50, "throughput_per_s": 1000 / p50},
+        "32": {"p50_ms": 20 * p50, "p99_ms": 40 * p50, "throughput_per_s": 1600 / p50},
+    }
+
+
+def run(monkeypatch, folders: list[Path], out: Path) -> str:
+    monkeypatch.setattr("sys.argv", ["report", *map(str, folders), "--out", str(out)])
+    report.main()
+    return (out / "report.md").read_text()
+
+
+def test_the_front_is_what_no_other_beats_in_cost_and_value():
+    costs, values = [438, 267, 58, 438, 12, 58], [0.912, 0.897, 0.901, 0.880, 0.86, 0.899]
+    assert picture.pareto(costs, values) == [4, 2, 0]
+
+
+def test_equal_models_are_both_on_the_front():
+    assert picture.pareto([1, 1, 2], [0.5, 0.5, 0.5]) == [0, 1]
+
+
+def test_latencies_are_compared_as_if_all_had_been_timed_together(tmp_path):
+    comparison = report.read(write(tmp_path))
+    times = [comparison.latency_ms(model) for model in comparison.models]
+    ratios = [times[0] / time for time in times]
+    assert ratios == pytest.approx([40 / p50 for _, _, p50, _ in MODELS.values()])
+
+
+def test_the_page_names_what_is_slower_than_the_teacher_and_nothing_else(tmp_path, monkeypatch):
+    folders = write(tmp_path, MODELS | {"int8": (0.91, 110.0, 80.0, 0.0)})
+    page = run(monkeypatch, folders, tmp_path / "out")
+    said = [line for line in page.splitlines() if "slower than the teacher" in line]
+    assert said == [
+        f"- **int8 is slower than the teacher** on this hardware at batch size {size}: 0.50×." for size in (1, 32)
+    ]
+
+
+def test_the_page_names_what_is_smaller_and_not_faster_and_nothing_else(tmp_path):
+    page = report.page(report.read(write(tmp_path, MODELS | {"albert": (0.88, 100.0, 40.4, 0.0)})), "A title")
+    assert [line for line in page.splitlines() if "not faster" in line] == [
+        "- **albert is smaller than the teacher, but not faster**: 4.38× smaller, 1.01× the FLOPs, "
+        "0.99× as fast at batch size 1, 0.99× as fast at batch size 32."
+    ]
+
+
+def test_the_page_says_what_was_won_and_lost(tmp_path, monkeypatch):
+    page = run(monkeypatch, write(tmp_path), tmp_path / "out")
+    row = next(line for line in page.splitlines() if line.startswith("| tinybert"))
+    assert [cell in row for cell in (" 0.9010 ", " 98.8% ", " 58.0 MB ", " 7.55× ", " 10.00× ")] == [True] * 5
+    assert "| prune-recover | 0.8800 | 96.5% | 109.50 M | 70% | 438.0 MB | 438.0 MB | 1.00× |" in page
+    assert "a processor, 2 cores, 2 threads, a runtime" in page
+    assert "![metric against size and latency](report.png)" in page
+
+
+def test_the_same_reports_give_the_same_bytes(tmp_path, monkeypatch):
+    folders = write(tmp_path)
+    for out in ("one", "other"):
+        run(monkeypatch, folders, tmp_path / out)
+    for name in ("report.md", "report.png"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+
+
+def test_a_curve_gets_a_table_and_a_panel(tmp_path, monkeypatch):
+    folders = write(tmp_path)
+    run(monkeypatch, folders, tmp_path / "plain")
+    (tmp_path / "prune-recover/curve.csv").write_text("share,before,after\n0.3,0.9,0.911\n0.7,0.62,0.88\n")
+    page = run(monkeypatch, folders, tmp_path / "curve")
+    assert "| 70% | 0.6200 | 0.8800 | 96.5% |" in page
+    without, with_curve = (image.imread(tmp_path / name / "report.png").shape for name in ("plain", "curve"))
+    assert with_curve[0] > without[0]
+    assert with_curve[1] == without[1]
+
+
+def test_labels_of_a_crowded_picture_do_not_overlap(tmp_path, monkeypatch):
+    draw = random.Random(0)
+    crowd = {f"recipe-{i}": (0.9 + draw.uniform(0, 0.004), draw.uniform(200, 300), 20 + i, 0.0) for i in range(9)}
+    comparison = report.read(write(tmp_path, MODELS | crowd))
+    panels = []
+    place = picture._label
+
+    def keep(axis, comparison, costs):
+        place(axis, comparison, costs)
+        for note in axis.texts:
+            note.update_positions(axis.figure.canvas.get_renderer())
+        panels.append([Text.get_window_extent(note) for note in axis.texts])
+
+    monkeypatch.setattr(picture, "_label", keep)
+    picture.draw(comparison, tmp_path / "report.png")
+    assert [len(boxes) for boxes in panels] == [13, 13]
+    for boxes in panels:
+        assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+
+
+def test_the_terminal_table_has_aligned_columns(tmp_path):
+    lines = report.terminal_table(write(tmp_path)).splitlines()
+    assert len(lines) == 2 + len(MODELS)
+    assert len({len(line) for line in lines}) == 1
+    assert lines[0].split()[:3] == ["recipe", "accuracy", "kept"]
+
+
+def test_reports_without_the_teacher_are_refused(tmp_path):
+    with pytest.raises(InputError, match="0 of the reports are the teacher's: give reports/teacher once"):
+        report.read(write(tmp_path, {"hinton": MODELS["hinton"]}))
+
+
+def test_reports_of_different_tasks_are_not_compared(tmp_path):
+    one = write(tmp_path / "one", {"teacher": MODELS["teacher"]})
+    other = write(tmp_path / "other", {"hinton": MODELS["hinton"]}, task_metric="f1")
+    with pytest.raises(InputError, match=r"differ in 'task_metric' \(.*'hinton': 'f1'.*evaluate all of them again"):
+        report.read(one + other)
+
+
+def test_reports_of_different_kinds_of_task_are_not_compared_though_their_metric_has_one_name(tmp_path):
+    one = write(tmp_path / "one", {"teacher": MODELS["teacher"]}, task_metric="f1")
+    answers = {"exact": 0.5, "f1": 0.6, "best_f1": 0.6}
+    other = write(tmp_path / "other", {"hinton": MODELS["hinton"]}, task_metric="f1", metrics=answers)
+    with pytest.raises(InputError, match="hinton: of another kind of task than teacher: give its own teacher"):
+        report.read(one + other)
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "is missing"), ("{", "is damaged")])
+def test_a_missing_or_damaged_file_is_named(content, message, tmp_path):
+    folders = write(tmp_path)
+    file = tmp_path / "hinton/latency.json"
+    file.unlink() if content is None else file.write_text(content)
+    with pytest.raises(InputError, match=rf"hinton/latency.json' {message}"):
+        report.read(folders)
