@@ -8,7 +8,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 # Threads that spin while they wait starve their neighbours on a small machine: see docs/decisions.md.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: run doctor up down test test-slow style quality deps audit help
+.PHONY: run doctor up down test test-slow style quality audit help
 .DEFAULT_GOAL := help
 
 help:
@@ -20,7 +20,6 @@ help:
 	@echo "make down       stop just those"
 	@echo "make style      format"
 	@echo "make quality    lint, format and type checks"
-	@echo "make deps       write each stage's modules into dvc.yaml"
 	@echo "make audit      known vulnerabilities of the pinned packages (asks the Python package index)"
 
 run: $(VENV)/ready
@@ -51,9 +50,6 @@ quality: $(VENV)/ready
 	ruff check .
 	ruff format --check .
 	mypy
-
-deps: $(VENV)/ready
-	python -m flows.deps
 
 # Strict: without it, packages that could not be looked up pass as free of faults.
 audit: $(VENV)/audit/ready

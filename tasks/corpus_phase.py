@@ -11,7 +11,7 @@ from transformers import AutoModel, AutoModelForMaskedLM
 
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from tasks.data.dataset import load_split
-from tasks.phases.run import Given, load_recipe, train_student
+from tasks.phases.run import Given, load_phase, train_student
 from tasks.phases.teacher import TeacherParams, teacher_source
 from tasks.stage import launch
 from tasks.stage.params import PARAMS, TrainParams, load
@@ -21,17 +21,17 @@ from tasks.tracking.journal import stage_run
 
 def main() -> None:
     args = arguments()
-    recipe, params = load_recipe(args.recipe, args.params)
+    plan, params = load_phase(args.recipe, "general", args.params)
     train = load("train", TrainParams, args.params)
     name = load("teacher", TeacherParams, args.params).model
     reads = [path for path in (args.corpus, args.mlm) if path]
-    blocks = {args.recipe: params, "train": train, "teacher": {"model": name}}
-    with stage_run("general_distill", blocks, reads) as run:
+    blocks = {f"{args.recipe}.general": params, "train": train, "teacher": {"model": name}}
+    with stage_run("corpus_phase", blocks, reads) as run:
         work = workspace(f"{args.recipe}-general", reads, [params, train, name])
         source = args.mlm or teacher_source(name)
         teacher = load_model(source, AutoModelForMaskedLM if args.mlm else AutoModel)
         given = Given(load_split(args.corpus / "corpus.parquet"), None, load_tokenizer(source), teacher)
-        train_student(recipe.general(params, given), given, train, work, run, args.out)
+        train_student(plan(params, given), given, train, work, run, args.out)
         clear(work)
 
 

@@ -13,7 +13,7 @@ from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.encoders.measure import parameters
 from tasks.data.dataset import load_task
 from tasks.evaluation.scoring import validation_score
-from tasks.phases.run import Given, load_recipe, load_teacher
+from tasks.phases.run import Given, load_phase, load_teacher
 from tasks.stage import program
 from tasks.stage.outputs import fresh_dir
 from tasks.stage.params import PARAMS, EvaluateParams, TrainParams, load
@@ -22,15 +22,15 @@ from tasks.tracking.journal import stage_run
 
 def main() -> None:
     args = arguments()
-    recipe, params = load_recipe(args.recipe, args.params)
+    factorize, params = load_phase(args.recipe, "factorize", args.params)
     train = load("train", TrainParams, args.params)
     metric = load("evaluate", EvaluateParams, args.params).metric
-    blocks = {args.recipe: params, "train": train, "evaluate": {"metric": metric}}
+    blocks = {f"{args.recipe}.factorize": params, "train": train, "evaluate": {"metric": metric}}
     with stage_run("factorize", blocks, [args.data, args.teacher]) as run:
         task = load_task(args.data)
         tokenizer = load_tokenizer(args.teacher)
         teacher = load_teacher(args.teacher, task).to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
-        model = recipe.factorize(params, Given(task.train, task, tokenizer, teacher, [args.teacher]), train.max_length)
+        model = factorize(params, Given(task.train, task, tokenizer, teacher, [args.teacher]), train.max_length)
         scores = {
             name: validation_score(
                 each, tokenizer, task, metric=metric, max_length=train.max_length, batch_size=train.eval_batch_size

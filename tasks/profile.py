@@ -10,6 +10,7 @@ params.yaml itself is changed, with its comments and order kept: what runs is al
 
 import argparse
 from collections.abc import Iterator
+from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from stillhouse.errors import InputError
+from tasks.phases.moved import places
+from tasks.phases.run import load_recipe
 from tasks.stage import program
 from tasks.stage.outputs import fresh_file
 from tasks.stage.params import PARAMS, read_yaml
@@ -121,11 +124,23 @@ def _merge(tree: CommentedMap, overlay: dict[str, Any], path: str) -> None:
     for key, value in overlay.items():
         name = f"{path}{key}"
         if key not in tree:
-            raise InputError(f"profile sets {name} = {_text(value)}: params.yaml has no such key: check its spelling")
+            raise InputError(f"profile sets {name} = {_text(value)}: params.yaml has no such key: {_way_out(name)}")
+        if isinstance(tree[key], dict) and any(tree[key] is merged.get(key) for merged in tree.merge):
+            # By `<<`: what is changed here must not change there.
+            tree[key] = deepcopy(tree[key])
         if isinstance(tree[key], dict) and isinstance(value, dict):
             _merge(tree[key], value, f"{name}.")
         elif tree[key] != value:
             tree[key] = _in_flow(value)
+
+
+def _way_out(key: str) -> str:
+    slug = key.split(".")[0]
+    try:
+        now = places(key, load_recipe(slug).Params)
+    except InputError:  # no recipe's block
+        now = []
+    return f"it is now {' and '.join(now)}" if now else "check its spelling"
 
 
 def _in_flow(value: Any) -> Any:

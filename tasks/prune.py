@@ -10,7 +10,7 @@ from pathlib import Path
 from stillhouse.encoders.checkpoint import load_tokenizer
 from tasks.data.dataset import load_task
 from tasks.phases.pruning import Bench
-from tasks.phases.run import Given, load_recipe, load_teacher, train_student
+from tasks.phases.run import Given, load_phase, load_teacher, train_student
 from tasks.phases.teacher import TeacherParams
 from tasks.stage import launch
 from tasks.stage.outputs import fresh_file
@@ -21,18 +21,18 @@ from tasks.tracking.journal import stage_run
 
 def main() -> None:
     args = arguments()
-    recipe, params = load_recipe(args.recipe, args.params)
+    plan, params = load_phase(args.recipe, "prune", args.params)
     train = load("train", TrainParams, args.params)
     metric = load("evaluate", EvaluateParams, args.params).metric
     start = load("teacher", TeacherParams, args.params).model
-    blocks = {args.recipe: params, "train": train, "evaluate": {"metric": metric}}
+    blocks = {f"{args.recipe}.prune": params, "train": train, "evaluate": {"metric": metric}}
     with stage_run("prune", blocks, [args.data, args.teacher]) as run:
         work = workspace(args.recipe, [args.data, args.teacher], [params, train, metric, start])
         task = load_task(args.data)
         tokenizer = load_tokenizer(args.teacher)
         given = Given(task.train, task, tokenizer, load_teacher(args.teacher, task), [args.teacher])
         bench = Bench(given, train, metric, start, work, run)
-        train_student(recipe.prune(params, given, bench), given, train, work, run, args.out)
+        train_student(plan(params, given, bench), given, train, work, run, args.out)
         if args.curve:
             args.curve.parent.mkdir(parents=True, exist_ok=True)
             with fresh_file(args.curve) as out:

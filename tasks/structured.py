@@ -23,7 +23,7 @@ from stillhouse.errors import InputError
 from stillhouse.methods.structured import Keep, slice_model
 from stillhouse.onnx.latency import time_in_turns, token_batch
 from stillhouse.surgery.gates import KINDS
-from tasks.phases.run import load_recipe, train_student
+from tasks.phases.run import load_phase, load_recipe, train_student
 from tasks.stage import launch
 from tasks.stage.params import PARAMS, TrainParams, load
 from tasks.stage.workspace import clear, workspace
@@ -34,23 +34,20 @@ BATCH = 8  # sentences of the time measurement
 
 def main() -> None:
     args = arguments()
-    recipe, params = load_recipe(args.recipe, args.params)
+    plan, params = load_phase(args.recipe, args.phase, args.params)
     train = load("train", TrainParams, args.params)
-    kind = recipe.KIND(args.params)
+    kind = load_recipe(args.recipe).KIND(args.params)
     reads = [path for path in (args.data, args.teacher, args.gates) if path]
-    with stage_run("prune", {args.recipe: params, "train": train, **kind.numbers}, reads) as run:
+    with stage_run("prune", {f"{args.recipe}.{args.phase}": params, "train": train, **kind.numbers}, reads) as run:
         work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, str(kind.numbers)])
         given = kind.load(args.data, args.teacher)
-        if args.gates is None:
-            plan = recipe.gates(params, given, kind)
-        else:
+        if args.gates is not None:
             student = slice_model(load_model(args.gates, kind.auto), read_keep(args.gates))
             share = time_share(student, given.teacher, kind.tokens)
             print(f"sliced: {share:.1%} of the teacher's time at {BATCH} × {kind.tokens} tokens, measured", flush=True)
             run.log_metrics({"time_share": share})
             given = replace(given, student=student)
-            plan = recipe.retrain(params, given, kind)
-        train_student(plan, given, train, work, run, args.out)
+        train_student(plan(params, given, kind), given, train, work, run, args.out)
         clear(work)
 
 

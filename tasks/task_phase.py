@@ -9,7 +9,7 @@ from stillhouse.encoders.checkpoint import architecture, load_model, load_tokeni
 from stillhouse.encoders.student import give_head
 from stillhouse.errors import InputError
 from tasks.data.dataset import TaskData, load_split, load_task
-from tasks.phases.run import Given, load_recipe, load_teacher, train_student
+from tasks.phases.run import Given, load_phase, load_teacher, train_student
 from tasks.phases.teacher import TeacherParams, load_start, teacher_source
 from tasks.stage import launch
 from tasks.stage.params import PARAMS, TrainParams, load
@@ -19,10 +19,10 @@ from tasks.tracking.journal import stage_run
 
 def main() -> None:
     args = arguments()
-    recipe, params = load_recipe(args.recipe, args.params)
+    plan, params = load_phase(args.recipe, args.phase, args.params)
     train = load("train", TrainParams, args.params)
     reads = [path for path in (args.data, args.rows, args.teacher, args.student) if path]
-    with stage_run("task_distill", {args.recipe: params, "train": train}, reads) as run:
+    with stage_run("task_phase", {f"{args.recipe}.{args.phase}": params, "train": train}, reads) as run:
         name = None if args.teacher else load("teacher", TeacherParams, args.params).model
         work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, name or ""])
         task = load_task(args.data)
@@ -33,14 +33,14 @@ def main() -> None:
         student, student_tokenizer = load_student(args.student, teacher, task) if args.student else (None, None)
         rows = load_split(args.rows) if args.rows else task.train
         given = Given(rows, task, tokenizer, teacher, teachers, student, student_tokenizer)
-        train_student(getattr(recipe, args.phase)(params, given), given, train, work, run, args.out)
+        train_student(plan(params, given), given, train, work, run, args.out)
         clear(work)
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tasks.task_phase", description=__doc__)
     parser.add_argument("recipe", help="slug of the recipe, and of its block in params.yaml")
-    parser.add_argument("--phase", default="distill", help="the recipe's function that plans this phase")
+    parser.add_argument("--phase", default="distill", help="the recipe's function that plans it, and its block")
     parser.add_argument("--data", type=Path, required=True, help="the task")
     parser.add_argument("--rows", type=Path, help="a Parquet file to train on; default: the task's training split")
     parser.add_argument(

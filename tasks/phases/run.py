@@ -20,9 +20,10 @@ from stillhouse.errors import InputError
 from stillhouse.training.loop import FitResult
 from tasks.data.dataset import TaskData, tokenize
 from tasks.phases.logit_targets import cached_logits
+from tasks.phases.moved import moved_keys
 from tasks.phases.plan import Plan, run_phase
 from tasks.stage.outputs import fresh_dir
-from tasks.stage.params import TrainParams, load
+from tasks.stage.params import TrainParams, load, read_yaml
 from tasks.tracking.journal import StageRun
 
 SLUG = re.compile(r"[a-z0-9-]+")
@@ -55,18 +56,32 @@ class Given:
     teach: Callable[[Dataset, TrainParams], Dataset] | None = None
 
 
-def load_recipe(slug: str, params: Path) -> tuple[ModuleType, Any]:
-    """A recipe's module, `tasks/recipes/SLUG.py`, and its block of params.yaml.
+def load_phase(slug: str, phase: str, params: Path) -> tuple[Callable, Any]:
+    """The function of `tasks/recipes/SLUG.py` that plans a phase, and that phase's block of params.yaml.
 
     Raises:
-        InputError: there is no such recipe, or a fault in its block.
+        InputError: there is no such recipe or phase, or a fault in the block.
+    """
+    recipe = load_recipe(slug)
+    fields = recipe.Params.model_fields
+    if phase not in fields:
+        raise InputError(f"recipe '{slug}' has no phase '{phase}': it has {', '.join(fields)}")
+    if moved := moved_keys(read_yaml(params).get(slug), slug, recipe.Params):
+        raise InputError(f"{params}: {'; '.join(moved)}")
+    return getattr(recipe, phase), load(f"{slug}.{phase}", fields[phase].annotation, params)
+
+
+def load_recipe(slug: str) -> ModuleType:
+    """A recipe's module, `tasks/recipes/SLUG.py`.
+
+    Raises:
+        InputError: there is no such recipe.
     """
     name = f"tasks.recipes.{slug.replace('-', '_')}"
     # A dot in it would be a module of another place.
     if not SLUG.fullmatch(slug) or importlib.util.find_spec(name) is None:
         raise InputError(f"recipe '{slug}' has no file tasks/recipes/{slug.replace('-', '_')}.py: check its spelling")
-    recipe = importlib.import_module(name)
-    return recipe, load(slug, recipe.Params, params)
+    return importlib.import_module(name)
 
 
 def train_student(plan: Plan, given: Given, train: TrainParams, work: Path, run: StageRun, folder: Path) -> None:

@@ -22,6 +22,13 @@ class TaskLoss(Block):
     temperature: float = Field(gt=0, description="T of distill")
 
 
+class TaskParams(Block):
+    """`distill` of the recipes whose last phase is the task."""
+
+    task: TaskLoss
+    phase: Phase
+
+
 def task_plan(
     student: PreTrainedModel, loss: TaskLoss, phase: Phase, tokenizer: PreTrainedTokenizerBase | None = None
 ) -> Plan:

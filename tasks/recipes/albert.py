@@ -12,7 +12,7 @@ from stillhouse.errors import InputError
 from stillhouse.methods import albert as method
 from tasks.phases.plan import Plan, left_out
 from tasks.phases.run import Given
-from tasks.phases.task_loss import TaskLoss, task_plan
+from tasks.phases.task_loss import TaskParams, task_plan
 from tasks.stage.params import Block, Phase
 
 
@@ -23,8 +23,8 @@ class Weights(Block):
     sop: float = Field(ge=0, description="Whether two segments stand in their order")
 
 
-class Params(Block):
-    """`albert` in params.yaml."""
+class General(Block):
+    """`albert.general` in params.yaml."""
 
     share: Literal["all", "attention", "ffn", "none"] = Field(description="What the layers of a group have in common")
     groups: int = Field(gt=0, description="Of consecutive layers; must divide the teacher's")
@@ -32,12 +32,17 @@ class Params(Block):
     embedding_size: int | None = Field(gt=0, description="E, width of the word vectors; null: not factorized")
     weights: Weights
     mask: float = Field(gt=0, lt=1, description="Share of the tokens that are masked")
-    general: Phase | None = Field(description="On the corpus; null leaves it out, as an ablation")
-    task: TaskLoss
-    distill: Phase
+    phase: Phase | None = Field(description="null leaves it out, as an ablation")
 
 
-def general(params: Params, given: Given) -> Plan:
+class Params(Block):
+    """`albert` in params.yaml."""
+
+    general: General
+    distill: TaskParams
+
+
+def general(params: General, given: Given) -> Plan:
     """The masked LM, shared and factorized, on pairs of segments; its encoder is what is kept.
 
     Raises:
@@ -54,22 +59,22 @@ def general(params: Params, given: Given) -> Plan:
     before, after = parameters(encoder(masked)), parameters(encoder(model))
     print(f"parameters without a head: {after:,} of {before:,}", flush=True)
     weights = params.weights.model_dump()
-    if params.general is None or not any(weights.values()):
+    if params.phase is None or not any(weights.values()):
         return left_out(encoder(model))
     step = method.pretraining_step(params.mask, tokenizer.mask_token_id, tokenizer.all_special_ids, len(tokenizer))
     return Plan(
         encoder(model),
-        method.Pretraining(model, weights, params.general.seed),
+        method.Pretraining(model, weights, params.phase.seed),
         step,
-        params.general,
+        params.phase,
         encode=lambda rows, max_length: segments(rows, tokenizer, max_length),
     )
 
 
-def distill(params: Params, given: Given) -> Plan:
+def distill(params: TaskParams, given: Given) -> Plan:
     """The task, from the general model."""
     assert given.student is not None
-    return task_plan(given.student, params.task, params.distill)
+    return task_plan(given.student, params.task, params.phase)
 
 
 def segments(rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:

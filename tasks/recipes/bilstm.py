@@ -29,19 +29,25 @@ class BiLstmParams(Block):
     dropout: float = Field(ge=0, lt=1, description="Of the word vectors and of the ReLU layer")
 
 
-class Params(Block):
-    """`bilstm` in params.yaml."""
+class Distill(Block):
+    """`bilstm.distill` in params.yaml."""
 
     student: BiLstmParams
     vocabulary: int = Field(gt=3, description="The most frequent words of the training set are known, so many at most")
     min_count: int = Field(gt=0, description="A word that stands there less often is unknown")
     vectors: str = Field(description="random, teacher (its input embeddings), or a GloVe-format file")
     alpha: float = Field(ge=0, le=1, description="α, weight of the labels; the teacher's logits have 1 − α")
-    distill: Phase
+    phase: Phase
     rows: str = Field(description="What it trains on; dvc.yaml reads it")
 
 
-def distill(params: Params, given: Given) -> Plan:
+class Params(Block):
+    """`bilstm` in params.yaml."""
+
+    distill: Distill
+
+
+def distill(params: Distill, given: Given) -> Plan:
     """The only phase."""
     assert given.task is not None
     mask = given.tokenizer.mask_token
@@ -56,10 +62,10 @@ def distill(params: Params, given: Given) -> Plan:
         logits = model(**model_inputs(batch)).logits
         return method.distillation_loss(logits, batch["teacher_logits"], batch["labels"], params.alpha)
 
-    return Plan(student, student, step, params.distill, teacher_logits=True, tokenizer=tokenizer)
+    return Plan(student, student, step, params.phase, teacher_logits=True, tokenizer=tokenizer)
 
 
-def starting_vectors(params: Params, given: Given, tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
+def starting_vectors(params: Distill, given: Given, tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
     """What is known of the vocabulary's words before training; nothing for `random`.
 
     Raises:
@@ -72,11 +78,11 @@ def starting_vectors(params: Params, given: Given, tokenizer: PreTrainedTokenize
     if params.vectors == "teacher":
         return method.piece_vectors(words, given.teacher, given.tokenizer)
     wanted = set(words)
-    return dict(zip(*read_vectors(Path(params.vectors), wanted.__contains__, "bilstm.vectors"), strict=True))
+    return dict(zip(*read_vectors(Path(params.vectors), wanted.__contains__, "bilstm.distill.vectors"), strict=True))
 
 
 def make_student(
-    params: Params, task: TaskData, tokenizer: PreTrainedTokenizerBase, vectors: dict[str, Tensor]
+    params: Distill, task: TaskData, tokenizer: PreTrainedTokenizerBase, vectors: dict[str, Tensor]
 ) -> BiLstmForSequenceClassification:
     """The student before training.
 
@@ -86,7 +92,9 @@ def make_student(
     shape = params.student
     width = shape.embedding_size or (len(next(iter(vectors.values()))) if vectors else None)
     if width is None:
-        raise InputError("bilstm.student.embedding_size = null: random vectors have no width of their own: give one")
+        raise InputError(
+            "bilstm.distill.student.embedding_size = null: random vectors have no width of their own: give one"
+        )
     config = BiLstmConfig(
         vocab_size=len(tokenizer),
         embedding_size=width,
@@ -98,7 +106,7 @@ def make_student(
         num_labels=len(task.labels) or 1,
         problem_type="regression" if task.regression else "single_label_classification",
     )
-    set_seed(params.distill.seed)
+    set_seed(params.phase.seed)
     student = BiLstmForSequenceClassification(config)
     if not task.regression:
         set_labels(student, task.labels)

@@ -7,7 +7,7 @@ from stillhouse.errors import InputError
 from stillhouse.methods import distilbert as method
 from tasks.phases.plan import Plan, StudentParams, left_out, make_student
 from tasks.phases.run import Given
-from tasks.phases.task_loss import TaskLoss, task_plan
+from tasks.phases.task_loss import TaskParams, task_plan
 from tasks.stage.params import Block, Phase
 
 
@@ -19,33 +19,38 @@ class Weights(Block):
     cosine: float = Field(ge=0, description="Directions of the last hidden states")
 
 
-class Params(Block):
-    """`distilbert` in params.yaml."""
+class General(Block):
+    """`distilbert.general` in params.yaml."""
 
     student: StudentParams
     weights: Weights
-    temperature: float = Field(gt=0, description="T of the general phase")
+    temperature: float = Field(gt=0, description="T")
     mask: float = Field(gt=0, lt=1, description="Share of the tokens that are masked")
-    general: Phase | None = Field(description="null leaves it out, as an ablation")
-    task: TaskLoss
-    distill: Phase
+    phase: Phase | None = Field(description="null leaves it out, as an ablation")
 
 
-def general(params: Params, given: Given) -> Plan:
+class Params(Block):
+    """`distilbert` in params.yaml."""
+
+    general: General
+    distill: TaskParams
+
+
+def general(params: General, given: Given) -> Plan:
     """The student of the masked LM, on the corpus; its encoder is what is kept."""
     teacher, tokenizer = given.teacher, given.tokenizer
     if teacher.get_output_embeddings() is None:
         raise InputError(f"distilbert's teacher is a {type(teacher).__name__}: give a masked LM (--mlm models/mlm)")
-    ours = make_student(teacher, params.student, params.general.seed if params.general else 0)
+    ours = make_student(teacher, params.student, params.phase.seed if params.phase else 0)
     weights = params.weights.model_dump()
-    if params.general is None or not any(weights.values()):
+    if params.phase is None or not any(weights.values()):
         return left_out(encoder(ours))
     model = method.GeneralDistillation(ours, teacher, weights, params.temperature)
     step = method.general_step(params.mask, tokenizer.mask_token_id, tokenizer.all_special_ids, len(tokenizer))
-    return Plan(encoder(ours), model, step, params.general)
+    return Plan(encoder(ours), model, step, params.phase)
 
 
-def distill(params: Params, given: Given) -> Plan:
+def distill(params: TaskParams, given: Given) -> Plan:
     """The task, from the general student."""
     assert given.student is not None
-    return task_plan(given.student, params.task, params.distill)
+    return task_plan(given.student, params.task, params.phase)

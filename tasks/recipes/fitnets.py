@@ -12,21 +12,33 @@ from tasks.phases.run import Given
 from tasks.stage.params import Block, Phase
 
 
-class Params(Block):
-    """`fitnets` in params.yaml."""
+class Hint(Block):
+    """`fitnets.hint` in params.yaml: stage 1."""
 
     student: StudentParams
     seed: int = Field(ge=0, description="Of the student's and the regressor's random weights, with a hint or without")
     hint_layer: int | None = Field(description="The teacher's layer that is the hint, from 1; null for the middle")
     guided_layer: int | None = Field(description="The student's layer that learns it, from 1; null for the middle")
+    phase: Phase | None = Field(description="null leaves it out: plain distillation")
+
+
+class Distill(Block):
+    """`fitnets.distill` in params.yaml: stage 2."""
+
     temperature: float = Field(gt=0, description="τ")
     weight_start: float = Field(ge=0, description="λ at the start of the second stage")
     weight_end: float = Field(ge=0, description="λ at its end; it falls linearly")
-    hint: Phase | None = Field(description="Stage 1; null leaves it out: plain distillation")
-    distill: Phase
+    phase: Phase
 
 
-def hint(params: Params, given: Given) -> Plan:
+class Params(Block):
+    """`fitnets` in params.yaml."""
+
+    hint: Hint
+    distill: Distill
+
+
+def hint(params: Hint, given: Given) -> Plan:
     """Stage 1: the student up to its guided layer."""
     ours = make_student(given.teacher, params.student, params.seed)
     depths = given.teacher.config.num_hidden_layers, ours.config.num_hidden_layers
@@ -34,10 +46,10 @@ def hint(params: Params, given: Given) -> Plan:
     guided_layer = method.middle_layer("guided_layer", params.guided_layer, depths[1])
     model = method.GuidedStudent(ours, guided_layer, given.teacher.config.hidden_size, params.seed)
     step = method.hint_step(FrozenTeacher(given.teacher, hint_layer, []))
-    return Plan(ours, model, step, params.hint, seen_words=True)
+    return Plan(ours, model, step, params.phase, seen_words=True)
 
 
-def distill(params: Params, given: Given) -> Plan:
+def distill(params: Distill, given: Given) -> Plan:
     """Stage 2: the whole student."""
     assert given.student is not None
     weight = Scheduled(linear(params.weight_start, params.weight_end))  # λ
@@ -49,4 +61,4 @@ def distill(params: Params, given: Given) -> Plan:
         )
 
     ours = given.student
-    return Plan(ours, ours, step, params.distill, teacher_logits=True, seen_words=True, callbacks=[weight])
+    return Plan(ours, ours, step, params.phase, teacher_logits=True, seen_words=True, callbacks=[weight])

@@ -15,8 +15,8 @@ from tasks.phases.run import Given
 from tasks.stage.params import Block, Phase
 
 
-class Params(Block):
-    """`hinton` in params.yaml."""
+class Distill(Block):
+    """`hinton.distill` in params.yaml."""
 
     teacher: str = Field(description="One checkpoint, or a folder of several; dvc.yaml reads it")
     mean: Literal["arithmetic", "geometric"] = Field(description="Of the softmaxes of several teachers")
@@ -27,17 +27,23 @@ class Params(Block):
     )
     alpha: float = Field(ge=0, le=1, description="α, weight of the teacher; the labels have 1 − α")
     temperature: float = Field(gt=0, description="T")
-    distill: Phase
+    phase: Phase
 
 
-def distill(params: Params, given: Given) -> Plan:
+class Params(Block):
+    """`hinton` in params.yaml."""
+
+    distill: Distill
+
+
+def distill(params: Distill, given: Given) -> Plan:
     """The only phase.
 
     Raises:
         InputError: rows without labels that α wants, or single sentences for a task of pairs.
     """
     check_rows(params, given)
-    ours = make_student(given.teacher, params.student, params.distill.seed)
+    ours = make_student(given.teacher, params.student, params.phase.seed)
 
     def step(model: nn.Module, batch: Batch) -> dict:
         logits, theirs, labels = model(**model_inputs(batch)).logits, batch["teacher_logits"], batch.get("labels")
@@ -48,16 +54,16 @@ def distill(params: Params, given: Given) -> Plan:
     def combine(logits: np.ndarray) -> np.ndarray:
         return method.combine(torch.from_numpy(logits), params.temperature, params.mean).numpy()
 
-    return Plan(ours, ours, step, params.distill, teacher_logits=True, seen_words=True, combine=combine)
+    return Plan(ours, ours, step, params.phase, teacher_logits=True, seen_words=True, combine=combine)
 
 
-def check_rows(params: Params, given: Given) -> None:
+def check_rows(params: Distill, given: Given) -> None:
     """Whether the transfer set has what the loss reads."""
     columns = given.rows.column_names
     if "label" not in columns and params.alpha != 1:
         raise InputError(
-            f"hinton.alpha = {params.alpha}, but '{params.rows}' has no labels: set hinton.alpha to 1.0, "
-            "or hinton.rows to rows that have them"
+            f"hinton.distill.alpha = {params.alpha}, but '{params.rows}' has no labels: set it to 1.0, "
+            "or hinton.distill.rows to rows that have them"
         )
     if given.task is not None and given.task.pair and "text_pair" not in columns:
-        raise InputError(f"hinton.rows = '{params.rows}' has single sentences, but the task has pairs")
+        raise InputError(f"hinton.distill.rows = '{params.rows}' has single sentences, but the task has pairs")

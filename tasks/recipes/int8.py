@@ -31,8 +31,8 @@ class Calibration(Block):
     seed: int = Field(ge=0, description="Which rows")
 
 
-class Params(Block):
-    """`int8` in params.yaml."""
+class Quantize(Block):
+    """`int8.quantize` in params.yaml."""
 
     source: str = Field(description="The checkpoint that is quantized")
     weights: Literal["int8", "float8"] = Field(description="float8 on devices that compute in it")
@@ -42,10 +42,10 @@ class Params(Block):
     calibration: Calibration
     momentum: float = Field(ge=0, lt=1, description="Of the ranges that training moves")
     task: TaskLoss
-    train: Phase
+    phase: Phase
 
     @model_validator(mode="after")
-    def _fits(self) -> "Params":
+    def _fits(self) -> "Quantize":
         if (self.weights == "float8") != (self.activations == "whole"):
             raise ValueError(
                 f"weights = '{self.weights}' with activations = '{self.activations}': "
@@ -54,7 +54,13 @@ class Params(Block):
         return self
 
 
-def quantize(params: Params, given: Given) -> Plan:
+class Params(Block):
+    """`int8` in params.yaml."""
+
+    quantize: Quantize
+
+
+def quantize(params: Quantize, given: Given) -> Plan:
     """Training with rounded numbers where `activations` says so; then, or at once, the eight-bit checkpoint."""
     assert given.student is not None
     student = given.student
@@ -63,13 +69,13 @@ def quantize(params: Params, given: Given) -> Plan:
         fake = method.fake_quantize(
             student, embeddings=params.embeddings, momentum=params.momentum, reduce_range=params.reduce_range
         )
-        return replace(task_plan(fake, params.task, params.train, tokenizer), finish=method.convert)
+        return replace(task_plan(fake, params.task, params.phase, tokenizer), finish=method.convert)
     finish = partial(_quantized, params=params, given=given, tokenizer=tokenizer)
     return replace(left_out(student, tokenizer), finish=finish)
 
 
 def _quantized(
-    model: PreTrainedModel, params: Params, given: Given, tokenizer: PreTrainedTokenizerBase
+    model: PreTrainedModel, params: Quantize, given: Given, tokenizer: PreTrainedTokenizerBase
 ) -> PreTrainedModel:
     ranges = None
     if params.activations == "static":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from datasets import Dataset
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -36,18 +36,39 @@ class LearntChoice(Block):
     phase: Phase
 
 
-class Params(Block):
-    """`layerdrop` in params.yaml."""
+class HeldOut(Block):
+    """`held_out` of layerdrop: the rows that layers are chosen on, the same where it trains and where it is cut."""
+
+    share: float = Field(ge=0, lt=1, description="Of the training rows; 0: layers are chosen on validation")
+    seed: int = Field(ge=0, description="Which rows")
+
+
+class Skipping(Block):
+    """How often the layers are skipped."""
 
     rate: float | None = Field(ge=0, le=1, description="p; null: p* = 1 − target/N")
     target: int = Field(gt=0, description="r of p*, the depth that the training aims at")
-    mask: float = Field(gt=0, lt=1, description="Share of the tokens that are masked, on the corpus")
-    general: Phase | None = Field(description="On the corpus; null leaves it out, as an ablation")
+
+
+class General(Skipping):
+    """`layerdrop.general` in params.yaml."""
+
+    mask: float = Field(gt=0, lt=1, description="Share of the tokens that are masked")
+    phase: Phase | None = Field(description="null leaves it out, as an ablation")
+
+
+class Finetune(Skipping):
+    """`layerdrop.finetune` in params.yaml."""
+
     task: TaskLoss
-    held_out: float = Field(
-        ge=0, lt=1, description="Share of the training rows that a choice is made on; 0: on validation"
-    )
-    finetune: Phase
+    held_out: HeldOut
+    phase: Phase
+
+
+class Prune(Block):
+    """`layerdrop.prune` in params.yaml."""
+
+    held_out: HeldOut
     keep: int = Field(gt=0, description="Layers that stay")
     choose: Literal["every-other", "search", "data-driven"] | list[int] = Field(
         description="Which ones, or a list of them, counted from 1"
@@ -56,12 +77,26 @@ class Params(Block):
     data_driven: LearntChoice
 
 
-def general(params: Params, given: Given) -> Plan:
+class Params(Block):
+    """`layerdrop` in params.yaml."""
+
+    general: General
+    finetune: Finetune
+    prune: Prune
+
+    @model_validator(mode="after")
+    def _same_rows(self) -> "Params":
+        if self.finetune.held_out != self.prune.held_out:
+            raise ValueError("finetune.held_out and prune.held_out differ: layers would be chosen on trained rows")
+        return self
+
+
+def general(params: General, given: Given) -> Plan:
     """Masked language modelling on the corpus with layers skipped; the encoder is what is kept."""
     model, tokenizer = given.teacher, given.tokenizer
     if model.get_output_embeddings() is None:
         raise InputError(f"layerdrop's model is a {type(model).__name__}: give a masked LM (--mlm models/mlm)")
-    if params.general is None:
+    if params.phase is None:
         return left_out(encoder(model))
     method.LayerDrop(model, rate(params, model))
 
@@ -75,19 +110,19 @@ def general(params: Params, given: Given) -> Plan:
         )
         return {"mlm": masked_lm_loss(model, inputs, ids, chosen)}
 
-    return Plan(encoder(model), model, step, params.general)
+    return Plan(encoder(model), model, step, params.phase)
 
 
-def finetune(params: Params, given: Given) -> Plan:
+def finetune(params: Finetune, given: Given) -> Plan:
     """The task with layers skipped, on the rows that are not held out."""
     assert given.student is not None
     model = given.student
     method.LayerDrop(model, rate(params, model))
-    phase, keep = without_held_out(params, given, params.finetune)
+    phase, keep = without_held_out(params.held_out, given, params.phase)
     return replace(task_plan(model, params.task, phase), keep=keep)
 
 
-def prune(params: Params, given: Given, bench: "Bench") -> Plan:
+def prune(params: Prune, given: Given, bench: "Bench") -> Plan:
     """Cut the model to its depth, with no training of it afterwards."""
     model = given.teacher
     keep = chosen_layers(params, given, bench)
@@ -95,7 +130,7 @@ def prune(params: Params, given: Given, bench: "Bench") -> Plan:
     return left_out(drop_layers(model, keep))
 
 
-def chosen_layers(params: Params, given: Given, bench: "Bench") -> list[int]:
+def chosen_layers(params: Prune, given: Given, bench: "Bench") -> list[int]:
     """Indices from 0 of the layers that stay.
 
     Raises:
@@ -106,16 +141,18 @@ def chosen_layers(params: Params, given: Given, bench: "Bench") -> list[int]:
     if isinstance(params.choose, list):
         layers = method.check_layers(params.choose, depth)
         if len(layers) != params.keep:
-            raise InputError(f"layerdrop.choose names {len(layers)} layers, and layerdrop.keep = {params.keep}: set it")
+            raise InputError(
+                f"layerdrop.prune.choose names {len(layers)} layers, and layerdrop.prune.keep = {params.keep}: set it"
+            )
         return layers
     if params.choose == "every-other":
         return method.every_other(depth, params.keep)
     return (searched if params.choose == "search" else learnt)(params, given, bench)
 
 
-def searched(params: Params, given: Given, bench: "Bench") -> list[int]:
+def searched(params: Prune, given: Given, bench: "Bench") -> list[int]:
     """Those that score best by themselves on the rows that the choice is made on."""
-    model, scorer = bench.on_device(given.teacher), bench.scorer(choice_rows(params, given))
+    model, scorer = bench.on_device(given.teacher), bench.scorer(choice_rows(params.held_out, given))
     depth = len(encoder_layers(model))
 
     def score(layers: Subset) -> tuple[float, float]:
@@ -128,7 +165,7 @@ def searched(params: Params, given: Given, bench: "Bench") -> list[int]:
     return list(best)
 
 
-def learnt(params: Params, given: Given, bench: "Bench") -> list[int]:
+def learnt(params: Prune, given: Given, bench: "Bench") -> list[int]:
     """Those of the highest mean share on the rows that the choice is made on, learnt on the others."""
     model, tokenizer, numbers = given.teacher, given.tokenizer, params.data_driven
     rates = method.LearntRates(model, params.keep, numbers.width, numbers.phase.seed)
@@ -136,9 +173,9 @@ def learnt(params: Params, given: Given, bench: "Bench") -> list[int]:
     def step(model: nn.Module, batch: Batch) -> Tensor:
         return task_loss(model(model_inputs(batch)), batch["labels"])
 
-    phase, keep = without_held_out(params, given, numbers.phase)
+    phase, keep = without_held_out(params.held_out, given, numbers.phase)
     bench.run_plan(Plan(model, rates, step, phase, keep=keep))
-    rows = token_rows(bench.scorer(choice_rows(params, given)).data)
+    rows = token_rows(bench.scorer(choice_rows(params.held_out, given)).data)
     size = numbers.phase.batch_size
     batches = (collate(rows[i : i + size], tokenizer.pad_token_id) for i in range(0, len(rows), size))
     best = method.likeliest_layers(rates.cpu(), batches)
@@ -146,26 +183,26 @@ def learnt(params: Params, given: Given, bench: "Bench") -> list[int]:
     return best
 
 
-def rate(params: Params, model: PreTrainedModel) -> float:
+def rate(params: Skipping, model: PreTrainedModel) -> float:
     """p, as it is given or for the depth that is aimed at."""
     return method.drop_rate(params.target, len(encoder_layers(model))) if params.rate is None else params.rate
 
 
-def measured_rows(params: Params, given: Given) -> np.ndarray:
+def measured_rows(part: HeldOut, given: Given) -> np.ndarray:
     """Which training rows a choice is made on; the same ones in every phase. None if it is made on validation."""
-    if not params.held_out:
+    if not part.share:
         return np.array([], dtype=int)
-    return held_out(len(given.rows), params.held_out, params.finetune.seed, "layerdrop.held_out")
+    return held_out(len(given.rows), part.share, part.seed, "layerdrop.finetune.held_out.share")
 
 
-def choice_rows(params: Params, given: Given) -> Dataset:
+def choice_rows(part: HeldOut, given: Given) -> Dataset:
     """The rows themselves, not tokenized."""
     assert given.task is not None
-    return given.rows.select(measured_rows(params, given)) if params.held_out else given.task.validation
+    return given.rows.select(measured_rows(part, given)) if part.share else given.task.validation
 
 
-def without_held_out(params: Params, given: Given, phase: Phase) -> tuple[Phase, Callable[[Dataset], Dataset]]:
+def without_held_out(part: HeldOut, given: Given, phase: Phase) -> tuple[Phase, Callable[[Dataset], Dataset]]:
     """A phase on the other rows, with as many steps, and what leaves just these."""
-    count, measured = len(given.rows), measured_rows(params, given)
+    count, measured = len(given.rows), measured_rows(part, given)
     rest = np.setdiff1d(np.arange(count), measured)
     return same_steps(phase, count, len(rest)), lambda data: data.select(rest)

@@ -35,7 +35,7 @@ class Ranks(Block):
 
 
 class Factorize(Block):
-    """What is factorized, and how far: the part of `lowrank` that its first stage reads."""
+    """`lowrank.factorize` in params.yaml: what is factorized, and how far."""
 
     layers: bool = Field(description="Factorize the layers' matrices")
     embedding: bool = Field(description="Factorize the word vectors")
@@ -53,11 +53,18 @@ class Factorize(Block):
         return self
 
 
-class Params(Factorize):
-    """`lowrank` in params.yaml."""
+class Recover(Block):
+    """`lowrank.recover` in params.yaml."""
 
     task: TaskLoss
-    recover: Phase | None = Field(description="null: no recovery")
+    phase: Phase | None = Field(description="null: no recovery")
+
+
+class Params(Block):
+    """`lowrank` in params.yaml."""
+
+    factorize: Factorize
+    recover: Recover
 
 
 def factorize(params: Factorize, given: Given, max_length: int) -> PreTrainedModel:
@@ -80,12 +87,12 @@ def factorize(params: Factorize, given: Given, max_length: int) -> PreTrainedMod
     return model
 
 
-def recover(params: Params, given: Given) -> Plan:
+def recover(params: Recover, given: Given) -> Plan:
     """The teacher's logits and the labels."""
     assert given.student is not None
-    if params.recover is None:
+    if params.phase is None:
         return left_out(given.student)
-    return task_plan(given.student, params.task, params.recover)
+    return task_plan(given.student, params.task, params.phase)
 
 
 def _drawn(given: Given, fisher: Fisher, max_length: int) -> list[Row]:

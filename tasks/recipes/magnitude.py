@@ -12,13 +12,14 @@ from tasks.phases.plan import Plan, left_out
 from tasks.phases.run import Given
 from tasks.recipes import prune_recover
 from tasks.recipes.prune_recover import Share, recovery_step
+from tasks.stage.params import Block
 
 if TYPE_CHECKING:
     from tasks.phases.pruning import Bench
 
 
-class Params(prune_recover.Params):
-    """`magnitude` in params.yaml: the keys of `prune-recover`, whose `recover` is here that of each share."""
+class Prune(prune_recover.Prune):
+    """`magnitude.prune` in params.yaml: the keys of `prune-recover.prune`, whose `phase` is here that of each share."""
 
     when: Literal["before", "after"] = Field(
         description="Prune teacher.model once, then fine-tune; or the teacher, a little more at a time"
@@ -26,7 +27,13 @@ class Params(prune_recover.Params):
     share: Share = Field(description="Of the model that is kept, one of shares")
 
 
-def prune(params: Params, given: Given, bench: "Bench") -> Plan:
+class Params(Block):
+    """`magnitude` in params.yaml."""
+
+    prune: Prune
+
+
+def prune(params: Prune, given: Given, bench: "Bench") -> Plan:
     """A training for each share, all of the same length, from the model before fine-tuning or from the last share's.
 
     Raises:
@@ -34,7 +41,9 @@ def prune(params: Params, given: Given, bench: "Bench") -> Plan:
     """
     method.check_shares(params.shares)
     if params.share not in params.shares:
-        raise InputError(f"magnitude.share = {params.share} is not one of magnitude.shares {params.shares}: add it")
+        raise InputError(
+            f"magnitude.prune.share = {params.share} is not one of magnitude.prune.shares {params.shares}: add it"
+        )
     model = bench.start() if params.when == "before" else given.teacher
     kept = model
     for share in params.shares:
@@ -44,7 +53,7 @@ def prune(params: Params, given: Given, bench: "Bench") -> Plan:
             method.prune(pruned, share, params.scope)
             bench.report(pruned, share, "before")
             step, held = recovery_step(params), method.HeldZeros(pruned)
-            return Plan(pruned, pruned, step, params.recover, teacher_logits=params.distill, callbacks=[held])
+            return Plan(pruned, pruned, step, params.phase, teacher_logits=params.distill, callbacks=[held])
 
         recovered = bench.trained(f"share-{share:g}", plan)
         bench.report(recovered, share, "after")

@@ -12,8 +12,8 @@ from tasks.phases.run import Given
 from tasks.stage.params import Block, Phase
 
 
-class Params(Block):
-    """`pkd` in params.yaml."""
+class Distill(Block):
+    """`pkd.distill` in params.yaml."""
 
     student: StudentParams
     layers: Literal["skip", "last"] | list[int] = Field(
@@ -22,24 +22,30 @@ class Params(Block):
     alpha: float = Field(ge=0, le=1, description="α, weight of the teacher's logits; the labels have 1 − α")
     beta: float = Field(ge=0, description="β, weight of the states")
     temperature: float = Field(gt=0, description="T")
-    distill: Phase
+    phase: Phase
 
 
-def distill(params: Params, given: Given) -> Plan:
+class Params(Block):
+    """`pkd` in params.yaml."""
+
+    distill: Distill
+
+
+def distill(params: Distill, given: Given) -> Plan:
     """The only phase.
 
     Raises:
         InputError: student and teacher differ in width, or the layers do not fit their depths.
     """
     teacher = given.teacher
-    ours = make_student(teacher, params.student, params.distill.seed)
+    ours = make_student(teacher, params.student, params.phase.seed)
     width, theirs = ours.config.hidden_size, teacher.config.hidden_size
     if width != theirs:
         raise InputError(
-            f"pkd.student.hidden_size ({width}) must be the teacher's {theirs}, for states are compared as they are: "
-            "set it to null, or use tinybert, which projects them"
+            f"pkd.distill.student.hidden_size ({width}) must be the teacher's {theirs}, for states are compared "
+            "as they are: set it to null, or use tinybert, which projects them"
         )
     mapping = method.layer_map(params.layers, ours.config.num_hidden_layers, teacher.config.num_hidden_layers)
     frozen = FrozenTeacher(teacher, max(mapping), [])
     step = method.patient_step(frozen, mapping, params.alpha, params.beta, params.temperature)
-    return Plan(ours, ours, step, params.distill, teacher_logits=True, seen_words=True)
+    return Plan(ours, ours, step, params.phase, teacher_logits=True, seen_words=True)

@@ -18,28 +18,34 @@ if TYPE_CHECKING:
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-class Params(Block):
-    """`prune-recover` in params.yaml."""
+class Prune(Block):
+    """`prune-recover.prune` in params.yaml."""
 
     scope: Literal["local", "global"] = Field(description="That share of each matrix, or of all weights together")
     shares: list[Share] = Field(description="Rising shares of weights pruned")
     distill: bool = Field(description="Recover with the teacher's logits; false: with the labels alone")
     alpha: float = Field(ge=0, le=1, description="α of the distillation loss")
     temperature: float = Field(gt=0, description="T of the distillation loss")
-    recover: Phase
+    phase: Phase
 
 
-def recovery_step(params: Params) -> Step:
+class Params(Block):
+    """`prune-recover` in params.yaml."""
+
+    prune: Prune
+
+
+def recovery_step(params: Prune) -> Step:
     """The loss of recovery."""
     return soft_and_hard(params.alpha, params.temperature) if params.distill else classify
 
 
-def prune(params: Params, given: Given, bench: "Bench") -> Plan:
+def prune(params: Prune, given: Given, bench: "Bench") -> Plan:
     """The whole schedule in one run of the loop; the teacher's weights are what is pruned."""
     teacher = given.teacher
     callback = magnitude.GradualPruning(
         teacher, params.shares, params.scope, lambda share, moment: bench.report(teacher, share, moment)
     )
     return Plan(
-        teacher, teacher, recovery_step(params), params.recover, teacher_logits=params.distill, callbacks=[callback]
+        teacher, teacher, recovery_step(params), params.phase, teacher_logits=params.distill, callbacks=[callback]
     )

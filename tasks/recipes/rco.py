@@ -17,8 +17,8 @@ from tasks.stage.params import Block, Phase
 Rows = Callable[[Dataset], Dataset]
 
 
-class Params(Block):
-    """`rco` in params.yaml."""
+class Distill(Block):
+    """`rco.distill` in params.yaml."""
 
     student: StudentParams
     anchors: Literal["equal", "greedy"] = Field(description="Evenly spaced, or by what the student finds hard")
@@ -27,19 +27,25 @@ class Params(Block):
     held_out: float = Field(gt=0, lt=1, description="Share of the training rows that greedy measures on instead")
     weight: float = Field(ge=0, description="λ, weight of the anchor; the labels have 1")
     temperature: float = Field(gt=0, description="T")
-    distill: Phase
+    phase: Phase
 
 
-def distill(params: Params, given: Given) -> Plan:
+class Params(Block):
+    """`rco` in params.yaml."""
+
+    distill: Distill
+
+
+def distill(params: Distill, given: Given) -> Plan:
     """The only phase.
 
     Raises:
         InputError: fewer checkpoints than anchors, or too few rows to hold some out.
     """
-    ours = make_student(given.teacher, params.student, params.distill.seed)
+    ours = make_student(given.teacher, params.student, params.phase.seed)
     route = len(given.teachers)
     if params.anchors == "equal":
-        return _along(params, ours, method.Equal(params.count, route), params.distill, None)
+        return _along(params, ours, method.Equal(params.count, route), params.phase, None)
     greedy = method.Greedy(
         ours,
         given.tokenizer,
@@ -47,19 +53,19 @@ def distill(params: Params, given: Given) -> Plan:
         route=route,
         delta=params.delta,
         temperature=params.temperature,
-        batch_size=params.distill.batch_size,
+        batch_size=params.phase.batch_size,
     )
     count = len(given.rows)
-    measured = held_out(count, params.held_out, params.distill.seed, "rco.held_out")
+    measured = held_out(count, params.held_out, params.phase.seed, "rco.distill.held_out")
 
     def trained_on(data: Dataset) -> Dataset:
         greedy.hold_out(data.select(measured))
         return data.select(np.setdiff1d(np.arange(count), measured))
 
-    return _along(params, ours, greedy, same_steps(params.distill, count, count - len(measured)), trained_on)
+    return _along(params, ours, greedy, same_steps(params.phase, count, count - len(measured)), trained_on)
 
 
-def _along(params: Params, student: PreTrainedModel, choose: method.Choose, phase: Phase, rows: Rows | None) -> Plan:
+def _along(params: Distill, student: PreTrainedModel, choose: method.Choose, phase: Phase, rows: Rows | None) -> Plan:
     model = method.OnRoute(student)
     return Plan(
         student,

@@ -16,8 +16,8 @@ from tasks.phases.run import Given
 from tasks.stage.params import Block, Phase
 
 
-class Params(Block):
-    """`rocket` in params.yaml."""
+class Launch(Block):
+    """`rocket.launch` in params.yaml."""
 
     shared: int = Field(ge=0, description="Lowest layers that both nets share, besides the embeddings")
     light_layers: int = Field(gt=0, description="Layers of the light net's own, above the shared ones")
@@ -29,22 +29,28 @@ class Params(Block):
     hint: Literal["logits", "softmax", "soft"] = Field(description="What of the two nets is compared")
     weight: float = Field(ge=0, description="λ, of the hint")
     temperature: float = Field(gt=0, description="T, of the hint 'soft'")
-    launch: Phase
+    phase: Phase
 
 
-def launch(params: Params, given: Given) -> Plan:
+class Params(Block):
+    """`rocket` in params.yaml."""
+
+    launch: Launch
+
+
+def launch(params: Launch, given: Given) -> Plan:
     """The only phase: both nets together, from the labels."""
     booster, layers = given.teacher, params.shared + params.light_layers
     if layers > booster.config.num_hidden_layers:
         raise InputError(
-            f"rocket.shared + rocket.light_layers = {layers} is more than the booster's "
+            f"rocket.launch.shared + rocket.launch.light_layers = {layers} is more than the booster's "
             f"{booster.config.num_hidden_layers} layers: lower one of them"
         )
-    light = build_student(booster, layers=layers, source_layers=_source(params, booster), seed=params.launch.seed)
+    light = build_student(booster, layers=layers, source_layers=_source(params, booster), seed=params.phase.seed)
     # Without a booster too, so that the ablation starts from the same weights.
     method.share_lowest(light, booster, params.shared)
     if not params.booster:
-        return Plan(light, light, classify, params.launch, seen_words=True)
+        return Plan(light, light, classify, params.phase, seen_words=True)
 
     def step(model: nn.Module, batch: Batch) -> dict:
         ours, theirs = model(model_inputs(batch))
@@ -58,10 +64,10 @@ def launch(params: Params, given: Given) -> Plan:
             gradient_block=params.gradient_block,
         )
 
-    return Plan(light, method.Rocket(light, booster, params.shared), step, params.launch)
+    return Plan(light, method.Rocket(light, booster, params.shared), step, params.phase)
 
 
-def _source(params: Params, booster: PreTrainedModel) -> list[int] | None:
+def _source(params: Launch, booster: PreTrainedModel) -> list[int] | None:
     """The booster's layers that the light net starts from, counted from 1."""
     shared = list(range(1, params.shared + 1))
     if params.init == "random":

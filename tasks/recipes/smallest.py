@@ -1,8 +1,8 @@
-"""smallest: a chain of other recipes' stages, each with a sub-block of its own, for the least model under a budget.
+"""smallest: a chain of other recipes' stages, each with a block of its own, for the least model under a budget.
 
 hinton (a shallow student) → lowrank (its word vectors) → structured (which heads, units and dimensions stay) →
 structured-distil (the slices, with the teacher's logits: what the two steps before took is recovered here) → int8.
-What a stage starts from is a field of its sub-block, so a link can be left out there.
+What a stage starts from is a field of its block, so a link can be left out there.
 """
 
 from pydantic import Field
@@ -19,35 +19,35 @@ KIND = labels
 
 
 class Params(Block):
-    """`smallest` in params.yaml: the blocks of the recipes in the chain, by the same rules."""
+    """`smallest` in params.yaml: a phase of each recipe in the chain, by the same rules."""
 
-    hinton: hinton.Params
-    lowrank: lowrank.Factorize
-    structured: structured.Choice
-    retrain: structured_distil.Params = Field(description="As the block structured-distil")
-    int8: int8.Params
+    student: hinton.Distill = Field(description="As hinton.distill")
+    factorize: lowrank.Factorize = Field(description="As lowrank.factorize")
+    gates: structured.Gates = Field(description="As structured.gates")
+    retrain: structured_distil.Retrain = Field(description="As structured-distil.retrain")
+    quantize: int8.Quantize = Field(description="As int8.quantize")
 
 
-def student(params: Params, given: Given) -> Plan:
+def student(params: hinton.Distill, given: Given) -> Plan:
     """The shallow student, on the teacher's logits and the labels."""
-    return hinton.distill(params.hinton, given)
+    return hinton.distill(params, given)
 
 
-def factorize(params: Params, given: Given, max_length: int) -> PreTrainedModel:
+def factorize(params: lowrank.Factorize, given: Given, max_length: int) -> PreTrainedModel:
     """The student with thinner matrices."""
-    return lowrank.factorize(params.lowrank, given, max_length)
+    return lowrank.factorize(params, given, max_length)
 
 
-def gates(params: Params, given: Given, kind: Kind) -> Plan:
+def gates(params: structured.Gates, given: Given, kind: Kind) -> Plan:
     """What of the student stays."""
-    return structured.gates(params.structured, given, kind)
+    return structured.gates(params, given, kind)
 
 
-def retrain(params: Params, given: Given, kind: Kind) -> Plan:
+def retrain(params: structured_distil.Retrain, given: Given, kind: Kind) -> Plan:
     """The slices, on the teacher's logits and the labels."""
-    return structured_distil.retrain(params.retrain, given, kind)
+    return structured_distil.retrain(params, given, kind)
 
 
-def quantize(params: Params, given: Given) -> Plan:
+def quantize(params: int8.Quantize, given: Given) -> Plan:
     """The slices in eight bits."""
-    return int8.quantize(params.int8, given)
+    return int8.quantize(params, given)

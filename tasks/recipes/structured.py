@@ -45,8 +45,8 @@ class L0(Block):
     learning_rate: float = Field(gt=0, description="Of log α; the phase's is that of the weights")
 
 
-class Choice(Block):
-    """What is pruned, and what of it stays: the part of `structured` that its first stage reads."""
+class Gates(Block):
+    """`structured.gates` in params.yaml: what is pruned, and what of it stays."""
 
     teacher: str = Field(description="The fine-tuned model that is pruned; dvc.yaml reads it")
     choose: Literal["l0", "gain", "random"] = Field(description="Who decides what stays")
@@ -56,16 +56,23 @@ class Choice(Block):
     )
     multiple: int = Field(gt=0, description="A layer's units, and the dimensions, are rounded up to a multiple of it")
     l0: L0
-    gates: Phase = Field(description="l0 learns, gain measures over these passes; random takes the seed alone")
+    phase: Phase = Field(description="l0 learns, gain measures over these passes; random takes the seed alone")
 
 
-class Params(Choice):
+class Retrain(Block):
+    """`structured.retrain` in params.yaml: the sliced model, on the labels."""
+
+    phase: Phase | None = Field(description="null leaves it out")
+
+
+class Params(Block):
     """`structured` and `structured-qa` in params.yaml."""
 
-    retrain: Phase | None = Field(description="The sliced model, on the labels; null leaves it out")
+    gates: Gates
+    retrain: Retrain
 
 
-def gates(params: Choice, given: Given, kind: Kind) -> Plan:
+def gates(params: Gates, given: Given, kind: Kind) -> Plan:
     """What stays, written beside the teacher's weights as gates.json.
 
     Raises:
@@ -84,7 +91,7 @@ def gates(params: Choice, given: Given, kind: Kind) -> Plan:
             scores, shape, sizes, remove, params.multiple, share=params.latency, tokens=tokens
         )
 
-    noise = method.random_scores(sizes, params.gates.seed)
+    noise = method.random_scores(sizes, params.phase.seed)
     _, goes = choose(noise)  # whether the target can be reached is known before anything is trained
 
     def write(folder: Path, scores: dict[str, Tensor]) -> None:
@@ -101,12 +108,12 @@ def gates(params: Choice, given: Given, kind: Kind) -> Plan:
         def measure(model: nn.Module, batch: Batch) -> Tensor:
             return gain.measure(len(batch["input_ids"]), lambda gated: kind.loss(gated, batch))
 
-        return Plan(teacher, gain, measure, params.gates, beside=lambda folder: write(folder, gain.gains()))
+        return Plan(teacher, gain, measure, params.phase, beside=lambda folder: write(folder, gain.gains()))
     learned = method.HardConcreteGates(
         teacher,
         {part: 1 - share for part, share in goes.items()},
         start=params.l0.start,
-        rate=params.l0.learning_rate / params.gates.learning_rate,
+        rate=params.l0.learning_rate / params.phase.learning_rate,
         weights=params.l0.weights == "trained",
     )
 
@@ -115,12 +122,12 @@ def gates(params: Choice, given: Given, kind: Kind) -> Plan:
         term = learned.constraint(params.l0.ascent, params.l0.damping) if penalty is None else learned.penalty(penalty)
         return {"task": kind.loss(model, batch), "l0": term}
 
-    return Plan(teacher, learned, learn, params.gates, beside=lambda folder: write(folder, learned.log_alpha()))
+    return Plan(teacher, learned, learn, params.phase, beside=lambda folder: write(folder, learned.log_alpha()))
 
 
-def retrain(params: Params, given: Given, kind: Kind) -> Plan:
+def retrain(params: Retrain, given: Given, kind: Kind) -> Plan:
     """The sliced model, on the labels."""
-    return retrain_plan(given, params.retrain, kind.loss)
+    return retrain_plan(given, params.phase, kind.loss)
 
 
 def retrain_plan(given: Given, phase: Phase | None, step: Step, teacher_logits: bool = False) -> Plan:

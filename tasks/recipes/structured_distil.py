@@ -12,14 +12,20 @@ from tasks.stage.params import Block, Phase
 KIND = labels
 
 
-class Params(Block):
-    """`structured-distil`, `structured-qa-distil`; which model, and what goes, stands in the block without `distil`."""
+class Retrain(Block):
+    """`structured-distil.retrain`; which model, and what goes, stands in the block without `distil`."""
 
     alpha: float = Field(ge=0, le=1, description="α, weight of the teacher; the labels have 1 − α")
     temperature: float = Field(gt=0, description="T")
-    retrain: Phase | None = Field(description="The sliced model; null leaves it out")
+    phase: Phase | None = Field(description="null leaves it out")
 
 
-def retrain(params: Params, given: Given, kind: Kind) -> Plan:
+class Params(Block):
+    """`structured-distil` and `structured-qa-distil` in params.yaml."""
+
+    retrain: Retrain
+
+
+def retrain(params: Retrain, given: Given, kind: Kind) -> Plan:
     """The sliced model, on the teacher's logits and the labels."""
-    return retrain_plan(given, params.retrain, kind.distil(params.alpha, params.temperature), teacher_logits=True)
+    return retrain_plan(given, params.phase, kind.distil(params.alpha, params.temperature), teacher_logits=True)

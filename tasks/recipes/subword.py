@@ -13,7 +13,7 @@ from stillhouse.methods import subword as method
 from stillhouse.text.wordpiece import cut, train_wordpiece
 from tasks.phases.plan import Plan, left_out
 from tasks.phases.run import Given
-from tasks.phases.task_loss import TaskLoss, task_plan
+from tasks.phases.task_loss import TaskParams, task_plan
 from tasks.stage.params import Block, Phase
 
 
@@ -25,8 +25,8 @@ class Shape(Block):
     intermediate_size: int = Field(gt=0, description="Feed-forward width")
 
 
-class Params(Block):
-    """`subword` in params.yaml."""
+class General(Block):
+    """`subword.general` in params.yaml."""
 
     student: Shape
     layer_map: list[int] | None = Field(description="Teacher layer of each student layer, from 1; null: all of them")
@@ -38,12 +38,17 @@ class Params(Block):
     projection: Literal["none", "down", "up"] = Field(description="Of weights; none leaves the teacher out altogether")
     weight: float = Field(ge=0, description="ε of the projection loss; 0 is none")
     mask: float = Field(gt=0, lt=1, description="Share of the tokens that are predicted")
-    general: Phase | None = Field(description="null leaves the student untrained, as an ablation")
-    task: TaskLoss
-    distill: Phase
+    phase: Phase | None = Field(description="null leaves the student untrained, as an ablation")
 
 
-def general(params: Params, given: Given) -> Plan:
+class Params(Block):
+    """`subword` in params.yaml."""
+
+    general: General
+    distill: TaskParams
+
+
+def general(params: General, given: Given) -> Plan:
     """Teacher and student together on the corpus; the student's encoder and its tokenizer are what is kept."""
     teacher, theirs = given.teacher, given.tokenizer
     if teacher.config.model_type != "bert" or teacher.get_output_embeddings() is None:
@@ -53,11 +58,11 @@ def general(params: Params, given: Given) -> Plan:
     layers = params.layer_map or list(range(1, teacher.config.num_hidden_layers + 1))
     method.check_layers(layers, teacher.config.num_hidden_layers)
     tokenizer = train_wordpiece(given.rows["text"], theirs, params.vocabulary)
-    seed = params.general.seed if params.general else 0
+    seed = params.phase.seed if params.phase else 0
     ours = build_student(
         teacher, layers=len(layers), **params.student.model_dump(), tokenizer=tokenizer, source_layers=None, seed=seed
     )
-    if params.general is None:
+    if params.phase is None:
         return left_out(encoder(ours), tokenizer)
     offset = None
     if params.projection != "none" and params.weight:
@@ -81,13 +86,13 @@ def general(params: Params, given: Given) -> Plan:
             keep_in_memory=len(data) <= 100_000,
         )  # fmt: skip
 
-    return Plan(encoder(ours), model, step, params.general, tokenizer=tokenizer, encode=encode)
+    return Plan(encoder(ours), model, step, params.phase, tokenizer=tokenizer, encode=encode)
 
 
-def distill(params: Params, given: Given) -> Plan:
+def distill(params: TaskParams, given: Given) -> Plan:
     """The task, from the general student, in its own pieces."""
     assert given.student is not None
-    return task_plan(given.student, params.task, params.distill, given.student_tokenizer)
+    return task_plan(given.student, params.task, params.phase, given.student_tokenizer)
 
 
 def _starts(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase) -> list[list[int]]:

@@ -16,8 +16,8 @@ from tasks.phases.run import Given
 from tasks.stage.params import Block, Phase
 
 
-class Params(Block):
-    """`theseus` in params.yaml."""
+class Replace(Block):
+    """`theseus.replace` in params.yaml."""
 
     layers: int = Field(gt=0, description="Layers of the successor; they must divide the teacher's")
     init: Literal["group", "first"] = Field(
@@ -26,26 +26,38 @@ class Params(Block):
     schedule: Literal["constant", "linear", "reversed"] = Field(description="Of the replacement rate p")
     replace_rate: float = Field(ge=0, le=1, description="p where it is constant, else b, where the linear p starts")
     ramp: float = Field(gt=0, le=1, description="Share of the steps over which the linear p rises to 1")
-    replace: Phase
-    finetune: Phase | None = Field(description="The successor alone; null leaves it out")
+    phase: Phase
 
 
-def replace(params: Params, given: Given) -> Plan:
+class Finetune(Block):
+    """`theseus.finetune` in params.yaml."""
+
+    phase: Phase | None = Field(description="null leaves it out")
+
+
+class Params(Block):
+    """`theseus` in params.yaml."""
+
+    replace: Replace
+    finetune: Finetune
+
+
+def replace(params: Replace, given: Given) -> Plan:
     """The successor's layers, inside the frozen teacher."""
     depth = given.teacher.config.num_hidden_layers
     size = method.group_size(depth, params.layers) if params.init == "group" else 1
     source = [size * (i + 1) for i in range(params.layers)]
-    ours = build_student(given.teacher, layers=params.layers, source_layers=source, seed=params.replace.seed)
+    ours = build_student(given.teacher, layers=params.layers, source_layers=source, seed=params.phase.seed)
     rate = Scheduled(method.replacement_schedule(params.schedule, params.replace_rate, params.ramp))
 
     def step(model: nn.Module, batch: Batch) -> dict:
         return {"task": task_loss(model(model_inputs(batch), rate.value), batch["labels"])}
 
-    return Plan(ours, method.Theseus(given.teacher, ours), step, params.replace, callbacks=[rate])
+    return Plan(ours, method.Theseus(given.teacher, ours), step, params.phase, callbacks=[rate])
 
 
-def finetune(params: Params, given: Given) -> Plan:
+def finetune(params: Finetune, given: Given) -> Plan:
     """The successor by itself, on the labels."""
     assert given.student is not None
 
-    return Plan(given.student, given.student, classify, params.finetune, seen_words=True)
+    return Plan(given.student, given.student, classify, params.phase, seen_words=True)

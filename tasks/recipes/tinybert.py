@@ -22,32 +22,55 @@ class Weights(Block):
     embeddings: float = Field(ge=0, description="Embeddings")
 
 
-class Params(Block):
-    """`tinybert` in params.yaml. A phase of null is left out, as in the paper's ablations."""
+class Transformer(Block):
+    """What both phases of the transformer losses read."""
 
-    student: StudentParams
     layer_map: Literal["uniform", "top", "bottom"] | list[int] = Field(description="g(m): the teacher's layers")
     weights: Weights
-    temperature: float = Field(gt=0, description="t of the prediction loss")
-    general: Phase | None
-    intermediate: Phase | None
-    prediction: Phase | None
-    rows: str = Field(description="What the task phases train on; dvc.yaml reads it")
+    phase: Phase | None = Field(description="null leaves it out, as in the paper's ablations")
 
 
-def general(params: Params, given: Given) -> Plan:
+class General(Transformer):
+    """`tinybert.general` in params.yaml."""
+
+    student: StudentParams
+
+
+class Intermediate(Transformer):
+    """`tinybert.intermediate` in params.yaml."""
+
+    rows: str = Field(description="What it trains on; dvc.yaml reads it")
+
+
+class Prediction(Block):
+    """`tinybert.prediction` in params.yaml."""
+
+    temperature: float = Field(gt=0, description="t")
+    rows: str = Field(description="What it trains on; dvc.yaml reads it")
+    phase: Phase | None = Field(description="null leaves it out, as in the paper's ablations")
+
+
+class Params(Block):
+    """`tinybert` in params.yaml."""
+
+    general: General
+    intermediate: Intermediate
+    prediction: Prediction
+
+
+def general(params: General, given: Given) -> Plan:
     """The student of the un-fine-tuned teacher, on the corpus."""
-    ours = make_student(given.teacher, params.student, params.general.seed if params.general else 0)
-    return _transformer_plan(params, given.teacher, ours, params.general)
+    ours = make_student(given.teacher, params.student, params.phase.seed if params.phase else 0)
+    return _transformer_plan(params, given.teacher, ours)
 
 
-def intermediate(params: Params, given: Given) -> Plan:
+def intermediate(params: Intermediate, given: Given) -> Plan:
     """The same losses with the fine-tuned teacher, on the task."""
     assert given.student is not None
-    return _transformer_plan(params, given.teacher, given.student, params.intermediate)
+    return _transformer_plan(params, given.teacher, given.student)
 
 
-def prediction(params: Params, given: Given) -> Plan:
+def prediction(params: Prediction, given: Given) -> Plan:
     """The teacher's logits, on the task."""
     assert given.student is not None
 
@@ -55,11 +78,11 @@ def prediction(params: Params, given: Given) -> Plan:
         logits = model(**model_inputs(batch)).logits
         return {"prediction": method.prediction_loss(logits, batch["teacher_logits"], params.temperature)}
 
-    return Plan(given.student, given.student, step, params.prediction, teacher_logits=True, seen_words=True)
+    return Plan(given.student, given.student, step, params.phase, teacher_logits=True, seen_words=True)
 
 
-def _transformer_plan(params: Params, teacher: PreTrainedModel, student: PreTrainedModel, phase: Phase | None) -> Plan:
-    weights = params.weights.model_dump()
+def _transformer_plan(params: Transformer, teacher: PreTrainedModel, student: PreTrainedModel) -> Plan:
+    weights, phase = params.weights.model_dump(), params.phase
     mapping = method.layer_map(params.layer_map, student.config.num_hidden_layers, teacher.config.num_hidden_layers)
     if phase is None or not any(weights.values()):
         return left_out(student)

@@ -89,16 +89,18 @@ B = TypeVar("B", bound=BaseModel)
 
 
 def load(block: str, model: type[B], path: Path = PARAMS) -> B:
-    """Read one block of params.yaml.
+    """Read one block of params.yaml, or a part of one: `train`, `hinton.distill`.
 
     Raises:
         InputError: the file or the block is missing, or a key is unknown, missing or out of range.
     """
-    tree = read_yaml(path)
-    if block not in tree:
-        raise InputError(f"{path}: block '{block}' is missing: restore it from version control")
+    tree: Any = read_yaml(path)
+    for part in block.split("."):
+        if not isinstance(tree, dict) or part not in tree:
+            raise InputError(f"{path}: block '{block}' is missing: restore it from version control")
+        tree = tree[part]
     try:
-        return model.model_validate(tree[block])
+        return model.model_validate(tree)
     except ValidationError as error:
         raise InputError("; ".join(_lines(path, block, error))) from None
 

@@ -133,7 +133,11 @@ def test_each_of_many_faults_has_its_line_and_the_exit_code_is_2(
     tiny.save(tiny.bert(labels=("no", "yes")), tiny_project / "other")
     tiny.save(tiny.answerer(), tiny_project / "pickled")
     (tiny_project / "pickled" / "model.safetensors").rename(tiny_project / "pickled" / "pytorch_model.bin")
-    changes: dict[str, Any] = {"teacher.model": "other", "teacher-qa.model": "pickled", "hinton.temperature": "hot"}
+    changes: dict[str, Any] = {
+        "teacher.model": "other",
+        "teacher-qa.model": "pickled",
+        "hinton.distill.temperature": "hot",
+    }
     changes |= {"data.source": "files", "data.files.folder": "nowhere", "data.files.layout": "sst2"}
     clone.params(tiny_project, **changes, **{"teacher.flor": 0.5})
     (tiny_project / "file").touch()
@@ -152,7 +156,7 @@ def test_each_of_many_faults_has_its_line_and_the_exit_code_is_2(
         ("prefect", f"http://{DEAD}/api cannot be reached (ConnectError"),
         ("mlflow", f"http://{DEAD} cannot be reached (ConnectError"),
         ("params", "params.yaml: teacher.flor = 0.5 is not a known key"),
-        ("params", "params.yaml: hinton.temperature = 'hot'"),
+        ("params", "params.yaml: hinton.distill.temperature = 'hot'"),
         ("teacher-qa", "'pickled': pytorch_model.bin is a pickle, which can run code when loaded"),
         ("data", "data.files.folder = 'nowhere': no such folder"),
         ("labels", "the data has ['bad', 'good'], the model has ['no', 'yes']"),
@@ -336,22 +340,22 @@ def test_trainings_are_what_stages_track_each_with_its_rows_and_its_share_of_the
     ]
     got = {each.key: each for each in estimate.trainings(stages, dag, params, layers=6, tokens=32)}
     assert list(got) == [
-        *("teacher.phase", "mlm.phase", "tinybert.general", "tinybert.prediction", "magnitude.recover"),
-        *("bilstm.distill", "teacher-qa.phase"),
+        *("teacher.phase", "mlm.phase", "tinybert.general.phase", "tinybert.prediction.phase", "magnitude.prune.phase"),
+        *("bilstm.distill.phase", "teacher-qa.phase"),
     ]
     rows = {key: each.rows for key, each in got.items()}
     assert rows == {
         "teacher.phase": 2400,
         "mlm.phase": 1500,
-        "tinybert.general": 3000,
-        "tinybert.prediction": 2400 + 600,
-        "magnitude.recover": 2400,
-        "bilstm.distill": 2400 * 5,
+        "tinybert.general.phase": 3000,
+        "tinybert.prediction.phase": 2400 + 600,
+        "magnitude.prune.phase": 2400,
+        "bilstm.distill.phase": 2400 * 5,
         "teacher-qa.phase": 5 * 240,
     }
-    assert got["teacher.phase"].cost == 1 and got["tinybert.prediction"].cost == pytest.approx(3 / 6 + 1 / 3)
+    assert got["teacher.phase"].cost == 1 and got["tinybert.prediction.phase"].cost == pytest.approx(3 / 6 + 1 / 3)
     assert got["teacher-qa.phase"].cost == 128 / 32, "a window has four times the tokens"
-    assert got["magnitude.recover"].cost == pytest.approx(7 * 4 / 3)
+    assert got["magnitude.prune.phase"].cost == pytest.approx(7 * 4 / 3)
     assert got["teacher.phase"].seconds(0.01) == pytest.approx(2400 * 2 * 0.01)
     # Two sets of outputs (the teacher, its route of four, and a student), the registered model, two states in training.
     assert estimate.disk(["teacher", "tinybert", "report@tinybert"], dag, params, 100, 2) == 100 * (2 * 6 + 2 + 12)

@@ -86,15 +86,15 @@ def test_a_recipe_runs_registers_shows_its_table_and_then_has_nothing_to_do(reci
 
 
 def test_a_failing_stage_stops_what_needs_it_and_is_named_with_reason_and_log(recipe_project: Path) -> None:
-    change(recipe_project, "hinton", "echo 'error: hinton.alpha = 2: too much'; exit 2")
+    change(recipe_project, "hinton", "echo 'error: hinton.distill.alpha = 2: too much'; exit 2")
     code, shown = run("flows.compare")
     assert code == 1 and "Traceback" not in shown
-    assert "error: stage 'hinton' failed: hinton.alpha = 2: too much (exit 2; log: logs/hinton.log)\n" in shown
+    assert "error: stage 'hinton' failed: hinton.distill.alpha = 2: too much (exit 2; log: logs/hinton.log)\n" in shown
     assert "not run, as they need what failed: export@hinton, evaluate@hinton, compare\n" in shown
     assert "evaluate@tinybert" in read_yaml(recipe_project / "dvc.lock")["stages"], "the rest went on"
     assert shown.count("[hinton] > ") == 1, "a bad parameter is not tried again"
     (parent,) = runs()
-    assert parent.info.status == "FAILED" and "hinton.alpha = 2" in parent.data.tags["error"]
+    assert parent.info.status == "FAILED" and "hinton.distill.alpha = 2" in parent.data.tags["error"]
 
 
 def test_a_killed_stage_is_tried_again(recipe_project: Path) -> None:

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 def params(folder: Path, **changes: Any) -> Path:
     """params.yaml with the smoke profile laid over it, and `changes` over that, as {"teacher.floor": 0.9}."""
     tree = copy.deepcopy(_smoke())
-    for block in ("hinton", "tinybert", "distilbert"):
-        tree[block]["student"]["layers"] = 2
+    for block, phase in (("hinton", "distill"), ("tinybert", "general"), ("distilbert", "general")):
+        tree[block][phase]["student"]["layers"] = 2
     tree["teacher"]["model"] = "start"
     for key, value in changes.items():
         *path, last = key.split(".")
@@ -38,6 +38,7 @@ def params(folder: Path, **changes: Any) -> Path:
 def _smoke() -> dict:
     yaml = YAML(typ="safe", pure=True)
     tree = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    tree = json.loads(json.dumps(tree))  # what is merged in several places is one object, and changed in one of them
     overlay(tree, yaml.load((ROOT / "profiles" / "smoke.yaml").read_text(encoding="utf-8")))
     return tree
 

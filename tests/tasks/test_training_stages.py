@@ -143,7 +143,7 @@ GENERAL = (corpus_phase, "tinybert", "--corpus", "data/corpus", "--out", "models
 )
 def test_tinybert_goes_through_its_three_phases(clone, shape):
     student = {"layers": 2, "hidden_size": None, "heads": None, "intermediate_size": None, "init": "teacher"}
-    project.params(clone, **{"tinybert.student": student | {"source_layers": None} | shape})
+    project.params(clone, **{"tinybert.general.student": student | {"source_layers": None} | shape})
     run(*GENERAL)
     run(*tinybert_task("intermediate", "models/general", "models/intermediate"))
     run(*tinybert_task("prediction", "models/intermediate", "models/tinybert"))
@@ -154,7 +154,7 @@ def test_tinybert_goes_through_its_three_phases(clone, shape):
 
 
 def test_a_phase_that_is_switched_off_passes_the_student_on(clone):
-    project.params(clone, **{"tinybert.general": None, "tinybert.intermediate": None})
+    project.params(clone, **{"tinybert.general.phase": None, "tinybert.intermediate.phase": None})
     run(*GENERAL)
     run(*tinybert_task("intermediate", "models/general", "models/intermediate"))
     start = load_model(clone / "models/general", AutoModelForSequenceClassification, num_labels=2)
@@ -173,17 +173,20 @@ def test_a_student_with_another_vocabulary_is_refused(clone, capsys, monkeypatch
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"hinton.student.layers": 7}, "student.layers (7) is more than the teacher's 4"),
-        ({"hinton.student.layers": 0}, "hinton.student.layers = 0: Input should be greater than 0"),
-        ({"hinton.alpha": 1.5}, "hinton.alpha = 1.5"),
-        ({"hinton.temperature": "warm"}, "hinton.temperature = 'warm'"),
+        ({"hinton.distill.student.layers": 7}, "student.layers (7) is more than the teacher's 4"),
+        ({"hinton.distill.student.layers": 0}, "hinton.distill.student.layers = 0: Input should be greater than 0"),
+        ({"hinton.distill.alpha": 1.5}, "hinton.distill.alpha = 1.5"),
+        ({"hinton.distill.temperature": "warm"}, "hinton.distill.temperature = 'warm'"),
         (
-            {"hinton.student.hidden_size": 30, "hinton.student.init": "random"},
+            {"hinton.distill.student.hidden_size": 30, "hinton.distill.student.init": "random"},
             "student.hidden_size (30) must be divisible",
         ),
-        ({"hinton.student.hidden_size": 16}, "student.init = 'teacher' needs the teacher's width"),
-        ({"hinton.student.source_layers": [1, 9]}, "source_layers [1, 9]: the teacher has layers 1 to 4, not [9]"),
-        ({"hinton.distill.learning_rate": 1e30}, "the loss is not finite at step"),
+        ({"hinton.distill.student.hidden_size": 16}, "student.init = 'teacher' needs the teacher's width"),
+        (
+            {"hinton.distill.student.source_layers": [1, 9]},
+            "source_layers [1, 9]: the teacher has layers 1 to 4, not [9]",
+        ),
+        ({"hinton.distill.phase.learning_rate": 1e30}, "the loss is not finite at step"),
         ({"train.precision": "fp16"}, "precision = 'fp16' needs a CUDA device"),
     ],
 )
@@ -232,14 +235,14 @@ def test_pruning_that_was_interrupted_ends_with_the_same_model_and_curve(clone, 
 
 
 def test_pruning_without_the_teachers_logits_computes_none(clone, capsys):
-    project.params(clone, **{"prune-recover.distill": False})
+    project.params(clone, **{"prune-recover.prune.distill": False})
     run(*PRUNE)
     assert "computing the teacher's logits" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("shares", [[0.5, 0.3], [1.0], []])
 def test_shares_that_cannot_be_are_refused(clone, capsys, shares):
-    project.params(clone, **{"prune-recover.shares": shares})
+    project.params(clone, **{"prune-recover.prune.shares": shares})
     assert "share" in refused(capsys, *PRUNE)
 
 

@@ -116,8 +116,8 @@ def test_of_a_pair_that_is_too_long_the_longer_segment_is_cut(clone):
         ({"groups": 3}, "groups = 3 do not divide the model's 4 layers: choose from [1, 2, 4]"),
         ({"start": 4}, "start = 4: a group has layers 1 to 2: choose one of them, or average"),
         ({"embedding_size": 17}, "embedding_size = 17: word vectors 33×32 get smaller by 1 to 16 alone"),
-        ({"start": "median"}, "albert.start"),
-        ({"share": "heads"}, "albert.share"),
+        ({"start": "median"}, "albert.general.start"),
+        ({"share": "heads"}, "albert.general.share"),
     ],
     ids=["groups", "start", "E", "start's name", "share"],
 )

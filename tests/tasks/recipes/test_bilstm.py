@@ -86,7 +86,7 @@ def test_the_whole_recipe_from_text_to_answers(clone, kind):
 def test_the_student_learns_the_teachers_logits(clone):
     phase = {"epochs": 30, "batch_size": 16, "learning_rate": 1e-2, "seed": 1}
     shape = {"embedding_size": None, "hidden_size": 24, "dense_size": 24, "dropout": 0.0}
-    project.params(clone, **{"bilstm.distill": phase, "bilstm.student": shape})
+    project.params(clone, **{"bilstm.distill.phase": phase, "bilstm.distill.student": shape})
     run(*AUGMENT)
     run(*DISTILL)
     data, names = Path("data/bilstm-augmented/train.parquet"), ("models/teacher", "models/bilstm")
@@ -102,7 +102,7 @@ def test_the_student_learns_the_teachers_logits(clone):
 
 @pytest.mark.slow
 def test_a_run_that_was_interrupted_ends_with_the_same_weights(clone, monkeypatch):
-    project.params(clone, **{"bilstm.student.dropout": 0.2})
+    project.params(clone, **{"bilstm.distill.student.dropout": 0.2})
     run(*AUGMENT)
     run(*DISTILL)
     expected = (clone / "models/bilstm/model.safetensors").read_bytes()
@@ -125,7 +125,7 @@ def test_a_run_that_was_interrupted_ends_with_the_same_weights(clone, monkeypatc
 def test_the_vocabulary_is_that_of_the_training_rows_and_start_vectors_the_teachers(clone, monkeypatch):
     starts = []
     monkeypatch.setattr(task_phase, "train_student", lambda plan, *_: starts.append(plan))
-    project.params(clone, **{"bilstm.student.embedding_size": None})
+    project.params(clone, **{"bilstm.distill.student.embedding_size": None})
     run(*AUGMENT)
     run(*DISTILL)
     table = starts[0].student.embeddings.weight
@@ -143,7 +143,7 @@ def test_word_vectors_come_from_a_file(clone, monkeypatch):
     monkeypatch.setattr(task_phase, "train_student", lambda plan, *_: starts.append(plan))
     Path("glove.txt").write_text("film 1 2 3\ngood -1 0.5 2\nunseen 1 1 1\nthe 0 1 0\n")
     shape = {"embedding_size": None, "hidden_size": 4, "dense_size": 4, "dropout": 0.0}
-    project.params(clone, **{"bilstm.vectors": "glove.txt", "bilstm.student": shape})
+    project.params(clone, **{"bilstm.distill.vectors": "glove.txt", "bilstm.distill.student": shape})
     run(*AUGMENT)
     run(*DISTILL)
     table, vocabulary = starts[0].student.embeddings.weight, starts[0].tokenizer.get_vocab()
@@ -155,17 +155,17 @@ def test_word_vectors_come_from_a_file(clone, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"bilstm.vectors": "none.txt"}, "bilstm.vectors = 'none.txt': no such file"),
+        ({"bilstm.distill.vectors": "none.txt"}, "bilstm.distill.vectors = 'none.txt': no such file"),
         (
-            {"bilstm.vectors": "random", "bilstm.student.embedding_size": None},
+            {"bilstm.distill.vectors": "random", "bilstm.distill.student.embedding_size": None},
             "random vectors have no width of their own",
         ),
         (
-            {"bilstm.student.embedding_size": 99},
+            {"bilstm.distill.student.embedding_size": 99},
             "student.embedding_size (99) is more than the word vectors' width (32)",
         ),
-        ({"bilstm.min_count": 999}, "min_count = 999: no word of the texts is left"),
-        ({"bilstm.alpha": 1.5}, "bilstm.alpha = 1.5"),
+        ({"bilstm.distill.min_count": 999}, "min_count = 999: no word of the texts is left"),
+        ({"bilstm.distill.alpha": 1.5}, "bilstm.distill.alpha = 1.5"),
     ],
 )
 def test_bad_numbers_are_refused_in_one_line_and_nothing_is_written(clone, capsys, changes, message):

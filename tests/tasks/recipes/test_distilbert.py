@@ -31,7 +31,7 @@ def clone(tmp_path, monkeypatch):
 
 
 def test_the_general_student_is_a_bare_encoder_of_every_other_layer(clone):
-    project.params(clone, **{"distilbert.general": None})
+    project.params(clone, **{"distilbert.general.phase": None})
     run(*GENERAL)
     student = load_model(clone / "models/general", AutoModel)
     teacher = load_model(clone / "models/mlm", AutoModel)
@@ -87,7 +87,7 @@ def test_pairs_and_scores_reach_a_student(clone, kind):
 
 
 def test_fine_tuning_alone_computes_no_logits_of_the_teacher(clone, capsys):
-    project.params(clone, **{"distilbert.task.loss": "finetune", "distilbert.general": None})
+    project.params(clone, **{"distilbert.distill.task.loss": "finetune", "distilbert.general.phase": None})
     run(*GENERAL)
     run(*TASK)
     assert "computing the teacher's logits" not in capsys.readouterr().out
@@ -96,10 +96,10 @@ def test_fine_tuning_alone_computes_no_logits_of_the_teacher(clone, capsys):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"distilbert.weights.kl": 0.0},
-        {"distilbert.weights.cosine": 0.0},
-        {"distilbert.weights.mlm": 0.0},
-        {"distilbert.student.init": "random"},
+        {"distilbert.general.weights.kl": 0.0},
+        {"distilbert.general.weights.cosine": 0.0},
+        {"distilbert.general.weights.mlm": 0.0},
+        {"distilbert.general.student.init": "random"},
     ],
     ids=lambda changes: next(iter(changes)),
 )

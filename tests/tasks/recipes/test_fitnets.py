@@ -22,7 +22,7 @@ DEEP = {
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
     project.enter(tmp_path, monkeypatch)
-    project.params(tmp_path, **{"fitnets.student": DEEP})
+    project.params(tmp_path, **{"fitnets.hint.student": DEEP})
     return tmp_path
 
 
@@ -42,10 +42,10 @@ def test_the_student_is_deeper_and_thinner_and_a_plain_model(clone):
 def test_the_hint_changes_the_lower_half_alone(clone):
     run(*HINT)
     hinted = loaded("models/fitnets-hint").state_dict()
-    project.params(clone, **{"fitnets.student": DEEP, "fitnets.hint": None})
+    project.params(clone, **{"fitnets.hint.student": DEEP, "fitnets.hint.phase": None})
     run(*HINT)
     start = loaded("models/fitnets-hint").state_dict()
-    project.params(clone, **{"fitnets.student": DEEP})
+    project.params(clone, **{"fitnets.hint.student": DEEP})
     upper = ("bert.encoder.layer.3.", "bert.encoder.layer.4.", "bert.encoder.layer.5.", "bert.pooler.", "classifier.")
     for name in ("bert.encoder.layer.2.output.dense.weight", "bert.embeddings.word_embeddings.weight"):
         assert not torch.equal(hinted[name], start[name])
@@ -88,11 +88,11 @@ def test_lambda_falls_over_the_second_stage_and_multiplies_the_soft_loss(clone, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"fitnets.hint_layer": 5}, "hint_layer = 5: the model has layers 1 to 4"),
-        ({"fitnets.guided_layer": 7}, "guided_layer = 7: the model has layers 1 to 6"),
-        ({"fitnets.temperature": 0.0}, "fitnets.temperature = 0.0"),
+        ({"fitnets.hint.hint_layer": 5}, "hint_layer = 5: the model has layers 1 to 4"),
+        ({"fitnets.hint.guided_layer": 7}, "guided_layer = 7: the model has layers 1 to 6"),
+        ({"fitnets.distill.temperature": 0.0}, "fitnets.distill.temperature = 0.0"),
     ],
 )
 def test_bad_numbers_are_refused_in_one_line(clone, capsys, changes, message):
-    project.params(clone, **{"fitnets.student": DEEP}, **changes)
+    project.params(clone, **{"fitnets.hint.student": DEEP}, **changes)
     assert message in refused(capsys, *HINT)

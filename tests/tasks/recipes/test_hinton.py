@@ -81,7 +81,7 @@ def test_a_member_below_the_floor_is_refused(clone, capsys):
 
 @pytest.mark.parametrize("mean", ["arithmetic", "geometric"])
 def test_the_student_of_several_teachers_learns_their_mean(clone, monkeypatch, mean):
-    project.params(clone, **{"hinton.mean": mean, "hinton.alpha": 1.0})
+    project.params(clone, **{"hinton.distill.mean": mean, "hinton.distill.alpha": 1.0})
     two_teachers(clone)
     seen = []
     kept = method.combine
@@ -98,7 +98,7 @@ def test_the_student_of_several_teachers_learns_their_mean(clone, monkeypatch, m
 
 
 def test_an_ensemble_of_copies_teaches_what_its_one_teacher_does(clone):
-    project.params(clone, **{"hinton.mean": "geometric"})
+    project.params(clone, **{"hinton.distill.mean": "geometric"})
     run(*hinton())
     alone = weights("models/hinton")
     for name in ("one", "two"):
@@ -124,28 +124,28 @@ def test_the_squared_error_of_logits_can_be_the_loss(clone, monkeypatch, kind):
     loss = method.logit_loss
     monkeypatch.setattr(method, "logit_loss", lambda *given: seen.append(loss(*given)) or seen[-1])
     monkeypatch.setattr(method, "distillation_loss", lambda *_: pytest.fail("the soft loss"))
-    project.params(clone, **{"hinton.loss": "logits"})
+    project.params(clone, **{"hinton.distill.loss": "logits"})
     run(*hinton())
     assert len(seen) == 2 and set(seen[0]) == {"soft", "hard"}
 
 
 def test_a_corpus_without_labels_is_a_transfer_set(clone):
-    project.params(clone, **{"hinton.alpha": 1.0, "hinton.rows": CORPUS})
+    project.params(clone, **{"hinton.distill.alpha": 1.0, "hinton.distill.rows": CORPUS})
     run(*hinton(CORPUS))
     student = load_model("models/hinton", AutoModelForSequenceClassification)
     assert student.config.id2label == {0: "bad", 1: "good"}
 
 
 def test_rows_without_labels_want_alpha_1(clone, capsys):
-    project.params(clone, **{"hinton.rows": CORPUS})
+    project.params(clone, **{"hinton.distill.rows": CORPUS})
     line = refused(capsys, *hinton(CORPUS))
-    assert f"hinton.alpha = 0.7, but '{CORPUS}' has no labels: set hinton.alpha to 1.0" in line
+    assert f"hinton.distill.alpha = 0.7, but '{CORPUS}' has no labels: set hinton.distill.alpha to 1.0" in line
 
 
 def test_single_sentences_are_no_transfer_set_for_pairs(clone, capsys):
     tiny.write_task(clone / "data/task", pair=True)
-    project.params(clone, **{"hinton.alpha": 1.0, "hinton.rows": CORPUS})
-    assert f"hinton.rows = '{CORPUS}' has single sentences" in refused(capsys, *hinton(CORPUS))
+    project.params(clone, **{"hinton.distill.alpha": 1.0, "hinton.distill.rows": CORPUS})
+    assert f"hinton.distill.rows = '{CORPUS}' has single sentences" in refused(capsys, *hinton(CORPUS))
 
 
 def test_a_transfer_set_that_lacks_a_class_still_gives_a_student_of_both(clone):

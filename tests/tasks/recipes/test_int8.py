@@ -43,7 +43,7 @@ def weights(folder: str) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("activations", ["dynamic", "static", "trained"])
 def test_the_checkpoint_is_int8_and_keeps_the_rows_within_half_a_step_unless_trained(clone, activations, capsys):
-    project.params(clone, **{"int8.activations": activations})
+    project.params(clone, **{"int8.quantize.activations": activations})
     run(*QUANTIZE)
     assert "switched off" not in capsys.readouterr().out
     stated = loaded("models/int8").config.quantization
@@ -57,11 +57,11 @@ def test_the_checkpoint_is_int8_and_keeps_the_rows_within_half_a_step_unless_tra
 
 
 def test_training_changes_what_is_rounded(clone):
-    project.params(clone, **{"int8.activations": "static"})
+    project.params(clone, **{"int8.quantize.activations": "static"})
     run(*QUANTIZE)
     rounded = weights("models/int8")
     train = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-2, "seed": 1}
-    project.params(clone, **{"int8.train": train})
+    project.params(clone, **{"int8.quantize.phase": train})
     run(*QUANTIZE)
     moved = weights("models/int8")
     assert set(moved) == set(rounded)
@@ -83,7 +83,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(clone, monkeypatch):
 
 @pytest.mark.parametrize("activations", ["dynamic", "trained"])
 def test_evaluation_says_how_far_the_graph_is_and_how_far_rounding_moves(clone, activations):
-    project.params(clone, **{"int8.activations": activations})
+    project.params(clone, **{"int8.quantize.activations": activations})
     run(*QUANTIZE)
     run(export, "--model", "models/int8", "--out", "models/onnx/int8")
     run(evaluate, "int8", "--data", "data/task", "--model", "models/int8", "--onnx", "models/onnx/int8",
@@ -98,7 +98,7 @@ def test_evaluation_says_how_far_the_graph_is_and_how_far_rounding_moves(clone, 
         ({"weights": "float8"}, "weights = 'float8' with activations = 'trained'"),
         ({"activations": "whole"}, "weights = 'int8' with activations = 'whole'"),
         ({"weights": "float8", "activations": "whole"}, "needs a CUDA device of capability 8.9"),
-        ({"calibration": {"rows": 0, "momentum": None, "max_length": 32, "seed": 1}}, "int8.calibration.rows"),
+        ({"calibration": {"rows": 0, "momentum": None, "max_length": 32, "seed": 1}}, "int8.quantize.calibration.rows"),
     ],
     ids=["float8 trained", "int8 whole", "no float8", "no rows"],
 )
@@ -116,7 +116,7 @@ def test_a_student_with_a_vocabulary_of_its_own_is_quantized_in_it(clone, activa
         tiny.bert(), layers=2, hidden_size=16, heads=2, intermediate_size=32, tokenizer=ours, source_layers=None, seed=1
     )
     save_model(student, ours, clone / "models/own")
-    project.params(clone, **{"int8.activations": activations})
+    project.params(clone, **{"int8.quantize.activations": activations})
     run(*source("models/own"))
     assert load_tokenizer(clone / "models/int8").get_vocab() == ours.get_vocab()
     assert loaded("models/int8").config.vocab_size == len(ours)
@@ -125,7 +125,7 @@ def test_a_student_with_a_vocabulary_of_its_own_is_quantized_in_it(clone, activa
 def test_a_source_of_another_family_keeps_its_own_head(clone):
     roberta = tiny.other_family("roberta")
     tiny.save(roberta, clone / "models/roberta")
-    project.params(clone, **{"int8.activations": "dynamic"})
+    project.params(clone, **{"int8.quantize.activations": "dynamic"})
     run(*source("models/roberta"))
     head = roberta.classifier.dense.weight
     after = weights("models/int8")["classifier.dense.weight"]
@@ -134,7 +134,7 @@ def test_a_source_of_another_family_keeps_its_own_head(clone):
 
 def test_a_source_with_its_labels_in_another_order_is_put_into_the_datas(clone):
     tiny.save(tiny.bert(layers=4, labels=("good", "bad"), seed=3), clone / "models/turned")
-    project.params(clone, **{"int8.activations": "dynamic"})
+    project.params(clone, **{"int8.quantize.activations": "dynamic"})
     run(*source("models/turned"))
     model, before = loaded("models/int8"), loaded("models/turned")
     assert model.config.id2label == {0: "bad", 1: "good"}

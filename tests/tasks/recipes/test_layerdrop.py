@@ -29,6 +29,7 @@ TASK = (
     task_phase, "layerdrop", "--phase", "finetune", "--data", "data/task", "--teacher", "models/teacher",
     "--student", "models/general", "--out", "models/full",
 )  # fmt: skip
+SIZES = {"layerdrop.general.target": 2, "layerdrop.finetune.target": 2, "layerdrop.prune.keep": 2}
 # Any model with a head will do to be cut: here the teacher, of four layers.
 PRUNE = (prune, "layerdrop", "--data", "data/task", "--teacher", "models/teacher", "--out", "models/layerdrop")
 INPUTS = model_inputs(collate([{"input_ids": [2, 7, 8, 3]}, {"input_ids": [2, 9, 10, 11, 12, 3]}], pad_id=0))
@@ -37,13 +38,18 @@ INPUTS = model_inputs(collate([{"input_ids": [2, 7, 8, 3]}, {"input_ids": [2, 9,
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
     project.enter(tmp_path, monkeypatch)
-    project.params(tmp_path, **{"layerdrop.target": 2, "layerdrop.keep": 2})
+    project.params(tmp_path, **SIZES)
     return tmp_path
 
 
 def changed(clone, **changes):
-    defaults = {"layerdrop.target": 2, "layerdrop.keep": 2}
-    project.params(clone, **defaults | {f"layerdrop.{key}": value for key, value in changes.items()})
+    """Set keys of the phase `prune`, those of `held_out` and of skipping in each phase that has them."""
+    several = dict.fromkeys(("rate", "target"), ("general", "finetune")) | {"held_out": ("finetune", "prune")}
+    given = {}
+    for key, value in changes.items():
+        for phase in several.get(key, ("prune",)):
+            given[f"layerdrop.{phase}.{key}" + (".share" if key == "held_out" else "")] = value
+    project.params(clone, **SIZES | given)
 
 
 def loaded(name="layerdrop"):
@@ -81,15 +87,15 @@ def test_a_stage_that_was_interrupted_ends_with_the_same_weights(clone, monkeypa
 def test_pairs_and_scores_are_trained_and_cut(clone, kind):
     tiny.write_task(clone / "data/task", **{kind: True})
     metric = "pearson" if kind == "regression" else "accuracy"
-    numbers = {"evaluate.metric": metric, "teacher.floor": -1.0, "layerdrop.general": None}
-    numbers |= {"layerdrop.target": 2, "layerdrop.keep": 2}
-    project.params(clone, **numbers | {"layerdrop.choose": "search"})
+    numbers = {"evaluate.metric": metric, "teacher.floor": -1.0, "layerdrop.general.phase": None}
+    numbers |= SIZES
+    project.params(clone, **numbers | {"layerdrop.prune.choose": "search"})
     run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")
     run(*GENERAL)
     run(*TASK)
     run(*PRUNE)
     assert loaded().config.num_labels == (1 if kind == "regression" else 2)
-    project.params(clone, **numbers | {"layerdrop.choose": "data-driven"})
+    project.params(clone, **numbers | {"layerdrop.prune.choose": "data-driven"})
     run(*PRUNE)
     assert loaded().config.num_hidden_layers == 2
 
@@ -126,7 +132,7 @@ def test_the_rate_is_the_given_one_or_that_of_the_depth_aimed_at(clone, monkeypa
 
 
 def test_the_corpus_phase_can_be_left_out(clone):
-    changed(clone, general=None)
+    project.params(clone, **SIZES | {"layerdrop.general.phase": None})
     run(*GENERAL)
     ours, theirs = load_model("models/general", AutoModel), load_model("models/mlm", AutoModel)
     assert all(torch.equal(p, q) for p, q in zip(ours.encoder.parameters(), theirs.encoder.parameters(), strict=True))
@@ -234,10 +240,10 @@ def test_a_data_driven_choice_that_was_interrupted_ends_alike(clone, monkeypatch
         ({"keep": 5}, "keep = 5: the model has 4 layers: choose from 1 to 4"),
         ({"choose": [1, 9]}, "layers [1, 9]: the model has layers 1 to 4, not [9]"),
         ({"choose": [2, 2]}, "layers [2, 2] name [2] more than once"),
-        ({"choose": [1, 2, 3]}, "layerdrop.choose names 3 layers, and layerdrop.keep = 2"),
+        ({"choose": [1, 2, 3]}, "layerdrop.prune.choose names 3 layers, and layerdrop.prune.keep = 2"),
         ({"choose": "search", "search_limit": 5}, "limit = 5 is below the 7 subsets that a greedy search"),
-        ({"choose": "search", "held_out": 0.001}, "layerdrop.held_out = 0.001 takes 0 of 96 rows"),
-        ({"choose": "random"}, "layerdrop.choose"),
+        ({"choose": "search", "held_out": 0.001}, "layerdrop.finetune.held_out.share = 0.001 takes 0 of 96 rows"),
+        ({"choose": "random"}, "layerdrop.prune.choose"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line_and_nothing_is_written(clone, capsys, changes, message):

@@ -71,7 +71,7 @@ def test_recovery_trains_both_factors_and_null_leaves_it_out(clone):
     assert set(before) == set(after)
     factors = [name for name in before if ".down." in name or ".up.weight" in name or ".table." in name]
     assert len(factors) > 8 and not any(torch.equal(before[name], after[name]) for name in factors)
-    project.params(clone, **{"lowrank.recover": None})
+    project.params(clone, **{"lowrank.recover.phase": None})
     run(*RECOVER)
     assert all(torch.equal(weight, before[name]) for name, weight in loaded("models/lowrank").state_dict().items())
 
@@ -95,10 +95,10 @@ def test_ranks_reach_the_layers_and_the_word_vectors_that_were_asked_for(clone, 
 
 
 def test_fisher_information_makes_another_model_than_plain_svd_of_the_same_shape(clone):
-    rank = {"lowrank.rule": "rank", "lowrank.ranks": {"layers": 5, "embedding": 7}}
+    rank = {"lowrank.factorize.rule": "rank", "lowrank.factorize.ranks": {"layers": 5, "embedding": 7}}
     models = []
     for fisher in (None, {"rows": 8, "floor": 0.01, "seed": 1}):
-        project.params(clone, **rank, **{"lowrank.fisher": fisher})
+        project.params(clone, **rank, **{"lowrank.factorize.fisher": fisher})
         run(*FACTORIZE)
         models.append(loaded("models/lowrank-factorize"))
     assert models[0].config.ranks == models[1].config.ranks
@@ -106,7 +106,7 @@ def test_fisher_information_makes_another_model_than_plain_svd_of_the_same_shape
 
 
 def test_a_budget_of_the_model_counts_all_of_its_parameters(clone):
-    project.params(clone, **{"lowrank.budget_of": "model", "lowrank.budget": 0.7})
+    project.params(clone, **{"lowrank.factorize.budget_of": "model", "lowrank.factorize.budget": 0.7})
     run(*FACTORIZE)
     left, whole = parameters(loaded("models/lowrank-factorize")), parameters(loaded("models/teacher"))
     assert 0.7 * whole - 200 < left <= 0.7 * whole
@@ -115,7 +115,7 @@ def test_a_budget_of_the_model_counts_all_of_its_parameters(clone):
 def test_the_energy_rule_takes_less_for_less(clone):
     counts = []
     for energy in (0.5, 0.6):
-        project.params(clone, **{"lowrank.rule": "energy", "lowrank.energy": energy})
+        project.params(clone, **{"lowrank.factorize.rule": "energy", "lowrank.factorize.energy": energy})
         run(*FACTORIZE)
         counts.append(parameters(loaded("models/lowrank-factorize")))
     assert counts[0] < counts[1] < parameters(loaded("models/teacher"))

@@ -153,7 +153,7 @@ def test_a_run_that_died_after_a_share_does_not_train_it_again(clone, monkeypatc
 def test_pairs_and_scores_are_pruned(clone, kind, when):
     tiny.write_task(clone / "data/task", **{kind: True})
     metric = "pearson" if kind == "regression" else "accuracy"
-    project.params(clone, **{"evaluate.metric": metric, "teacher.floor": -1.0, "magnitude.when": when})
+    project.params(clone, **{"evaluate.metric": metric, "teacher.floor": -1.0, "magnitude.prune.when": when})
     run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")
     run(*PRUNE)
     assert loaded().config.num_labels == (1 if kind == "regression" else 2)
@@ -184,13 +184,13 @@ def test_a_curve_that_is_not_there_is_refused(clone, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"shares": [0.0, 1.0]}, "magnitude.shares.1 = 1.0: Input should be less than 1"),
-        ({"shares": [-0.1, 0.5]}, "magnitude.shares.0 = -0.1: Input should be greater than or equal to 0"),
-        ({"share": 1.5}, "magnitude.share = 1.5: Input should be less than 1"),
-        ({"share": 0.55}, "magnitude.share = 0.55 is not one of magnitude.shares [0.0, 0.5]"),
+        ({"shares": [0.0, 1.0]}, "magnitude.prune.shares.1 = 1.0: Input should be less than 1"),
+        ({"shares": [-0.1, 0.5]}, "magnitude.prune.shares.0 = -0.1: Input should be greater than or equal to 0"),
+        ({"share": 1.5}, "magnitude.prune.share = 1.5: Input should be less than 1"),
+        ({"share": 0.55}, "magnitude.prune.share = 0.55 is not one of magnitude.prune.shares [0.0, 0.5]"),
         ({"shares": [0.5, 0.3]}, "shares = [0.5, 0.3] must rise"),
         ({"shares": []}, "there must be at least one"),
-        ({"when": "during"}, "magnitude.when = 'during'"),
+        ({"when": "during"}, "magnitude.prune.when = 'during'"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(clone, capsys, changes, message):

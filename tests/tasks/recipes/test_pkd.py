@@ -34,7 +34,7 @@ def loaded():
 def test_the_student_is_a_plain_model_that_gives_the_logits_it_had(clone, monkeypatch):
     project.params(clone, **{"train.precision": "fp32"})
     plans = []
-    distill = pkd.distill
+    distill = pkd.distill.phase
     monkeypatch.setattr(pkd, "distill", lambda *given: plans.append(distill(*given)) or plans[-1])
     run(*PKD)
     student = loaded()
@@ -45,7 +45,7 @@ def test_the_student_is_a_plain_model_that_gives_the_logits_it_had(clone, monkey
 
 
 def test_the_student_starts_from_the_teachers_first_layers(clone):
-    project.params(clone, **{"pkd.distill.learning_rate": 1e-12})
+    project.params(clone, **{"pkd.distill.phase.learning_rate": 1e-12})
     run(*PKD)
     teacher = load_model("models/teacher", AutoModelForSequenceClassification)
     for ours, theirs in zip(loaded().bert.encoder.layer, teacher.bert.encoder.layer[:3], strict=True):
@@ -99,13 +99,13 @@ def test_a_run_that_was_interrupted_ends_with_the_same_weights(clone, monkeypatc
                 "student.init": "random",
                 "student.source_layers": None,
             },
-            "pkd.student.hidden_size (16) must be the teacher's 32",
+            "pkd.distill.student.hidden_size (16) must be the teacher's 32",
         ),
         ({"layers": [1]}, "layers [1] must name 2 of the teacher's layers 1 to 4"),
         ({"student.layers": 1, "student.source_layers": [1]}, "student.layers (1) leaves no layer below the last one"),
         ({"student.layers": 2}, "source_layers [1, 2, 3] names 3 layers for a student of 2"),
-        ({"layers": "first"}, "pkd.layers"),
-        ({"beta": -1.0}, "pkd.beta = -1.0"),
+        ({"layers": "first"}, "pkd.distill.layers"),
+        ({"beta": -1.0}, "pkd.distill.beta = -1.0"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(clone, capsys, changes, message):

@@ -20,7 +20,12 @@ from tests.tasks.project import refused, run
 RCO = (task_phase, "rco", "--data", "data/task", "--teacher", "models/route", "--out", "models/rco")
 HINTON = (task_phase, "hinton", "--data", "data/task", "--teacher", "models/route/04", "--out", "models/hinton")
 INPUTS = model_inputs(collate([{"input_ids": [2, 7, 8, 3]}, {"input_ids": [2, 9, 10, 11, 12, 3]}], pad_id=0))
-GREEDY = {"rco.anchors": "greedy", "rco.delta": 0.01, "rco.count": 3, "rco.held_out": 0.25}
+GREEDY = {
+    "rco.distill.anchors": "greedy",
+    "rco.distill.delta": 0.01,
+    "rco.distill.count": 3,
+    "rco.distill.held_out": 0.25,
+}
 
 
 @pytest.fixture
@@ -49,7 +54,7 @@ def steps(text: str) -> int:
 def test_the_student_is_a_plain_model_that_gives_the_logits_it_had(clone, monkeypatch):
     project.params(clone, **{"train.precision": "fp32"} | GREEDY)
     plans = []
-    distill = rco.distill
+    distill = rco.distill.phase
     monkeypatch.setattr(rco, "distill", lambda *given: plans.append(distill(*given)) or plans[-1])
     run(*RCO)
     student = loaded()
@@ -61,7 +66,7 @@ def test_the_student_is_a_plain_model_that_gives_the_logits_it_had(clone, monkey
 
 
 def test_equal_anchors_take_their_turns_and_the_last_is_the_teacher(clone, capsys):
-    project.params(clone, **{"rco.count": 4, "rco.distill.epochs": 2})
+    project.params(clone, **{"rco.distill.count": 4, "rco.distill.phase.epochs": 2})
     run(*RCO)
     assert walked(capsys.readouterr().out) == [(0, 1), (3, 2), (6, 3), (9, 4)]
 
@@ -70,7 +75,7 @@ def test_each_step_reads_the_logits_of_the_checkpoint_that_its_anchor_names(clon
     seen = []
     kept = method.divergence
     monkeypatch.setattr(method, "divergence", lambda s, a, t: seen.append(a) or kept(s, a, t))
-    project.params(clone, **{"rco.count": 2})
+    project.params(clone, **{"rco.distill.count": 2})
     run(*RCO)
     rows = [{"input_ids": ids} for ids in tiny.tokenizer()(tiny.sentences(96, seed=1)[0])["input_ids"]]
     for logits, stop in ((seen[0], "02"), (seen[-1], "04")):
@@ -119,7 +124,7 @@ def test_greedy_measures_on_rows_that_it_does_not_train_on(clone, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "step"),
     # A checkpoint every second step, and parts of three, two and four steps.
-    [({"rco.count": 2}, 5), (GREEDY, 3), (GREEDY | {"rco.distill.epochs": 2}, 7)],
+    [({"rco.distill.count": 2}, 5), (GREEDY, 3), (GREEDY | {"rco.distill.phase.epochs": 2}, 7)],
     ids=["equal, amid a part", "greedy, where it chooses", "greedy, amid a part"],
 )
 def test_a_run_that_was_interrupted_ends_with_the_same_weights(clone, monkeypatch, changes, step):
@@ -142,9 +147,9 @@ def test_pairs_and_scores_follow_the_route_that_fine_tuning_leaves(clone, kind, 
     [
         ({"count": 5}, "count (5) is more than the 4 checkpoints of the route: lower it, or raise teacher.route"),
         ({"count": 7, "anchors": "greedy"}, "6 steps are fewer than the 7 parts of the route"),
-        ({"held_out": 0.001, "anchors": "greedy"}, "rco.held_out = 0.001 takes 0 of 96 rows"),
-        ({"held_out": 1.0}, "rco.held_out = 1.0"),
-        ({"anchors": "some"}, "rco.anchors = 'some'"),
+        ({"held_out": 0.001, "anchors": "greedy"}, "rco.distill.held_out = 0.001 takes 0 of 96 rows"),
+        ({"held_out": 1.0}, "rco.distill.held_out = 1.0"),
+        ({"anchors": "some"}, "rco.distill.anchors = 'some'"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(clone, capsys, changes, message):

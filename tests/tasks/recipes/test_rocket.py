@@ -27,7 +27,7 @@ def loaded():
 
 def test_the_light_net_is_a_plain_model_that_gives_its_logits_without_the_booster(clone, monkeypatch):
     plans = []
-    launch = rocket.launch
+    launch = rocket.launch.phase
     monkeypatch.setattr(rocket, "launch", lambda *given: plans.append(launch(*given)) or plans[-1])
     run(*LAUNCH)
     light = loaded()
@@ -42,7 +42,7 @@ def test_the_light_net_is_a_plain_model_that_gives_its_logits_without_the_booste
 @pytest.mark.parametrize(("init", "layers"), [("last", [1, 2, 4]), ("next", [1, 2, 3])])
 def test_the_booster_is_the_model_before_fine_tuning_and_gives_the_light_net_its_start(clone, init, layers):
     (clone / "models/teacher/model.safetensors").unlink()
-    project.params(clone, **{"rocket.launch.learning_rate": 1e-12, "rocket.init": init})
+    project.params(clone, **{"rocket.launch.phase.learning_rate": 1e-12, "rocket.launch.init": init})
     run(*LAUNCH)
     start = tiny.bert(layers=4).bert.encoder.layer
     for ours, source in zip(loaded().bert.encoder.layer, layers, strict=True):
@@ -82,10 +82,10 @@ def test_an_interrupted_launch_ends_with_the_same_bytes(clone, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"shared": 4}, "rocket.shared + rocket.light_layers = 5 is more than the booster's 4 layers"),
-        ({"shared": 3, "light_layers": 2}, "rocket.shared + rocket.light_layers = 5"),
-        ({"gradient_block": "False"}, "rocket.gradient_block = 'False'"),
-        ({"hint": "cosine"}, "rocket.hint = 'cosine'"),
+        ({"shared": 4}, "rocket.launch.shared + rocket.launch.light_layers = 5 is more than the booster's 4 layers"),
+        ({"shared": 3, "light_layers": 2}, "rocket.launch.shared + rocket.launch.light_layers = 5"),
+        ({"gradient_block": "False"}, "rocket.launch.gradient_block = 'False'"),
+        ({"hint": "cosine"}, "rocket.launch.hint = 'cosine'"),
     ],
 )
 def test_bad_numbers_are_refused_in_one_line(clone, capsys, changes, message):
@@ -95,5 +95,5 @@ def test_bad_numbers_are_refused_in_one_line(clone, capsys, changes, message):
 
 def test_scores_have_no_classes_to_compare(clone, capsys):
     tiny.write_task(clone / "data/task", train=32, regression=True)
-    project.params(clone, **{"rocket.hint": "softmax"})
+    project.params(clone, **{"rocket.launch.hint": "softmax"})
     assert "hint = 'softmax' compares classes, and the task has scores: use 'logits'" in refused(capsys, *LAUNCH)

@@ -47,7 +47,7 @@ def judge(name: str, *beside: str) -> dict:
 
 
 def test_each_link_does_its_part_and_the_end_is_held_against_the_budget(clone, capsys):
-    project.params(clone, **{"smallest.structured.remove.dimensions": 0.25, "budget": {"smaller": 1.2, "kept": None}})
+    project.params(clone, **{"smallest.gates.remove.dimensions": 0.25, "budget": {"smaller": 1.2, "kept": None}})
     for stage in CHAIN:
         run(*stage)
     teacher, student, thin = (shape(f"models/{name}") for name in ("teacher", "smallest-hinton", "smallest-lowrank"))
@@ -98,9 +98,9 @@ def test_a_link_can_be_left_out_by_naming_another_start(clone):
     end, student = shape("models/smallest"), shape("models/smallest-hinton")
     assert (end.heads, end.intermediate) == (student.heads, student.intermediate)
     stages = YAML(typ="safe", pure=True).load((project.ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    assert "--student ${smallest.int8.source} " in stages["smallest"]["cmd"]
-    assert "${smallest.int8.source}" in stages["smallest"]["deps"]
-    assert "--teacher ${smallest.structured.teacher} " in stages["smallest-gates"]["cmd"]
+    assert "--student ${smallest.quantize.source} " in stages["smallest"]["cmd"]
+    assert "${smallest.quantize.source}" in stages["smallest"]["deps"]
+    assert "--teacher ${smallest.gates.teacher} " in stages["smallest-gates"]["cmd"]
 
 
 @pytest.mark.slow
@@ -117,12 +117,12 @@ def test_an_interrupted_retraining_ends_with_the_same_bytes(clone, monkeypatch):
 @pytest.mark.parametrize(
     ("key", "value", "line", "stage"),
     [
-        ("hinton.student.layers", 5, "student.layers (5) is more than the teacher's 4", STUDENT),
-        ("lowrank.ranks.embedding", 33, "rank = 33 of 'word_embeddings' (33×32) saves nothing", FACTORIZE),
-        ("structured.remove.heads", 1.0, "smallest.structured.remove.heads = 1.0", GATES),
-        ("structured.remove.heads", 0.9, "remove.heads = 0.9 leaves", GATES),
+        ("hinton.distill.student.layers", 5, "student.layers (5) is more than the teacher's 4", STUDENT),
+        ("lowrank.factorize.ranks.embedding", 33, "rank = 33 of 'word_embeddings' (33×32) saves nothing", FACTORIZE),
+        ("structured.gates.remove.heads", 1.0, "smallest.gates.remove.heads = 1.0", GATES),
+        ("structured.gates.remove.heads", 0.9, "remove.heads = 0.9 leaves", GATES),
         ("retrain.alpha", 1.5, "smallest.retrain.alpha = 1.5", RETRAIN),
-        ("int8.weights", "float8", "weights = 'float8' with activations = 'dynamic'", QUANTIZE),
+        ("int8.quantize.weights", "float8", "weights = 'float8' with activations = 'dynamic'", QUANTIZE),
         ("budget", 7.5, "smallest.budget = 7.5 is not a known key", STUDENT),
     ],
 )

@@ -48,7 +48,9 @@ def stays(clone):
 @pytest.mark.parametrize("choose", ["l0", "gain", "random"])
 def test_each_chooser_meets_the_shares_and_leaves_the_teachers_weights_alone(clone, choose):
     remove = {"heads": 0.5, "units": 0.25, "dimensions": 0.25}
-    project.params(clone, **{"structured.choose": choose, "structured.remove": remove, "structured.multiple": 1})
+    project.params(
+        clone, **{"structured.gates.choose": choose, "structured.gates.remove": remove, "structured.gates.multiple": 1}
+    )
     run(*GATES)
     keep = stays(clone)
     assert [sum(map(len, keep[kind])) for kind in ("heads", "units", "dimensions")] == [8, 192, 24]
@@ -60,7 +62,10 @@ def test_each_chooser_meets_the_shares_and_leaves_the_teachers_weights_alone(clo
 
 
 def test_trained_weights_are_handed_on_and_so_is_a_share_of_the_flops(clone):
-    project.params(clone, **{"structured.l0.weights": "trained", "structured.latency": 0.6, "structured.multiple": 1})
+    project.params(
+        clone,
+        **{"structured.gates.l0.weights": "trained", "structured.gates.latency": 0.6, "structured.gates.multiple": 1},
+    )
     run(*GATES)
     assert 0.5 < stays(clone)["flops_share"] <= 0.6
     assert not torch.equal(logits(loaded("models/structured-gates")), logits(loaded("models/teacher")))
@@ -70,7 +75,7 @@ def test_trained_weights_are_handed_on_and_so_is_a_share_of_the_flops(clone):
     "stage", [pytest.param(RETRAIN, id="plain", marks=pytest.mark.slow), pytest.param(DISTIL, id="distil")]
 )
 def test_the_sliced_model_has_the_shape_of_what_stays_and_a_fresh_process_gives_its_logits(clone, stage):
-    project.params(clone, **{"structured.remove.dimensions": 0.2})
+    project.params(clone, **{"structured.gates.remove.dimensions": 0.2})
     run(*GATES)
     run(*stage)
     keep, model = stays(clone), loaded(stage[-1])
@@ -102,7 +107,7 @@ def test_the_sliced_model_exports_to_onnx(clone):
 
 
 def test_a_phase_of_null_only_slices_and_the_recipes_share_what_stays(clone):
-    project.params(clone, **{"structured.retrain": None, "structured-distil.retrain": None})
+    project.params(clone, **{"structured.retrain.phase": None, "structured-distil.retrain.phase": None})
     run(*GATES)
     run(*RETRAIN)
     run(*DISTIL)
@@ -125,7 +130,7 @@ def test_pairs_and_scores_go_through_all_stages(clone, kind, choose):
     tiny.write_task(clone / "data/task", train=32, **{kind: True})
     if kind == "regression":
         tiny.save(tiny.bert(layers=4, labels=(), seed=3), clone / "models/teacher")
-    project.params(clone, **{"structured.choose": choose})
+    project.params(clone, **{"structured.gates.choose": choose})
     for stage in (GATES, RETRAIN, DISTIL):
         run(*stage)
     assert loaded("models/structured-distil").config.num_labels == (1 if kind == "regression" else 2)

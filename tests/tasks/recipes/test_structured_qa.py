@@ -156,7 +156,7 @@ def test_data_or_a_teacher_of_the_other_kind_are_refused_in_one_line(clone, caps
     ("changes", "line"),
     [
         ({"remove": {"heads": 0.0, "units": 0.0, "dimensions": 0.0}}, "remove takes nothing away"),
-        ({"remove": {"heads": 1.0, "units": 0.0, "dimensions": 0.0}}, "structured-qa.remove.heads = 1.0"),
+        ({"remove": {"heads": 1.0, "units": 0.0, "dimensions": 0.0}}, "structured-qa.gates.remove.heads = 1.0"),
         ({"latency": 0.01}, "latency = 0.01 of the FLOPs is out of reach"),
     ],
 )

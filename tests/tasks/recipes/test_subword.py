@@ -73,7 +73,7 @@ def test_an_interrupted_general_stage_ends_with_the_same_weights_and_vocabulary(
 def test_pairs_and_scores_reach_a_student(clone, kind):
     tiny.write_task(clone / "data/task", **{kind: True})
     metric = "pearson" if kind == "regression" else "accuracy"
-    changes = {"subword.layer_map": [2, 4], "evaluate.metric": metric, "teacher.floor": -1.0}
+    changes = {"subword.general.layer_map": [2, 4], "evaluate.metric": metric, "teacher.floor": -1.0}
     project.params(clone, **changes)
     run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")
     run(*GENERAL)
@@ -86,22 +86,22 @@ def test_pairs_and_scores_reach_a_student(clone, kind):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"subword.projection": "up", "subword.start": "random"},
-        {"subword.projection": "none"},
-        {"subword.weight": 0.0},
-        {"subword.dual": 0.0},
-        {"subword.general": None},
+        {"subword.general.projection": "up", "subword.general.start": "random"},
+        {"subword.general.projection": "none"},
+        {"subword.general.weight": 0.0},
+        {"subword.general.dual": 0.0},
+        {"subword.general.phase": None},
     ],
     ids=str,
 )
 def test_the_variants_and_ablations_run(clone, changes):
-    project.params(clone, **{"subword.layer_map": [4]} | changes)
+    project.params(clone, **{"subword.general.layer_map": [4]} | changes)
     run(*GENERAL)
     assert load_model(clone / "models/general", AutoModel).config.num_hidden_layers == 1
 
 
 def test_without_projection_the_student_does_not_depend_on_the_teacher(clone):
-    project.params(clone, **{"subword.layer_map": [4], "subword.projection": "none"})
+    project.params(clone, **{"subword.general.layer_map": [4], "subword.general.projection": "none"})
     run(*GENERAL)
     first = (clone / "models/general/model.safetensors").read_bytes()
     torch.manual_seed(7)
@@ -111,7 +111,7 @@ def test_without_projection_the_student_does_not_depend_on_the_teacher(clone):
 
 
 def test_fine_tuning_alone_computes_no_logits_of_the_teacher(clone, capsys):
-    project.params(clone, **{"subword.task.loss": "finetune", "subword.general": None})
+    project.params(clone, **{"subword.distill.task.loss": "finetune", "subword.general.phase": None})
     run(*GENERAL)
     run(*TASK)
     assert "computing the teacher's logits" not in capsys.readouterr().out
@@ -120,10 +120,13 @@ def test_fine_tuning_alone_computes_no_logits_of_the_teacher(clone, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"subword.layer_map": [1, 9]}, "layer_map [1, 9] must name some of the teacher's layers 1 to 4"),
-        ({"subword.vocabulary": 30}, "vocabulary (30) is less than the"),
-        ({"subword.student.hidden_size": 25}, "student.hidden_size (25) must be divisible by student.heads (2)"),
-        ({"subword.dual": 1.5}, "subword.dual = 1.5"),
+        ({"subword.general.layer_map": [1, 9]}, "layer_map [1, 9] must name some of the teacher's layers 1 to 4"),
+        ({"subword.general.vocabulary": 30}, "vocabulary (30) is less than the"),
+        (
+            {"subword.general.student.hidden_size": 25},
+            "student.hidden_size (25) must be divisible by student.heads (2)",
+        ),
+        ({"subword.general.dual": 1.5}, "subword.general.dual = 1.5"),
     ],
 )
 def test_bad_numbers_are_refused_in_one_line_and_nothing_is_written(clone, capsys, changes, message):

@@ -21,7 +21,7 @@ FINETUNE = (*FINETUNE, "--student", "models/theseus-replace", "--out", "models/t
 @pytest.fixture
 def clone(tmp_path, monkeypatch):
     project.enter(tmp_path, monkeypatch)
-    project.params(tmp_path, **{"theseus.layers": 2})
+    project.params(tmp_path, **{"theseus.replace.layers": 2})
     return tmp_path
 
 
@@ -44,7 +44,7 @@ def test_the_successor_is_a_plain_model_of_few_layers_around_the_teachers_embedd
 
 def test_the_successor_gives_the_logits_that_it_had_inside_the_teacher(clone, monkeypatch):
     plans = []
-    replace = theseus.replace
+    replace = theseus.replace.phase
     monkeypatch.setattr(theseus, "replace", lambda *given: plans.append(replace(*given)) or plans[-1])
     run(*REPLACE)
     inputs = model_inputs(collate([{"input_ids": [2, 7, 8, 3]}], pad_id=0))
@@ -59,14 +59,14 @@ def test_fine_tuning_trains_all_of_the_successor_and_can_be_left_out(clone):
     before, after = loaded("models/theseus-replace").state_dict(), loaded("models/theseus").state_dict()
     for name in ("classifier.weight", "bert.embeddings.word_embeddings.weight"):
         assert not torch.equal(before[name], after[name])
-    project.params(clone, **{"theseus.layers": 2, "theseus.finetune": None})
+    project.params(clone, **{"theseus.replace.layers": 2, "theseus.finetune.phase": None})
     run(*FINETUNE)
     assert all(torch.equal(weight, before[name]) for name, weight in loaded("models/theseus").state_dict().items())
 
 
 @pytest.mark.parametrize(("init", "layers"), [("group", [2, 4]), ("first", [1, 2])])
 def test_successors_start_from_their_groups_last_layers_or_from_the_first(clone, init, layers):
-    numbers = {"theseus.layers": 2, "theseus.init": init, "theseus.replace.learning_rate": 1e-12}
+    numbers = {"theseus.replace.layers": 2, "theseus.replace.init": init, "theseus.replace.phase.learning_rate": 1e-12}
     project.params(clone, **numbers)
     run(*REPLACE)
     theirs = loaded("models/teacher").bert.encoder.layer
@@ -78,7 +78,7 @@ def test_successors_start_from_their_groups_last_layers_or_from_the_first(clone,
 def test_each_schedule_makes_another_successor(clone):
     seen = set()
     for schedule in ("constant", "linear", "reversed"):
-        project.params(clone, **{"theseus.layers": 2, "theseus.schedule": schedule})
+        project.params(clone, **{"theseus.replace.layers": 2, "theseus.replace.schedule": schedule})
         run(*REPLACE)
         seen.add((clone / "models/theseus-replace/model.safetensors").read_bytes())
     assert len(seen) == 3
@@ -100,5 +100,5 @@ def test_an_interrupted_replacement_ends_with_the_same_bytes(clone, monkeypatch)
 
 
 def test_layers_that_do_not_divide_the_teachers_are_refused(clone, capsys):
-    project.params(clone, **{"theseus.layers": 3})
+    project.params(clone, **{"theseus.replace.layers": 3})
     assert "layers = 3 must divide the teacher's 4" in refused(capsys, *REPLACE)
