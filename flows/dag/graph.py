@@ -4,7 +4,7 @@ import filecmp
 import logging
 import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -84,6 +84,17 @@ def lineage(stages: Iterable[Stage], *targets: str) -> tuple[Stage, ...]:
 def recipes(stages: Iterable[Stage]) -> tuple[str, ...]:
     """The slugs of all recipes: what has a report."""
     return tuple(stage.name.removeprefix("report@") for stage in stages if stage.name.startswith("report@"))
+
+
+def known_recipe(recipe: str, there: Sequence[str]) -> str:
+    """The slug, checked.
+
+    Raises:
+        InputError: it is not among these.
+    """
+    if recipe not in there:
+        raise InputError(f"recipe = {recipe!r} is unknown: choose one of {', '.join(there)}")
+    return recipe
 
 
 def comparisons(stages: Iterable[Stage]) -> tuple[str, ...]:

@@ -82,6 +82,10 @@ class StageBusy(StageFailed):
     """Another DVC process uses the stage's files."""
 
 
+class StagesFailed(Exception):
+    """Some stages of a flow failed: the message has a line for each, and one for those that could not run for it."""
+
+
 def reproduce(
     root: Path,
     stage: Stage,

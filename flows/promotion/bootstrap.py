@@ -5,16 +5,15 @@ and Tibshirani 1993, An Introduction to the Bootstrap, ch. 6). A resample is how
 metric is computed from those counts, of many resamples at once. N rows, R resamples, C classes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.registry.rows import Rows
 from stillhouse.errors import InputError
 
-# A column per fact, (N,) each: see `flows.registry.rows`.
-Rows = Mapping[str, NDArray]
 Counts = NDArray  # (R, N): how often each row was drawn
 
 CHUNK = 2_000_000  # counts in memory at a time

@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.promotion.bootstrap import Rows
 from flows.registry.files import fetch
 from flows.registry.kinds import Kind, kind_of_checkpoint
+from flows.registry.rows import Rows
 from flows.registry.versions import evaluation_key, run_of, store_rows, stored_rows
 from stillhouse.errors import InputError
 from tasks.stage.params import PARAMS

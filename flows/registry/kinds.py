@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.promotion.bootstrap import Rows
-from flows.registry.rows import answer_rows, label_rows
+from flows.registry.rows import Rows, answer_rows, label_rows
 from stillhouse.errors import InputError
 from tasks.stage.params import EvaluateQaParams, TrainParams, WindowParams, load
 

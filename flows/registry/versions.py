@@ -15,12 +15,11 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.promotion.bootstrap import Rows
 from flows.registry.files import upload, weights_digest
 from flows.registry.kinds import MODELS, Kind, kind_of
 from flows.registry.names import model_name, task_name
-from flows.registry.results import REPORTS, read_report, smallest_batch
-from flows.registry.rows import FILE, read_rows, write_rows
+from flows.registry.reports import REPORTS, read_report, smallest_batch
+from flows.registry.rows import FILE, Rows, read_rows, write_rows
 from stillhouse.errors import InputError
 from tasks.stage.params import PARAMS, read_yaml
 from tasks.tracking.journal import STORE
