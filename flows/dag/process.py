@@ -86,7 +86,7 @@ class StagesFailed(Exception):
     """Some stages of a flow failed: the message has a line for each, and one for those that could not run for it."""
 
 
-def reproduce(
+def bring_up_to_date(
     root: Path,
     stage: Stage,
     environment: dict[str, str],
