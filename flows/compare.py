@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from flows.dag.graph import comparisons, lineage, load_graph, stale
+from flows.dag.recipe_run import UI, warm_up
 from flows.dag.remote import remote_of
-from flows.registry.results import REPORTS, UI
+from flows.registry.reports import REPORTS
 from tasks.stage import program
 
 
@@ -17,7 +18,6 @@ def main() -> None:
     stages = lineage(graph, *comparisons(graph))
     if stale(root, stages):
         from flows.dag.prefect import prefect_flow
-        from flows.dag.recipe_run import warm_up
 
         warm_up()
         with prefect_flow(root):

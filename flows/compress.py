@@ -3,10 +3,10 @@
 import argparse
 from pathlib import Path
 
-from flows.dag.graph import lineage, load_graph, recipes, stale
+from flows.dag.graph import known_recipe, lineage, load_graph, recipes, stale
+from flows.dag.recipe_run import UI, warm_up
 from flows.dag.remote import remote_of
-from flows.registry.names import known_recipe
-from flows.registry.results import REPORTS, UI, table
+from flows.registry.reports import REPORTS, table
 from flows.registry.versions import is_registered
 from tasks.stage import program
 
@@ -38,7 +38,6 @@ def main() -> None:
 
 def _run(root: Path, recipe: str) -> None:
     from flows.dag.prefect import prefect_flow
-    from flows.dag.recipe_run import warm_up
 
     warm_up()
     with prefect_flow(root):

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flows.checks.finding import Finding, Setup, fault, reason
-from flows.dag.graph import lineage, load_graph, recipes
-from flows.registry.names import known_recipe
+from flows.dag.graph import known_recipe, lineage, load_graph, recipes
 from stillhouse.errors import InputError
 from tasks.stage import program
 from tasks.stage.params import PARAMS, read_yaml

@@ -15,26 +15,22 @@ from prefect.futures import PrefectFuture, wait
 from prefect.input import RunInput
 from prefect.runtime import flow_run
 
-from flows.dag.graph import Stage, comparisons, lineage, load_graph, recipes, stale
-from flows.dag.process import stop_all
-from flows.dag.recipe_run import Parent, parent_run
+from flows.dag.graph import Stage, comparisons, known_recipe, lineage, load_graph, recipes, stale
+from flows.dag.process import StagesFailed, stop_all
+from flows.dag.recipe_run import UI, Parent, parent_run
 from flows.dag.remote import remote_of
+from flows.dag.sources import changed, nothing_new
 from flows.dag.stage import run_stage
-from flows.promote import Decision, NotPromoted, Verdict, roll_back, serve_command, try_to_promote
+from flows.promotion.decision import Decision, NotPromoted, Verdict, roll_back, serve_command, try_to_promote
 from flows.promotion.gate import PromoteParams
-from flows.registry.names import known_recipe, task_name
-from flows.registry.results import REPORTS, UI, numbers, read_report, table
+from flows.registry.names import task_name
+from flows.registry.reports import REPORTS, numbers, read_report, table
 from flows.registry.versions import register
-from flows.watch import changed, nothing_new
 from tasks.stage.params import load
 from tasks.tracking.provenance import git_tags
 from tasks.tracking.sender import EXPERIMENT, shown_uri, tracking_uri
 
 ANSWER_EVERY = 5  # seconds between two looks for a person's answer
-
-
-class StagesFailed(Exception):
-    """Some stages failed; the message has a line for each, and one for those that so could not run."""
 
 
 def run_name() -> str:

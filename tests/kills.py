@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from flows.dag.graph import lineage, load_graph, stale
-from flows.servers import STATE, Server
+from flows.dag.servers import STATE, Server
 from tests.clones import clone, command, free_port, hashes, run
 
 KINDS = ("stage", "dvc", "flow", "stage", "dvc", "flow", "worker", "prefect", "mlflow")  # what is drawn from

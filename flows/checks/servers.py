@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from flows.checks.finding import PATIENCE, Finding, Setup, check_writable, fault, ok, reason, warning, within
-from flows.servers import POOL
+from flows.dag.prefect import POOL
 from stillhouse.errors import InputError
 from tasks.stage.outputs import alive
 from tasks.stage.params import read_yaml

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from flows.dag.process import stopped
-from flows.registry.names import GPU
 
+GPU = "gpu"  # the limit's name on the Prefect server; stages with `meta: {gpu: true}` share it
 PATIENCE = 10.0  # seconds until it looks whether the flow was stopped
 
 

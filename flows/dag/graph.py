@@ -1,10 +1,8 @@
 """The pipeline's graph and what in it is out of date, as DVC sees them. No Prefect here, no edge stated twice."""
 
-import filecmp
 import logging
-import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,8 +13,8 @@ from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.stage import PipelineStage
 
+from flows.dag import lockfile
 from stillhouse.errors import InputError
-from tasks.stage.outputs import fresh_file
 
 # It tells at length of every process that was killed while it held a lock, and then goes on.
 logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)
@@ -86,6 +84,17 @@ def recipes(stages: Iterable[Stage]) -> tuple[str, ...]:
     return tuple(stage.name.removeprefix("report@") for stage in stages if stage.name.startswith("report@"))
 
 
+def known_recipe(recipe: str, there: Sequence[str]) -> str:
+    """The slug, checked.
+
+    Raises:
+        InputError: it is not among these.
+    """
+    if recipe not in there:
+        raise InputError(f"recipe = {recipe!r} is unknown: choose one of {', '.join(there)}")
+    return recipe
+
+
 def comparisons(stages: Iterable[Stage]) -> tuple[str, ...]:
     """The stages that put recipes side by side: `compare`, and one for each other kind of task, as `compare-qa`."""
     return ("compare", *(stage.name for stage in stages if stage.name.startswith("compare-")))
@@ -116,43 +125,32 @@ def _changed(stage: PipelineStage) -> bool:
 
 @contextmanager
 def _reading(root: Path) -> Iterator[Repo]:
-    """DVC's view of the project, while no process writes dvc.lock.
-
-    DVC writes that file in place, a large one for a second. Killed meanwhile it leaves a part, which it then refuses to
-    read; so the last whole one is kept. What that one does not know of yet, DVC has in its run cache.
+    """DVC's view of the project, while no process writes dvc.lock; one that a kill cut off is repaired first.
 
     Raises:
         InputError: no DVC project, or DVC refuses its dvc.yaml or dvc.lock.
     """
-    lock, kept = root / "dvc.lock", root / ".dvc" / "tmp" / "stillhouse"
-    whole = kept / "dvc.lock"
     with _one_at_a_time, ExitStack() as opened:
         repo = opened.enter_context(_open(root))
         opened.enter_context(lock_repo(repo))
-        try:
-            _ = repo.index.stages
-            fault = None
-        except DvcException as error:
-            fault = error
-        text = lock.read_bytes() if lock.exists() else b"\n"
-        if (
-            ((fault and "dvc.lock" in str(fault)) or not text.endswith(b"\n"))
-            and whole.exists()
-            and b"<<<<<<<" not in text
-        ):
-            print(
-                f"dvc.lock is cut off, as a kill leaves it: the last whole one takes its place, {kept} has it",
-                flush=True,
-            )
-            lock.replace(kept / "dvc.lock.cut")
-            shutil.copy2(whole, lock)
+        fault = _fault(repo)
+        if lockfile.cut_off(root, fault):
+            lockfile.restore(root)
             repo = opened.enter_context(_open(root))
         elif fault:
             raise _refused(root, fault) from fault
-        elif lock.exists() and not (whole.exists() and filecmp.cmp(lock, whole)):
-            with fresh_file(whole) as file:
-                shutil.copy2(lock, file)
+        else:
+            lockfile.keep(root)
         yield repo
+
+
+def _fault(repo: Repo) -> DvcException | None:
+    """What DVC says against dvc.yaml or dvc.lock."""
+    try:
+        _ = repo.index.stages
+    except DvcException as error:
+        return error
+    return None
 
 
 def _refused(root: Path, error: DvcException) -> InputError:

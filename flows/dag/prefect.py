@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.dag.process import StagesFailed
 from tasks.stage.secrets import without_login
 
+POOL = "stillhouse"  # the work pool that prefect.yaml names and workers take runs from
 # What the user has set stays.
 DEFAULTS = {
     # Stages print their own lines, and `flow` says what failed.
@@ -43,8 +45,6 @@ def prefect_flow(root: Path) -> Iterator[None]:
             os.environ["PREFECT_API_AUTH_STRING"] = f"{user}:{password}"
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_HOME
-
-    from flows.pipeline import StagesFailed
 
     home = PREFECT_HOME.value()
     home.mkdir(parents=True, exist_ok=True)

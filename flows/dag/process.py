@@ -82,7 +82,11 @@ class StageBusy(StageFailed):
     """Another DVC process uses the stage's files."""
 
 
-def reproduce(
+class StagesFailed(Exception):
+    """Some stages of a flow failed: the message has a line for each, and one for those that could not run for it."""
+
+
+def bring_up_to_date(
     root: Path,
     stage: Stage,
     environment: dict[str, str],

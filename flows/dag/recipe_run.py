@@ -12,6 +12,7 @@ from tasks.stage.params import PARAMS, read_yaml
 from tasks.tracking.journal import OUTBOX, StageRun, away_since, flatten, start_sender
 from tasks.tracking.provenance import git_tags
 
+UI = "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"  # shows the store of this clone, on loopback
 PATIENCE = 60.0  # seconds until the store answers; making its tables takes a while
 
 

@@ -12,7 +12,7 @@ from prefect.states import Completed, State
 
 from flows.dag.gpu import gpu_slot
 from flows.dag.graph import Stage
-from flows.dag.process import StageFailed, reproduce
+from flows.dag.process import StageFailed, bring_up_to_date
 from flows.dag.remote import Remote
 
 
@@ -67,7 +67,7 @@ def run_stage(
         return Completed(name="UpToDate", message="nothing to do")
     try:
         slot = partial(gpu_slot, stage.name) if stage.gpu else nullcontext
-        done = reproduce(root, stage, environment, remote, slot, force)
+        done = bring_up_to_date(root, stage, environment, remote, slot, force)
     except StageFailed as failed:
         print(f"[{stage.name}] {failed.reason}{' (may pass later)' if failed.transient else ''}", flush=True)
         raise

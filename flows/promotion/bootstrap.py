@@ -5,23 +5,22 @@ and Tibshirani 1993, An Introduction to the Bootstrap, ch. 6). A resample is how
 metric is computed from those counts, of many resamples at once. N rows, R resamples, C classes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from flows.registry.rows import Rows
 from stillhouse.errors import InputError
 
-# A column per fact, (N,) each: see `flows.registry.rows`.
-Rows = Mapping[str, NDArray]
 Counts = NDArray  # (R, N): how often each row was drawn
 
 CHUNK = 2_000_000  # counts in memory at a time
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Difference:
     """A metric of two models on the same rows, and the standard error of its difference."""
 
     mine: float
@@ -29,7 +28,7 @@ class Comparison:
     standard_error: float
 
 
-def compare(metric: str, mine: Rows, theirs: Rows, resamples: int, seed: int) -> Comparison:
+def compare(metric: str, mine: Rows, theirs: Rows, resamples: int, seed: int) -> Difference:
     """Score two models on the same rows, and on resamples of them.
 
     Args:
@@ -53,7 +52,7 @@ def compare(metric: str, mine: Rows, theirs: Rows, resamples: int, seed: int) ->
         drawn = generator.multinomial(count, np.full(count, 1 / count), size=min(step, resamples - begin))
         differences.append(value(metric, mine, drawn) - value(metric, theirs, drawn))
     error = float(np.concatenate(differences).std(ddof=1))
-    return Comparison(float(value(metric, mine, once)[0]), float(value(metric, theirs, once)[0]), error)
+    return Difference(float(value(metric, mine, once)[0]), float(value(metric, theirs, once)[0]), error)
 
 
 def value(metric: str, rows: Rows, counts: Counts) -> NDArray:

@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.promotion.bootstrap import Rows
 from flows.registry.files import fetch
-from flows.registry.kinds import Kind, kind_of_checkpoint
+from flows.registry.kinds import ServedKind, kind_of_checkpoint
+from flows.registry.rows import Rows
 from flows.registry.versions import evaluation_key, run_of, store_rows, stored_rows
 from stillhouse.errors import InputError
 from tasks.stage.params import PARAMS
@@ -58,7 +58,7 @@ def folder_md5(folder: Path) -> str:
     return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
 
 
-def _check_here(kind: Kind, evaluation: str, what: str) -> None:
+def _check_here(kind: ServedKind, evaluation: str, what: str) -> None:
     data = Path(kind.data)
     if not data.is_dir():
         raise InputError(f"'{data}' is missing: run dvc pull {data} or dvc repro prepare, so that {what} can be scored")
@@ -70,7 +70,7 @@ def _check_here(kind: Kind, evaluation: str, what: str) -> None:
         )
 
 
-def _score(kind: Kind, folder: Path, report: Path) -> Rows:
+def _score(kind: ServedKind, folder: Path, report: Path) -> Rows:
     # It imports torch and transformers: only where it is needed.
     from tasks.evaluate import kind_of
 

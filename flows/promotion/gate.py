@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from flows.promotion.bootstrap import Comparison
+from flows.promotion.bootstrap import Difference
 from stillhouse.errors import InputError
 from tasks.stage.params import Block
 
@@ -55,7 +55,7 @@ class Rival:
 
     version: str
     recipe: str
-    scores: Comparison
+    scores: Difference
 
 
 def judge(contender: Contender, rival: Rival | None, limits: PromoteParams) -> tuple[list[str], list[str]]:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.promotion.bootstrap import Rows
-from flows.registry.rows import answer_rows, label_rows
+from flows.registry.rows import Rows, answer_rows, label_rows
 from stillhouse.errors import InputError
 from tasks.stage.params import EvaluateQaParams, TrainParams, WindowParams, load
 
@@ -15,7 +14,7 @@ MODELS = Path("models")
 
 
 @dataclass(frozen=True)
-class Kind:
+class ServedKind:
     """What registering and serving need to know.
 
     Args:
@@ -39,7 +38,7 @@ class Kind:
     rows: Callable[[Path, Path], Rows]
 
 
-def kind_of(recipe: str) -> Kind:
+def kind_of(recipe: str) -> ServedKind:
     """The kind of a recipe's model.
 
     Raises:
@@ -48,7 +47,7 @@ def kind_of(recipe: str) -> Kind:
     return kind_of_checkpoint(MODELS / recipe)
 
 
-def kind_of_checkpoint(folder: Path) -> Kind:
+def kind_of_checkpoint(folder: Path) -> ServedKind:
     """The kind of the model in a checkpoint, which is named after its recipe. Raises as `kind_of` does."""
     # Not by `stillhouse.encoders.checkpoint`, which would import transformers: flows have no seconds to lose.
     file = folder / "config.json"
@@ -82,8 +81,8 @@ def _longest() -> dict[str, Any]:
     return {"max_length": load("train", TrainParams).max_length}
 
 
-LABELS = Kind("data", "data/task", "teacher", "labels.py", _text_columns, dict, _longest, label_rows)
-ANSWERS = Kind(
+LABELS = ServedKind("data", "data/task", "teacher", "labels.py", _text_columns, dict, _longest, label_rows)
+ANSWERS = ServedKind(
     *("qa", "data/qa", "teacher-qa", "answers.py"),
     lambda: ["question", "context"],
     _window_numbers,

@@ -1,12 +1,9 @@
 """What a flow run and a registered model are called: the task that params.yaml names."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from stillhouse.errors import InputError
 from tasks.stage.params import PARAMS, read_yaml
-
-GPU = "gpu"  # the concurrency limit of a Prefect server that stages with `meta: {gpu: true}` share
 
 
 def task_name(params: Path = PARAMS, block: str = "data") -> str:
@@ -36,14 +33,3 @@ def task_name(params: Path = PARAMS, block: str = "data") -> str:
 def model_name(task: str) -> str:
     """The registered model of a task: versions from all recipes compete under it."""
     return f"stillhouse-{task}"
-
-
-def known_recipe(recipe: str, there: Sequence[str]) -> str:
-    """Give the slug back.
-
-    Raises:
-        InputError: it is no recipe's.
-    """
-    if recipe not in there:
-        raise InputError(f"recipe = {recipe!r} is unknown: choose one of {', '.join(there)}")
-    return recipe

@@ -7,14 +7,16 @@ one at all (`best_given`), and `null_odds`. One CSV file, a line a row, in the o
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from flows.promotion.bootstrap import Rows
 from stillhouse.errors import InputError
 
 FILE = "rows.csv"
+Rows = Mapping[str, NDArray]  # a column per fact, (N,) each
 
 
 def label_rows(report: Path, data: Path) -> Rows:

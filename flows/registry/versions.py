@@ -15,12 +15,11 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.promotion.bootstrap import Rows
 from flows.registry.files import upload, weights_digest
-from flows.registry.kinds import MODELS, Kind, kind_of
+from flows.registry.kinds import MODELS, ServedKind, kind_of
 from flows.registry.names import model_name, task_name
-from flows.registry.results import REPORTS, read_report, smallest_batch
-from flows.registry.rows import FILE, read_rows, write_rows
+from flows.registry.reports import REPORTS, read_report, smallest_batch
+from flows.registry.rows import FILE, Rows, read_rows, write_rows
 from stillhouse.errors import InputError
 from tasks.stage.params import PARAMS, read_yaml
 from tasks.tracking.journal import STORE
@@ -124,7 +123,7 @@ def gather_facts(recipe: str) -> dict[str, str]:
     return {key: str(value) for key, value in facts.items()} | git_tags()
 
 
-def evaluation_key(kind: Kind, data_md5: str) -> str:
+def evaluation_key(kind: ServedKind, data_md5: str) -> str:
     """Names what a model is judged on and how: the data, and the numbers that decide what it makes of them."""
     text = json.dumps({"data_md5": data_md5} | kind.judged_by(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flows.dag.graph import Stage
-from flows.dag.process import StageFailed, reproduce
+from flows.dag.process import StageFailed, bring_up_to_date
 from stillhouse.errors import InputError
 from tasks.stage import program
 from tasks.stage.secrets import hidden, without_login
@@ -90,7 +90,7 @@ def test_what_dvc_and_a_stage_say_of_a_remote_is_kept_without_its_password(
 ) -> None:
     root = toy({"a": {"cmd": "echo pulling from $REMOTE; echo error: $REMOTE is away; exit 75", "outs": ["out"]}})
     with pytest.raises(StageFailed) as failed:
-        reproduce(root, Stage("a", ()), {"REMOTE": URL})
+        bring_up_to_date(root, Stage("a", ()), {"REMOTE": URL})
     assert failed.value.reason == "https://…@remote.example/store is away"
     shown = capfd.readouterr()
     assert "https://…@remote.example/store" in shown.out and SECRET not in shown.out + shown.err

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from flows import servers
+from flows.dag import servers
 from flows.dag.gpu import gpu_slot
 from stillhouse.errors import InputError
 from tests.clones import free_port

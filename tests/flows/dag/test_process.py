@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from flows.dag.graph import Stage, lineage, load_graph, stale
-from flows.dag.process import StageFailed, log_of, reproduce
+from flows.dag.process import StageFailed, bring_up_to_date, log_of
 from tasks.stage.params import read_yaml
 from tests.flows.conftest import Toy
 
@@ -20,10 +20,10 @@ FLOW = """
 import sys
 from pathlib import Path
 from flows.dag.graph import lineage, load_graph
-from flows.dag.process import reproduce
+from flows.dag.process import bring_up_to_date
 root = Path.cwd()
 for stage in lineage(load_graph(root), sys.argv[1]):
-    reproduce(root, stage, {})
+    bring_up_to_date(root, stage, {})
 """
 
 
@@ -34,11 +34,11 @@ def start_flow(target: str) -> subprocess.Popen:
 
 def test_a_stage_runs_once_streams_its_lines_and_keeps_them(toy: Toy, capfd: pytest.CaptureFixture[str]) -> None:
     root = toy({"a": {"cmd": "echo loss $SPICE && touch out", "outs": ["out"]}})
-    assert reproduce(root, Stage("a", ()), {"SPICE": "0.5"})
+    assert bring_up_to_date(root, Stage("a", ()), {"SPICE": "0.5"})
     shown = capfd.readouterr().out
     assert "[a] loss 0.5\n" in shown and "git add" not in shown and "[a] done in " in shown
     assert "loss 0.5\n" in (root / log_of("a")).read_text()
-    assert not reproduce(root, Stage("a", ()), {}), "up to date: nothing is started"
+    assert not bring_up_to_date(root, Stage("a", ()), {}), "up to date: nothing is started"
     assert capfd.readouterr().out == ""
 
 
@@ -56,7 +56,7 @@ def test_a_failure_tells_code_reason_log_and_whether_to_try_again(
 ) -> None:
     root = toy({"a": {"cmd": command, "outs": ["out"]}})
     with pytest.raises(StageFailed) as failed:
-        reproduce(root, Stage("a", ()), {})
+        bring_up_to_date(root, Stage("a", ()), {})
     assert (failed.value.code, failed.value.reason, failed.value.transient) == (code, reason, transient)
     assert str(failed.value) == f"stage 'a' failed: {reason} (exit {code}; log: logs/a.log)"
 
@@ -64,7 +64,7 @@ def test_a_failure_tells_code_reason_log_and_whether_to_try_again(
 def test_what_dvc_itself_refuses_is_the_reason(toy: Toy) -> None:
     root = toy({"a": {"cmd": "true", "deps": ["nowhere"], "outs": ["out"]}})
     with pytest.raises(StageFailed, match=r"No such file or directory.*nowhere") as failed:
-        reproduce(root, Stage("a", ()), {})
+        bring_up_to_date(root, Stage("a", ()), {})
     assert not failed.value.transient
 
 
@@ -97,7 +97,7 @@ def test_a_flow_waits_for_a_plain_dvc_repro_of_the_same_stage(toy: Toy) -> None:
     while not (root / ".dvc" / "tmp" / "rwlock").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1)
-    assert not reproduce(root, Stage("a", ()), {})
+    assert not bring_up_to_date(root, Stage("a", ()), {})
     assert other.wait(30) == 0 and (root / "count").read_text() == "x\n"
 
 
@@ -110,7 +110,7 @@ def test_a_stage_that_is_to_run_alone_has_no_neighbour(toy: Toy) -> None:
             "other": {"cmd": command.format("other"), "outs": ["other"]},
         }
     )
-    threads = [threading.Thread(target=reproduce, args=(root, stage, {})) for stage in load_graph(root)]
+    threads = [threading.Thread(target=bring_up_to_date, args=(root, stage, {})) for stage in load_graph(root)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -122,7 +122,7 @@ def test_a_stage_that_is_to_run_alone_has_no_neighbour(toy: Toy) -> None:
 def test_two_stages_that_do_not_need_each_other_overlap(toy: Toy) -> None:
     root = toy({name: {"cmd": f"sleep 3 && touch {name}", "outs": [name]} for name in ("a", "b")})
     started = time.monotonic()
-    threads = [threading.Thread(target=reproduce, args=(root, stage, {})) for stage in load_graph(root)]
+    threads = [threading.Thread(target=bring_up_to_date, args=(root, stage, {})) for stage in load_graph(root)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -152,7 +152,7 @@ def test_a_killed_flow_leaves_no_stage_running_and_the_next_one_goes_on(toy: Toy
     assert not _sleepers()
     (root / "late").touch()
     stages = lineage(load_graph(root), "b")
-    assert [reproduce(root, stage, {}) for stage in stages] == [False, True]
+    assert [bring_up_to_date(root, stage, {}) for stage in stages] == [False, True]
 
 
 @pytest.mark.slow
@@ -168,7 +168,7 @@ def test_a_kill_while_dvc_commits_costs_nothing_and_leaves_a_whole_cache(toy: To
         assert dvc.poll() is None
     dvc.kill()
     assert dvc.wait() == -signal.SIGKILL and not (root / "dvc.lock").exists(), "it had committed already"
-    assert reproduce(root, Stage("a", ()), {})
+    assert bring_up_to_date(root, Stage("a", ()), {})
     assert stale(root, load_graph(root)) == set()
     shutil.rmtree(root / "out")
     subprocess.run(["dvc", "checkout", "-q"], check=True)

@@ -13,7 +13,7 @@ import pytest
 
 from flows.dag import remote
 from flows.dag.graph import lineage, load_graph, stale
-from flows.dag.process import StageFailed, reproduce
+from flows.dag.process import StageFailed, bring_up_to_date
 from flows.dag.remote import remote_of
 from stillhouse.errors import InputError
 from tests.clones import free_port
@@ -60,7 +60,7 @@ def flow(root: Path, target: str = "student") -> list[str]:
     assert shared
     try:
         for stage in lineage(load_graph(root), target):
-            reproduce(root, stage, {}, shared)
+            bring_up_to_date(root, stage, {}, shared)
     finally:
         shared.finish()
     assert stale(root, lineage(load_graph(root), target)) == set()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from flows import watch
+from flows.dag import sources
 from stillhouse.errors import InputError
 from tasks.stage.params import read_yaml
 from tests.flows.conftest import Toy
@@ -35,7 +35,7 @@ def files(root: Path) -> dict[str, object]:
 
 
 def look(root: Path) -> list[str]:
-    new, remember = watch.changed(root, "hinton")
+    new, remember = sources.changed(root, "hinton")
     remember()
     return new
 
@@ -51,7 +51,7 @@ def test_files_that_are_added_written_or_touched_are_a_change_and_nothing_else_i
     assert look(root) == ["prepare"]
     (root / "raw" / "more.tsv").touch()
     assert look(root) == ["prepare"]
-    assert watch.changed(root, "hinton")[0] == []
+    assert sources.changed(root, "hinton")[0] == []
 
 
 def test_a_change_is_news_until_a_run_on_it_has_ended_well(toy: Toy) -> None:
@@ -60,7 +60,7 @@ def test_a_change_is_news_until_a_run_on_it_has_ended_well(toy: Toy) -> None:
     look(root)
     (root / "raw" / "train.tsv").write_text("other")
     for _ in range(2):
-        assert watch.changed(root, "hinton")[0] == ["prepare"]
+        assert sources.changed(root, "hinton")[0] == ["prepare"]
 
 
 def test_another_version_of_a_library_is_a_change(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +68,7 @@ def test_another_version_of_a_library_is_a_change(toy: Toy, monkeypatch: pytest.
     watching(root)
     look(root)
     assert look(root) == []
-    monkeypatch.setattr(watch, "version", lambda name: "0.0" if name == "pandas" else version(name))
+    monkeypatch.setattr(sources, "version", lambda name: "0.0" if name == "pandas" else version(name))
     assert look(root) == ["prepare"]
 
 
@@ -77,7 +77,7 @@ def test_another_commit_of_a_hub_dataset_is_a_change(toy: Toy, monkeypatch: pyte
     hub = {"name": "nyu-mll/glue", "config": "sst2", "revision": None, "train_split": "a", "validation_split": "b"}
     watching(root, source="hub", hub=hub)
     commits = ["aaa", "aaa", "bbb"]
-    monkeypatch.setattr(watch, "_commit", lambda *_: commits.pop(0))
+    monkeypatch.setattr(sources, "_commit", lambda *_: commits.pop(0))
     assert [look(root) for _ in range(3)] == [["prepare"], [], ["prepare"]]
 
 
@@ -86,10 +86,10 @@ def test_a_hub_that_is_away_is_told_from_a_dataset_that_is_not_there(toy: Toy, m
     # HfApi was given the hub's address when it was imported.
     monkeypatch.setattr("huggingface_hub.HfApi", partial(HfApi, endpoint="http://127.0.0.1:9"))
     with pytest.raises(ConnectionError, match="dataset 'nyu-mll/glue': ConnectError"):
-        watch._commit("data", "nyu-mll/glue", None)
+        sources._commit("data", "nyu-mll/glue", None)
     watching(root, **(files(root) | {"files": {"folder": "gone", "train": None, "validation": None, "layout": "sst2"}}))
     with pytest.raises(InputError, match="gone': no such folder"):
-        watch.changed(root, "hinton")
+        sources.changed(root, "hinton")
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_changed_files_retrain_the_recipe_and_files_that_say_the_same_do_not(rec
     trained = recipe_project / "trained"
     assert trained.read_text() == "x\n"
     code, shown = run("flows.watch", "hinton")
-    assert code == 0 and shown == f"{watch.nothing_new('hinton')}\n"
+    assert code == 0 and shown == f"{sources.nothing_new('hinton')}\n"
     (recipe_project / "raw" / "train.tsv").touch()
     code, shown = run("flows.watch", "hinton")
     assert code == 0 and "[prepare] done" in shown and "[teacher] done" not in shown, shown

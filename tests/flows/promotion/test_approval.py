@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.promote import try_to_promote
+from flows.promotion.decision import try_to_promote
 from flows.registry.versions import register
 from tasks.tracking.sender import open_store
 from tests.flows.conftest import fill_project, train_again

@@ -1,6 +1,6 @@
 import pytest
 
-from flows.promotion.bootstrap import Comparison
+from flows.promotion.bootstrap import Difference
 from flows.promotion.gate import ApprovalParams, Contender, NoiseParams, PromoteParams, Rival, judge
 from stillhouse.errors import InputError
 
@@ -37,7 +37,7 @@ def failures(limits: PromoteParams = LIMITS, rival: Rival | None = None, **facts
 
 def champion(mine: float) -> Rival:
     """One of 0.9, beside a candidate; the standard error of the difference is 0.015."""
-    return Rival("1", "tinybert", Comparison(mine, 0.9, 0.015))
+    return Rival("1", "tinybert", Difference(mine, 0.9, 0.015))
 
 
 def test_a_good_first_model_passes_and_says_why() -> None:
@@ -92,7 +92,7 @@ def test_a_margin_that_is_stated_counts_instead_of_the_noise() -> None:
 
 
 def test_the_champion_itself_passes() -> None:
-    itself = Rival("2", "hinton", Comparison(0.9, 0.9, 0.0))
+    itself = Rival("2", "hinton", Difference(0.9, 0.9, 0.0))
     assert judge(contender("2"), itself, LIMITS)[0][-1] == "it is the champion already"
 
 

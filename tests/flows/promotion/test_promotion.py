@@ -18,8 +18,8 @@ from dvc.repo import Repo
 from transformers import AutoModelForSequenceClassification
 
 from flows import serve
-from flows.promote import Verdict, roll_back, try_to_promote
 from flows.promotion.champion import folder_md5
+from flows.promotion.decision import Verdict, roll_back, try_to_promote
 from flows.promotion.lock import promotion_lock, unlock
 from flows.registry.files import fetch, folder_digest
 from flows.registry.versions import find_version, register, stored_rows
@@ -208,7 +208,7 @@ PROMOTES = """
 import sys, time
 from pathlib import Path
 import flows.promotion.lock as lock
-import flows.promote as promote
+import flows.promotion.decision as promote
 mine, other = sys.argv[1:]
 judged, waits = promote.judge, lock._wait
 def slowly(*given):

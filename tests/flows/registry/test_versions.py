@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from flows.promote import roll_back, serve_command, try_to_promote
+from flows.dag.graph import known_recipe
+from flows.promotion.decision import roll_back, serve_command, try_to_promote
 from flows.registry.files import weights_digest
-from flows.registry.names import known_recipe, task_name
-from flows.registry.results import numbers, table
+from flows.registry.names import task_name
+from flows.registry.reports import numbers, table
 from flows.registry.versions import Registered, is_registered, register, versions
 from stillhouse.errors import InputError
 from tasks.tracking.sender import open_store

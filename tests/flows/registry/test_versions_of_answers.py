@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from transformers import AutoModelForQuestionAnswering
 
-from flows.promote import roll_back, try_to_promote
 from flows.promotion.bootstrap import value
+from flows.promotion.decision import roll_back, try_to_promote
 from flows.registry.names import task_name
-from flows.registry.results import table
+from flows.registry.reports import table
 from flows.registry.versions import Registered, gather_facts, register, stored_rows
 from stillhouse.answers.spans import OUTPUTS
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer

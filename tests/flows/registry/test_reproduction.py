@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from flows.promote import try_to_promote
+from flows.promotion.decision import try_to_promote
+from flows.registry.reproduction import reproduce
 from flows.registry.versions import register
-from flows.reproduce import main, reproduce
+from flows.reproduce import main
 from stillhouse.errors import InputError
 from tasks.tracking.sender import open_store
 from tests.flows import test_whole_recipe as whole

@@ -15,7 +15,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from flows import servers
+from flows.dag import servers
 from stillhouse.errors import InputError
 from tests.clones import free_port
 from tests.flows.test_flows import run
@@ -101,7 +101,7 @@ def database(tmp_path: Path) -> Iterator[str]:
 def test_who_has_no_password_can_neither_read_nor_promote(
     recipe_project: Path, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     monkeypatch.setenv("PYTHONPATH", str(root))
     for name in ("flows", "tasks", "stillhouse"):
         (recipe_project / name).symlink_to(root / name)

@@ -8,7 +8,6 @@ from flows.registry.kinds import kind_of
 from stillhouse.errors import InputError
 
 REPORTS = Path("reports")
-UI = "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"  # binds to loopback
 
 
 def read_report(folder: Path, name: str) -> dict[str, Any]:

@@ -1,0 +1,288 @@
+"""A Prefect server, an MLflow server and a worker for this clone, on this machine.
+
+All three bind to loopback, keep their data in `.servers/`, and are known by process id and start time, so that `down`
+stops only them, never a process that got the id of one that has ended. `up` returns when all answer and everything in
+prefect.yaml is deployed; if it fails, it leaves nothing running.
+"""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from flows.dag.gpu import GPU
+from flows.dag.prefect import POOL
+from stillhouse.errors import InputError
+from tasks.stage.secrets import hidden
+
+HOME = Path(".servers")
+STATE = HOME / "processes.json"
+PATIENCE = 180.0  # seconds until a server answers: the first start makes the tables of its database
+GRACE = 20.0  # seconds between asking a server to end and killing it
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Server:
+    """One of the processes.
+
+    Attributes:
+        started: seconds since the epoch, as the system tells it; with the pid it names one process for ever.
+        url: where it answers; empty for the worker.
+    """
+
+    name: str
+    pid: int
+    started: float
+    url: str
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """The process, if it still runs."""
+        try:
+            found = psutil.Process(self.pid)
+            alive = abs(found.create_time() - self.started) < 1 and found.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return None
+        return found if alive else None
+
+    @property
+    def family(self) -> list[psutil.Process]:
+        """The process and all that it started; of one that was killed, what it left behind."""
+        if process := self.process:
+            return [process, *process.children(recursive=True)]
+        left = {each.pid: each for each in psutil.process_iter() if _group(each) == self.pid}
+        leader = left.pop(self.pid, None)
+        # Nobody gets the number of a group while one of it lives: who leads it now and began later has taken it over.
+        return [] if leader and abs(leader.create_time() - self.started) >= 1 else [*left.values()]
+
+
+def up(prefect_port: int, mlflow_port: int, mlflow_store: str, basic_auth: bool, gpus: int | None = None) -> None:
+    """Start what does not run yet, wait until all of it answers, and deploy.
+
+    Args:
+        gpus: how many stages may use a GPU at a time; None: as many as there are here, at least one.
+
+    Raises:
+        InputError: a port that is taken, a number of slots below one, or a server that did not come up (with its log).
+    """
+    if gpus is not None and gpus < 1:
+        raise InputError(f"--gpus {gpus}: give a number from 1: with none, no stage that trains would ever start")
+    running = [server for server in _known() if server.process]
+    if {server.name for server in running} >= {"prefect", "mlflow", "worker"}:
+        status()
+        return
+    # Two halves of different starts would not know of each other's ports.
+    down(quiet=True)
+    for option, port in (("--prefect-port", prefect_port), ("--mlflow-port", mlflow_port)):
+        _must_be_free(option, port)
+    (HOME / "logs").mkdir(parents=True, exist_ok=True)
+    prefect, mlflow = f"http://{LOOPBACK}:{prefect_port}", f"http://{LOOPBACK}:{mlflow_port}"
+    environment = client_environment(prefect, mlflow)
+    try:
+        _start("prefect", prefect_command(prefect_port), prefect, environment)
+        # Not as an argument: every user of the machine sees those, and a database's URL has its password.
+        store = {"MLFLOW_BACKEND_STORE_URI": mlflow_store or f"sqlite:///{(HOME / 'mlflow.db').resolve()}"}
+        _start("mlflow", mlflow_command(mlflow_port, basic_auth), mlflow, environment | store | _auth(basic_auth))
+        _wait_for("prefect", f"{prefect}/api/health")
+        _wait_for("mlflow", f"{mlflow}/health")
+        limit_gpus(f"{prefect}/api", gpus or _gpus_here())
+        _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], environment)
+        worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+        _start("worker", worker, "", environment)
+        _prefect(["--no-prompt", "deploy", "--all"], environment)
+    except BaseException:
+        down(quiet=True)
+        raise
+    status()
+
+
+def down(quiet: bool = False) -> None:
+    """Stop the processes that `up` started, and theirs; nothing else."""
+    servers = _known()
+    families: list[psutil.Process] = []
+    # The worker first: it would take its server's end for a fault.
+    for server in reversed(servers):
+        family = server.family
+        families += family
+        # A server that lives ends its own.
+        for process in [each for each in family if each.pid == server.pid] or family:
+            process.terminate()
+        if family and not quiet:
+            print(f"{server.name}: stopping process {server.pid}", flush=True)
+    _, left = psutil.wait_procs(families, timeout=GRACE)
+    for process in left:
+        process.kill()
+    psutil.wait_procs(left, timeout=GRACE)
+    STATE.unlink(missing_ok=True)
+    if not quiet and not families:
+        print("no servers of this clone run")
+
+
+def status() -> None:
+    """What runs, where, and what to set so that flows use it."""
+    servers = _known()
+    for server in servers:
+        how = "runs" if server.process else "is gone"
+        print(f"{server.name:8} {how}  {server.url or '(pool ' + POOL + ')'}  log: {_log(server.name)}")
+    if not servers:
+        print("no servers of this clone run: make up")
+        return
+    urls = {server.name: server.url for server in servers}
+    print("\nfor a shell that is to use them:")
+    print(f"  export PREFECT_API_URL={urls['prefect']}/api MLFLOW_TRACKING_URI={urls['mlflow']}")
+    print("  prefect deployment run compress/hinton --watch\nto stop them: make down", flush=True)
+
+
+def limit_gpus(api: str, slots: int) -> None:
+    """Give the server's limit for GPU stages this many slots; it is made where there is none."""
+    body = {"limit": slots, "active": True}
+    for method, path, extra in (
+        ("PATCH", f"v2/concurrency_limits/{GPU}", {}),
+        ("POST", "v2/concurrency_limits/", {"name": GPU}),
+    ):
+        request = urllib.request.Request(
+            f"{api}/{path}", json.dumps(body | extra).encode(), {"Content-Type": "application/json"}, method=method
+        )
+        try:
+            urllib.request.urlopen(request, timeout=30).close()
+            return
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+
+
+def _gpus_here() -> int:
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def prefect_command(port: int) -> list[str]:
+    """How the Prefect server is started."""
+    return [sys.executable, "-m", "prefect", "server", "start", "--host", LOOPBACK, "--port", str(port)]
+
+
+def mlflow_command(port: int, basic_auth: bool) -> list[str]:
+    """How the MLflow server is started; clients reach artifacts through it alone."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"]
+    command += ["--artifacts-destination", str((HOME / "artifacts").resolve())]
+    return [*command, "--app-name", "basic-auth"] if basic_auth else command
+
+
+def client_environment(prefect: str, mlflow: str) -> dict[str, str]:
+    """This process's environment, with what servers, worker and flows need to find each other."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return os.environ | {
+        "PATH": path,
+        "PREFECT_HOME": str((HOME / "prefect").resolve()),
+        "PREFECT_API_URL": f"{prefect}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        # In memory, its default, a server that is killed forgets who holds a slot, and nobody ever gets it back.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+        "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI") or mlflow,
+    }
+
+
+def _auth(basic_auth: bool) -> dict[str, str]:
+    """What MLflow's basic authentication reads: nobody may do anything, but the first user everything.
+
+    Raises:
+        InputError: no first user's name and password in the environment.
+    """
+    if not basic_auth:
+        return {}
+    user, password = (os.environ.get(f"MLFLOW_TRACKING_{what}", "") for what in ("USERNAME", "PASSWORD"))
+    if not user or len(password) < 12:
+        raise InputError(
+            "--basic-auth: set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD (12 characters or more): "
+            "the first user's, who may do everything"
+        )
+    file = HOME / "basic_auth.ini"
+    lines = ["[mlflow]", "default_permission = NO_PERMISSIONS"]
+    lines += [f"database_uri = sqlite:///{(HOME / 'users.db').resolve()}"]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return {
+        "MLFLOW_AUTH_CONFIG_PATH": str(file.resolve()),
+        "MLFLOW_AUTH_ADMIN_USERNAME": user,
+        "MLFLOW_AUTH_ADMIN_PASSWORD": password,
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(32),
+    }
+
+
+def _group(process: psutil.Process) -> int | None:
+    try:
+        return os.getpgid(process.pid)
+    except ProcessLookupError:
+        return None
+
+
+def _start(name: str, command: Sequence[str], url: str, environment: dict[str, str]) -> None:
+    with _log(name).open("w") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
+        )
+    server = Server(name, process.pid, psutil.Process(process.pid).create_time(), url)
+    temporary = STATE.with_suffix(".part")
+    temporary.write_text(json.dumps([asdict(each) for each in [*_known(), server]], indent=2), encoding="utf-8")
+    temporary.replace(STATE)
+    print(f"{name}: starting, process {process.pid}", flush=True)
+
+
+def _wait_for(name: str, url: str) -> None:
+    (server,) = [each for each in _known() if each.name == name]
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and server.process:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as reply:
+                if reply.status == 200:
+                    return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.5)
+    what = "does not answer" if server.process else "ended"
+    raise InputError(f"{name} {what} at {url}: {_last_line(name)} (log: {_log(name)})")
+
+
+def _prefect(arguments: Sequence[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "prefect", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        lines = (done.stdout + done.stderr).strip().splitlines()
+        raise InputError(f"prefect {' '.join(arguments)} failed: {lines[-1] if lines else 'no message'}")
+
+
+def _must_be_free(option: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            raise InputError(
+                f"{option} {port}: {os.strerror(error.errno or 0).lower()}: stop what uses it, or give another"
+            ) from None
+
+
+def _known() -> list[Server]:
+    if not STATE.exists():
+        return []
+    return [Server(**each) for each in json.loads(STATE.read_text(encoding="utf-8"))]
+
+
+def _log(name: str) -> Path:
+    return HOME / "logs" / f"{name}.log"
+
+
+def _last_line(name: str) -> str:
+    lines = [line.strip() for line in _log(name).read_text(errors="replace").splitlines() if line.strip()]
+    return hidden(lines[-1]) if lines else "it said nothing"
