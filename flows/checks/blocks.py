@@ -12,6 +12,7 @@ SHARED = {
     "data": ("tasks.prepare", "DataParams"),
     "qa": ("tasks.sources.make_questions", "QaParams"),
     "corpus": ("tasks.prepare", "CorpusParams"),
+    "shared": ("tasks.stage.params", "SharedParams"),
     "train": ("tasks.stage.params", "TrainParams"),
     "teacher": ("tasks.phases.teacher", "TeacherParams"),
     "windows": ("tasks.stage.params", "WindowParams"),

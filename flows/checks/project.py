@@ -8,6 +8,7 @@ from flows.checks.blocks import SHARED, model_of
 from flows.checks.finding import Finding, Setup, fault, ok
 from flows.dag.graph import load_graph, recipes
 from stillhouse.errors import InputError
+from tasks.phases.moved import refuse_moved
 from tasks.stage.params import PARAMS, load, read_yaml
 
 
@@ -17,7 +18,9 @@ def params(setup: Setup) -> Iterator[Finding]:
     valid = 0
     for block in blocks:
         try:
-            load(block, model_of(block))
+            model = model_of(block)
+            refuse_moved(block, model, PARAMS)
+            load(block, model)
             valid += 1
         except InputError as error:
             # `load` says all that is wrong with a block at once, each part after the file's name.

@@ -13,13 +13,14 @@ from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.stage import PipelineStage
 
-from flows.dag import lockfile
+from flows.dag import code, lockfile
 from stillhouse.errors import InputError
 
 # It tells at length of every process that was killed while it held a lock, and then goes on.
 logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)
 # DVC's locks tell processes apart, not threads.
 _one_at_a_time = threading.Lock()
+_refreshing = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -101,18 +102,26 @@ def comparisons(stages: Iterable[Stage]) -> tuple[str, ...]:
 
 
 def stale(root: Path, stages: Iterable[Stage]) -> set[str]:
-    """The names of those stages that are out of date, or that come after one that is.
+    """The names of those stages that are out of date, or that come after one that is; stage `code` is refreshed first.
 
     Args:
         stages: each after what it needs, as `lineage` gives them.
+
+    Raises:
+        InputError: stage `code` refuses params.yaml.
     """
-    found: set[str] = set()
-    with _reading(root) as repo:
-        by_name = {stage.name: stage for stage in repo.index.stages if isinstance(stage, PipelineStage)}
-        for stage in stages:
-            if found.intersection(stage.needs) or _changed(by_name[stage.name]):
-                found.add(stage.name)
-    return found
+    stages = tuple(stages)
+    while True:
+        found: set[str] = set()
+        with _reading(root) as repo:
+            by_name = {stage.name: stage for stage in repo.index.stages if isinstance(stage, PipelineStage)}
+            if code.STAGE not in by_name or not _changed(by_name[code.STAGE]):
+                for stage in stages:
+                    if found.intersection(stage.needs) or _changed(by_name[stage.name]):
+                        found.add(stage.name)
+                return found
+        with _refreshing:
+            code.refresh(root)
 
 
 def _changed(stage: PipelineStage) -> bool:

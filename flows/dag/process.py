@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+from flows.dag.code import BUSY, python_first
 from flows.dag.graph import Stage, stale
 from flows.dag.remote import Remote
 from stillhouse.errors import InputError
@@ -33,7 +34,6 @@ GRACE = 30.0  # seconds between asking a stage to end and killing it: enough for
 SIDE_BY_SIDE = {"GOMP_SPINCOUNT": "3000"}
 ASK_AGAIN = 2.0  # seconds
 # What DVC itself says, not a stage.
-BUSY = re.compile(r"unable to acquire lock|is busy, it is being blocked by", re.IGNORECASE)
 NETWORK = re.compile(
     r"failed to connect|connection (reset|refused|aborted|error)|timed out|temporary failure in name resolution",
     re.IGNORECASE,
@@ -188,14 +188,12 @@ def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> N
     log = log_of(name)
     (root / log).parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, name]
-    # Stages call `python`: it has to be this one, whether or not its environment is activated.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     lines: list[str] = []
     with (root / log).open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             command,
             cwd=root,
-            env=SIDE_BY_SIDE | os.environ | {"PYTHONUNBUFFERED": "1", "PATH": path} | environment,
+            env=SIDE_BY_SIDE | os.environ | {"PYTHONUNBUFFERED": "1", "PATH": python_first()} | environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

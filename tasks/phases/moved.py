@@ -1,10 +1,13 @@
 """Keys of params.yaml that stood elsewhere before recipes' blocks had a part for each phase: where each is now."""
 
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from tasks.stage.params import Phase
+from stillhouse.errors import InputError
+from tasks.stage.params import Phase, read_yaml
 
 # Parts that have another name now; all others kept theirs.
 RENAMED = {
@@ -20,15 +23,19 @@ RENAMED = {
 TRAINING = ("distill", "gates", "retrain", "train")
 
 
-def moved_keys(block: Any, slug: str, recipe: type[BaseModel]) -> list[str]:
-    """A sentence for each key of a recipe's block that stands where it stood before.
+def refuse_moved(slug: str, recipe: type[BaseModel], params: Path) -> None:
+    """Raise for keys of a recipe's block that stand where they stood before; other blocks pass.
 
     Args:
-        block: the recipe's block, as it was read.
         recipe: the model of today's block, with a field for each phase.
+        params: a params.yaml.
+
+    Raises:
+        InputError: there is such a key; it says where each is now.
     """
-    if not isinstance(block, dict):
-        return []
+    block: Any = read_yaml(params).get(slug)
+    if not isinstance(block, dict) or importlib.util.find_spec(f"tasks.recipes.{slug.replace('-', '_')}") is None:
+        return
     former = []
     for name, value in block.items():
         if name not in recipe.model_fields or value is None:
@@ -36,7 +43,8 @@ def moved_keys(block: Any, slug: str, recipe: type[BaseModel]) -> list[str]:
         elif isinstance(value, dict):
             former += [f"{slug}.{name}.{key}" for key in value if key in _numbers(name, recipe)]
     found = [(key, places(key, recipe)) for key in former]
-    return [f"{key} is now {' and '.join(now)}" for key, now in found if now]
+    if said := [f"{params}: {key} is now {' and '.join(now)}" for key, now in found if now]:
+        raise InputError("; ".join(said))
 
 
 def places(key: str, recipe: type[BaseModel]) -> list[str]:

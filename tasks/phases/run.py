@@ -20,10 +20,10 @@ from stillhouse.errors import InputError
 from stillhouse.training.loop import FitResult
 from tasks.data.dataset import TaskData, tokenize
 from tasks.phases.logit_targets import cached_logits
-from tasks.phases.moved import moved_keys
+from tasks.phases.moved import refuse_moved
 from tasks.phases.plan import Plan, run_phase
 from tasks.stage.outputs import fresh_dir
-from tasks.stage.params import TrainParams, load, read_yaml
+from tasks.stage.params import TrainParams, load
 from tasks.tracking.journal import StageRun
 
 SLUG = re.compile(r"[a-z0-9-]+")
@@ -66,8 +66,7 @@ def load_phase(slug: str, phase: str, params: Path) -> tuple[Callable, Any]:
     fields = recipe.Params.model_fields
     if phase not in fields:
         raise InputError(f"recipe '{slug}' has no phase '{phase}': it has {', '.join(fields)}")
-    if moved := moved_keys(read_yaml(params).get(slug), slug, recipe.Params):
-        raise InputError(f"{params}: {'; '.join(moved)}")
+    refuse_moved(slug, recipe.Params, params)
     return getattr(recipe, phase), load(f"{slug}.{phase}", fields[phase].annotation, params)
 
 

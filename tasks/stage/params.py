@@ -24,6 +24,12 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class SharedParams(BaseModel):
+    """`shared`: what phases merge into their blocks by `<<`; each phase checks what it got."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
 class TrainParams(Block):
     """`train`: how every stage trains; what it trains on is in its own block."""
 

@@ -103,7 +103,7 @@ def test_an_mlflow_that_is_away_or_dies_costs_neither_models_nor_metrics(tmp_pat
     # It dies while the student trains.
     params = folder / "params.yaml"
     tree = YAML().load(params)
-    tree["hinton"]["distill"]["epochs"] = 30
+    tree["hinton"]["distill"]["phase"]["epochs"] = 30
     YAML().dump(tree, params)
     before = runs["hinton"].info.run_id
     log = folder / "flow.log"

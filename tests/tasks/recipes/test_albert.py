@@ -39,7 +39,9 @@ def clone(tmp_path, monkeypatch):
 
 
 def changed(clone, **changes):
-    project.params(clone, **{f"albert.{key}": value for key, value in ({"embedding_size": 8} | changes).items()})
+    project.params(
+        clone, **{f"albert.general.{key}": value for key, value in ({"embedding_size": 8} | changes).items()}
+    )
 
 
 def loaded(name="albert"):
@@ -72,7 +74,7 @@ def test_an_interrupted_corpus_phase_ends_with_the_same_weights(clone, monkeypat
 
 
 def test_the_general_phase_can_be_left_out_and_the_start_is_then_the_masked_lms_layers(clone):
-    changed(clone, general=None, start=2, share="ffn", embedding_size=None)
+    changed(clone, phase=None, start=2, share="ffn", embedding_size=None)
     run(*GENERAL)
     ours, theirs = (load_model(f"models/{name}", AutoModel) for name in ("general", "mlm"))
     layers, source = encoder_layers(ours), encoder_layers(theirs)
@@ -84,7 +86,7 @@ def test_the_general_phase_can_be_left_out_and_the_start_is_then_the_masked_lms_
 def test_nothing_shared_and_nothing_factorized_is_a_plain_model(clone):
     changed(clone, share="none", embedding_size=None, weights={"mlm": 1.0, "sop": 0.0})
     run(*GENERAL)
-    changed(clone, task={"loss": "finetune", "alpha": 0.7, "temperature": 4.0})
+    project.params(clone, **{"albert.distill.task.loss": "finetune"})
     run(*TASK)
     assert type(loaded()).__name__ == "BertForSequenceClassification"
 

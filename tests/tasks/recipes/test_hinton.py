@@ -139,7 +139,7 @@ def test_a_corpus_without_labels_is_a_transfer_set(clone):
 def test_rows_without_labels_want_alpha_1(clone, capsys):
     project.params(clone, **{"hinton.distill.rows": CORPUS})
     line = refused(capsys, *hinton(CORPUS))
-    assert f"hinton.distill.alpha = 0.7, but '{CORPUS}' has no labels: set hinton.distill.alpha to 1.0" in line
+    assert f"hinton.distill.alpha = 0.7, but '{CORPUS}' has no labels: set it to 1.0" in line
 
 
 def test_single_sentences_are_no_transfer_set_for_pairs(clone, capsys):
@@ -158,8 +158,12 @@ def test_a_transfer_set_that_lacks_a_class_still_gives_a_student_of_both(clone):
 @pytest.mark.parametrize(
     ("ensemble", "teacher", "needs"),
     [
-        ({}, "models/teacher", ("prepare", "teacher")),
-        ({"one": {"seed": 1}, "two": {"seed": 2}}, "models/ensemble", ("ensemble@one", "ensemble@two", "prepare")),
+        ({}, "models/teacher", ("code", "prepare", "teacher")),
+        (
+            {"one": {"seed": 1}, "two": {"seed": 2}},
+            "models/ensemble",
+            ("code", "ensemble@one", "ensemble@two", "prepare"),
+        ),
     ],
 )
 def test_in_the_graph_hinton_needs_the_teachers_that_it_names_and_no_other(
@@ -171,7 +175,7 @@ def test_in_the_graph_hinton_needs_the_teachers_that_it_names_and_no_other(
     (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
     tree = YAML(typ="safe", pure=True).load((project.ROOT / "params.yaml").read_text(encoding="utf-8"))
     tree["ensemble"] = ensemble
-    tree["hinton"]["teacher"] = teacher
+    tree["hinton"]["distill"]["teacher"] = teacher
     (tmp_path / "params.yaml").write_text(json.dumps(tree))
     stages = {stage.name: stage for stage in load_graph(tmp_path)}
     assert stages["hinton"].needs == needs

@@ -87,7 +87,7 @@ def test_recovery_trains_both_factors_and_null_leaves_it_out(clone):
     ids=["fisher", "plain", "word vectors", "layers"],
 )
 def test_ranks_reach_the_layers_and_the_word_vectors_that_were_asked_for(clone, changes, ranks, embedding):
-    project.params(clone, **{f"lowrank.{key}": value for key, value in changes.items()})
+    project.params(clone, **{f"lowrank.factorize.{key}": value for key, value in changes.items()})
     run(*FACTORIZE)
     config = loaded("models/lowrank-factorize").config
     assert set((config.ranks or {}).values()) == ranks and len(config.ranks or {}) in (0, 24)
@@ -179,6 +179,6 @@ def test_an_interrupted_recovery_ends_with_the_same_bytes(clone, monkeypatch):
     ids=["layers", "word vectors", "energy", "budget", "nothing"],
 )
 def test_what_saves_nothing_is_refused_in_one_line(clone, capsys, changes, words):
-    project.params(clone, **{f"lowrank.{key}": value for key, value in changes.items()})
+    project.params(clone, **{f"lowrank.factorize.{key}": value for key, value in changes.items()})
     assert words in refused(capsys, *FACTORIZE)
     assert not Path("models/lowrank-factorize").exists()

@@ -27,7 +27,7 @@ def clone(tmp_path, monkeypatch):
 
 
 def changed(clone, **changes):
-    project.params(clone, **{f"magnitude.{key}": value for key, value in changes.items()})
+    project.params(clone, **{f"magnitude.prune.{key}": value for key, value in changes.items()})
 
 
 def loaded():

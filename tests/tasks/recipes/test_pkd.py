@@ -56,7 +56,7 @@ def test_the_student_starts_from_the_teachers_first_layers(clone):
 def test_the_states_the_map_and_the_weights_each_make_another_student(clone):
     seen = set()
     for changes in ({}, {"layers": "last"}, {"layers": [4, 4], "alpha": 1.0}, {"beta": 0.0}):
-        project.params(clone, **{f"pkd.{key}": value for key, value in changes.items()})
+        project.params(clone, **{f"pkd.distill.{key}": value for key, value in changes.items()})
         run(*PKD)
         seen.add((clone / "models/pkd/model.safetensors").read_bytes())
     assert len(seen) == 4
@@ -109,6 +109,6 @@ def test_a_run_that_was_interrupted_ends_with_the_same_weights(clone, monkeypatc
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(clone, capsys, changes, message):
-    project.params(clone, **{f"pkd.{key}": value for key, value in changes.items()})
+    project.params(clone, **{f"pkd.distill.{key}": value for key, value in changes.items()})
     assert message in refused(capsys, *PKD)
     assert not (clone / "models/pkd").exists()

@@ -153,7 +153,7 @@ def test_pairs_and_scores_follow_the_route_that_fine_tuning_leaves(clone, kind, 
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(clone, capsys, changes, message):
-    project.params(clone, **{f"rco.{key}": value for key, value in changes.items()})
+    project.params(clone, **{f"rco.distill.{key}": value for key, value in changes.items()})
     assert message in refused(capsys, *RCO)
 
 

@@ -61,7 +61,7 @@ def test_the_booster_the_block_and_the_kind_of_hint_each_make_another_light_net(
         {}, {"gradient_block": False}, {"booster": False}, {"hint": "softmax"}, {"hint": "soft"}, {"init": "random"},
     ]  # fmt: skip
     for change in changes:
-        project.params(clone, **{f"rocket.{key}": value for key, value in change.items()})
+        project.params(clone, **{f"rocket.launch.{key}": value for key, value in change.items()})
         run(*LAUNCH)
         seen.add(weights(clone))
     assert len(seen) == len(changes)
@@ -89,7 +89,7 @@ def test_an_interrupted_launch_ends_with_the_same_bytes(clone, monkeypatch):
     ],
 )
 def test_bad_numbers_are_refused_in_one_line(clone, capsys, changes, message):
-    project.params(clone, **{f"rocket.{key}": value for key, value in changes.items()})
+    project.params(clone, **{f"rocket.launch.{key}": value for key, value in changes.items()})
     assert message in refused(capsys, *LAUNCH)
 
 

@@ -117,13 +117,13 @@ def test_an_interrupted_retraining_ends_with_the_same_bytes(clone, monkeypatch):
 @pytest.mark.parametrize(
     ("key", "value", "line", "stage"),
     [
-        ("hinton.distill.student.layers", 5, "student.layers (5) is more than the teacher's 4", STUDENT),
-        ("lowrank.factorize.ranks.embedding", 33, "rank = 33 of 'word_embeddings' (33×32) saves nothing", FACTORIZE),
-        ("structured.gates.remove.heads", 1.0, "smallest.gates.remove.heads = 1.0", GATES),
-        ("structured.gates.remove.heads", 0.9, "remove.heads = 0.9 leaves", GATES),
+        ("student.student.layers", 5, "student.layers (5) is more than the teacher's 4", STUDENT),
+        ("factorize.ranks.embedding", 33, "rank = 33 of 'word_embeddings' (33×32) saves nothing", FACTORIZE),
+        ("gates.remove.heads", 1.0, "smallest.gates.remove.heads = 1.0", GATES),
+        ("gates.remove.heads", 0.9, "remove.heads = 0.9 leaves", GATES),
         ("retrain.alpha", 1.5, "smallest.retrain.alpha = 1.5", RETRAIN),
-        ("int8.quantize.weights", "float8", "weights = 'float8' with activations = 'dynamic'", QUANTIZE),
-        ("budget", 7.5, "smallest.budget = 7.5 is not a known key", STUDENT),
+        ("quantize.weights", "float8", "weights = 'float8' with activations = 'dynamic'", QUANTIZE),
+        ("student.budget", 7.5, "smallest.student.budget = 7.5 is not a known key", STUDENT),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_line(clone, capsys, key, value, line, stage):

@@ -154,7 +154,7 @@ def test_a_roberta_goes_through_all_stages(clone):
     ],
 )
 def test_interrupted_gates_end_with_the_same_bytes(clone, monkeypatch, numbers):
-    project.params(clone, **{f"structured.{name}": value for name, value in numbers.items()})
+    project.params(clone, **{f"structured.gates.{name}": value for name, value in numbers.items()})
     run(*GATES)
     whole = stays(clone)
     assert project.interrupted_and_resumed_is_the_same(monkeypatch, GATES, step=5)
@@ -176,7 +176,7 @@ def test_an_interrupted_retraining_ends_with_the_same_bytes(clone, monkeypatch):
     ],
 )
 def test_what_cannot_go_is_said_before_anything_is_trained(clone, capsys, numbers, line):
-    project.params(clone, **{f"structured.{name}": value for name, value in numbers.items()})
+    project.params(clone, **{f"structured.gates.{name}": value for name, value in numbers.items()})
     assert line in refused(capsys, *GATES)
 
 

@@ -41,7 +41,7 @@ def clone(tmp_path, monkeypatch):
 
 
 def params(folder: Path, **changes: object) -> None:
-    named = {f"structured-qa.{name}": value for name, value in changes.items() if "structured" not in name}
+    named = {f"structured-qa.gates.{name}": value for name, value in changes.items() if "structured" not in name}
     rest = {name: value for name, value in changes.items() if "structured" in name}
     project.params(folder, **{"windows": WINDOWS, **named, **rest})
 
@@ -65,7 +65,7 @@ def logits(model) -> np.ndarray:
 @pytest.mark.parametrize("choose", ["l0", "gain", "random"])
 def test_each_chooser_meets_the_shares_and_what_is_sliced_gives_the_masked_logits(clone, choose):
     remove = {"heads": 0.5, "units": 0.25, "dimensions": 0.25}
-    params(clone, choose=choose, remove=remove, multiple=1, retrain=None)
+    params(clone, choose=choose, remove=remove, multiple=1, **{"structured-qa.retrain.phase": None})
     run(*GATES)
     run(*RETRAIN)
     keep = {kind: stays()[kind] for kind in KINDS}
