@@ -6,8 +6,7 @@ killed run goes on after its last whole chunk and ends with the same bytes, and 
 """
 
 import argparse
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.text.candidates import Candidates
 from stillhouse.text.likely_words import Find, Texts, augment
 from stillhouse.text.word_vectors import EmbeddingVectors, read_word_vectors
+from stillhouse.training.progress import Meter
 from tasks.data.augmented_rows import Split, interleaved, open_split
 from tasks.stage import program
 from tasks.stage.outputs import fresh_dir, fresh_file
@@ -30,7 +30,6 @@ from tasks.stage.workspace import clear, workspace
 from tasks.tracking.journal import stage_run
 
 CHUNK = 256  # augmented rows a file
-REPORT_SECONDS = 5.0
 
 
 class AugmentParams(Block):
@@ -96,19 +95,24 @@ def candidates(mlm: Path, params: AugmentParams) -> Find:
 
 def write_chunks(task: Split, chosen: np.ndarray, find: Find, params: AugmentParams, work: Path) -> list[Path]:
     """Augment the chosen rows, a file for each CHUNK of them, without those that an earlier run finished."""
-    report = Progress(len(chosen))
+    meter = Meter(len(chosen))
+    finished = 0
     chunks: list[Path] = []
     rows = chosen_texts(task, chosen)
     while chunk := list(islice(rows, CHUNK)):
         file = work / f"chunk-{len(chunks) + 1:05d}.parquet"
         chunks.append(file)
+        finished += len(chunk)
         if is_whole(file):
-            report.skip(len(chunk))
+            if not meter.skipped:
+                print("going on after a run that was stopped", flush=True)
+            meter.skip(len(chunk))
             continue
         variants = augment(chunk, find, copies=params.copies, replace=params.replace, seed=params.seed)
         with fresh_file(file) as draft:
             pq.write_table(variants_table(task, chunk, variants), draft)
-        report.done(len(chunk))
+        if meter.reached(finished):
+            meter.print(f"augmented {finished}/{len(chosen)} rows  {meter.rate:.1f} rows/s")
     return chunks
 
 
@@ -161,33 +165,6 @@ def write_rows(task: Split, chunks: list[Path], to: Path) -> int:
             writer.write_table(merged)
             count += len(merged)
     return count
-
-
-class Progress:
-    """A line every few seconds: rows done, speed, time left."""
-
-    def __init__(self, rows: int, now: Callable[[], float] = time.monotonic) -> None:
-        self.rows = rows
-        self.now = now
-        self.began = self.reported = now()
-        self.skipped = self.made = 0
-
-    def skip(self, rows: int) -> None:
-        """Rows that an earlier run had done."""
-        if not self.skipped:
-            print("going on after a run that was stopped", flush=True)
-        self.skipped += rows
-
-    def done(self, rows: int) -> None:
-        """Rows done now."""
-        self.made += rows
-        now, total = self.now(), self.made + self.skipped
-        if now - self.reported < REPORT_SECONDS and total < self.rows:
-            return
-        self.reported = now
-        rate = self.made / max(now - self.began, 1e-9)
-        left = round((self.rows - total) / rate)
-        print(f"augmented {total}/{self.rows} rows  {rate:.1f} rows/s  {left // 60}:{left % 60:02d} left", flush=True)
 
 
 if __name__ == "__main__":

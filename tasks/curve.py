@@ -3,8 +3,10 @@
 import argparse
 from pathlib import Path
 
-from tasks.report import read_curve, read_json
+from tasks.reports.comparison import EVALUATE, read_curve
+from tasks.reports.picture import draw_curve
 from tasks.stage import program
+from tasks.stage.json_files import read_json
 from tasks.stage.outputs import fresh_file
 from tasks.tracking.journal import stage_run
 
@@ -12,9 +14,7 @@ from tasks.tracking.journal import stage_run
 def main() -> None:
     args = arguments()
     with stage_run("curve", {}, [args.curve, args.teacher]) as run:
-        from tasks.reports.picture import draw_curve
-
-        figures, curve = read_json(args.teacher / "metrics.json"), read_curve(args.curve)
+        figures, curve = read_json(args.teacher / "metrics.json", EVALUATE), read_curve(args.curve)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         with fresh_file(args.out) as out:
             draw_curve(args.recipe, curve, figures["task_metric"], figures["value"], out)

@@ -9,9 +9,9 @@ from stillhouse.errors import InputError
 
 # Blocks that are no recipe's, and where their models stand.
 SHARED = {
-    "data": ("tasks.prepare", "DataParams"),
+    "data": ("tasks.sources.make_task", "DataParams"),
     "qa": ("tasks.sources.make_questions", "QaParams"),
-    "corpus": ("tasks.prepare", "CorpusParams"),
+    "corpus": ("tasks.sources.make_corpus", "CorpusParams"),
     "shared": ("tasks.stage.params", "SharedParams"),
     "train": ("tasks.stage.params", "TrainParams"),
     "teacher": ("tasks.phases.teacher", "TeacherParams"),

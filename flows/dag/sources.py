@@ -60,8 +60,9 @@ def _seen_now(root: Path, stages: Iterable[Stage]) -> dict[str, str]:
 def _behind(root: Path, block: str) -> Any:
     """What lies behind a block's source, as plain values."""
     # Here, for they bring `datasets` along, which other flows do without.
-    from tasks.prepare import CorpusParams, DataParams
+    from tasks.sources.make_corpus import CorpusParams
     from tasks.sources.make_questions import QaParams
+    from tasks.sources.make_task import DataParams
 
     models: dict[str, Any] = {"data": DataParams, "corpus": CorpusParams, "qa": QaParams}
     params: Any = load(block, models[block], root / PARAMS)

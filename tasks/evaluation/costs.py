@@ -1,6 +1,5 @@
 """What evaluation measures whatever the task is: size, cost and time."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from transformers import PreTrainedModel
 from stillhouse.encoders import measure
 from stillhouse.onnx import latency
 from stillhouse.onnx.sessions import feed, open_session
-from tasks.stage.outputs import fresh_file
 from tasks.stage.params import MeasureParams
 
 DIGITS = 6  # kept of floating-point results: beyond them, the order of a sum shows
@@ -74,8 +72,3 @@ def rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: rounded(part) for name, part in value.items()}
     return round(value, DIGITS) if isinstance(value, float) else value
-
-
-def write_json(file: Path, tree: Mapping[str, Any]) -> None:
-    with fresh_file(file) as out:
-        out.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")

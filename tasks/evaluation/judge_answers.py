@@ -1,6 +1,6 @@
 """The part of `tasks.evaluate` that knows question answering.
 
-Beside predictions.csv (was there an answer, was one given) it writes a folder `answers`: answers.json and
+In addition to predictions.csv (was there an answer, was one given) it writes a folder `answers`: answers.json and
 null_odds.json, which SQuAD 2.0's official script reads, and n_best.json.
 """
 
@@ -17,8 +17,9 @@ from stillhouse.onnx import latency
 from stillhouse.onnx.sessions import open_session
 from tasks.data.questions import QaData, load_questions
 from tasks.evaluation.answer_scoring import Answered, answer_all
-from tasks.evaluation.costs import rounded, sample, write_json
+from tasks.evaluation.costs import rounded, sample
 from tasks.evaluation.judged import Judged, write_pairs
+from tasks.stage.json_files import write_json
 from tasks.stage.outputs import fresh_dir
 from tasks.stage.params import EvaluateQaParams, TrainParams, WindowParams
 

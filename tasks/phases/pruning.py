@@ -4,9 +4,7 @@ All of it survives a kill: what was found or trained is in the stage's workspace
 """
 
 import csv
-import json
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,16 +14,18 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from stillhouse.encoders.checkpoint import load_model
 from stillhouse.training import processes
-from stillhouse.training.progress import REPORT_SECONDS
+from stillhouse.training.progress import Meter
 from tasks.evaluation.scoring import Scorer
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given, train_plan, train_student
 from tasks.phases.teacher import load_start, teacher_source
-from tasks.stage.outputs import fresh_file
+from tasks.stage.json_files import read_json, write_json
 from tasks.stage.params import TrainParams
 from tasks.tracking.journal import StageRun
 
 Subset = tuple[int, ...]  # indices from 0, rising
+
+DAMAGED = "remove it and run the stage again"
 
 
 class Bench:
@@ -73,7 +73,7 @@ class Bench:
             self.curve.add(share, moment, self.validation(model)[0])
 
     def on_device(self, model: PreTrainedModel) -> PreTrainedModel:
-        """The same model on the GPU, if there is one: who scores many times wants it there."""
+        """The same model on the GPU, if there is one: for a model that is scored many times."""
         return model.to("cuda") if torch.cuda.is_available() else model  # type: ignore[arg-type]
 
     def start(self) -> PreTrainedModel:
@@ -102,26 +102,17 @@ class Bench:
             most: how many subsets can be asked for.
         """
         file = self.work / "subsets.json"
-        known: dict[str, list[float]] = json.loads(file.read_text()) if file.exists() else {}
-        said, before, began = time.monotonic(), len(known), time.monotonic()
+        known: dict[str, list[float]] = read_json(file, DAMAGED) if file.exists() else {}
+        meter = Meter(most, len(known))
 
         def scored(subset: Subset) -> list[float]:
-            nonlocal said
             name = " ".join(map(str, subset))
             if name not in known:
                 known[name] = list(score(subset))
-                with fresh_file(file) as out:
-                    out.write_text(json.dumps(known))
-                now = time.monotonic()
-                if now - said > REPORT_SECONDS or len(known) == most:
-                    said = now
-                    left = round((most - len(known)) * (now - began) / (len(known) - before))
+                write_json(file, known, indent=None)
+                if meter.reached(len(known)):
                     best = max(known.values())[0]
-                    print(
-                        f"scored {len(known)} of at most {most} subsets  best {self.metric} {best:.4f}"
-                        f"  {left // 60}:{left % 60:02d} left",
-                        flush=True,
-                    )
+                    meter.print(f"scored {len(known)} of at most {most} subsets  best {self.metric} {best:.4f}")
             return known[name]
 
         return scored
@@ -134,7 +125,7 @@ class Curve:
         self.file = file
         self.metric = metric
         self.run = run
-        self.scores: dict[str, dict[str, float]] = json.loads(file.read_text()) if file.exists() else {}
+        self.scores: dict[str, dict[str, float]] = read_json(file, DAMAGED) if file.exists() else {}
 
     def has(self, share: float, moment: str) -> bool:
         return moment in self.scores.get(f"{share:g}", {})
@@ -143,8 +134,7 @@ class Curve:
         print(f"{share:.0%} pruned: validation {self.metric} {score:.4f} {moment} recovery", flush=True)
         self.scores.setdefault(f"{share:g}", {})[moment] = score
         self.run.log_metrics({f"{self.metric}_{moment}_recovery": score}, step=round(share * 100))
-        with fresh_file(self.file) as out:
-            out.write_text(json.dumps(self.scores))
+        write_json(self.file, self.scores, indent=None)
 
     def write(self, out: Path) -> None:
         with out.open("w", newline="", encoding="utf-8") as stream:

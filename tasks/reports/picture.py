@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,14 +17,10 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import Bbox
 
+from tasks.reports.comparison import Comparison, CurvePoints
 from tasks.reports.label_places import NEAR, place
 
-if TYPE_CHECKING:
-    from tasks.report import Comparison
-
-Curve = Sequence[tuple[float, float, float]]  # share pruned, score before recovery, score after
-
-# Okabe and Ito's colours, told apart by colour-blind eyes; shapes differ as well.
+# Okabe and Ito's colours, which colour-blind readers tell apart; shapes differ as well.
 BLUE, VERMILION, GREY, INK = "#0072B2", "#D55E00", "#9A9A9A", "#222222"
 POINT = 9.0  # radius of a point, in pixels at `DPI`
 MARGIN = 4.0  # around a label, in pixels
@@ -42,7 +38,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def draw(comparison: "Comparison", file: Path) -> None:
+def draw(comparison: Comparison, file: Path) -> None:
     """Write the picture as PNG."""
     curves = [model for model in comparison.models if model.curve]
     sizes = [model.figures["onnx_bytes"] / 1e6 for model in comparison.models]
@@ -67,7 +63,7 @@ def draw(comparison: "Comparison", file: Path) -> None:
         plt.close(figure)
 
 
-def draw_curve(name: str, curve: Curve, metric: str, level: float, file: Path) -> None:
+def draw_curve(name: str, curve: CurvePoints, metric: str, level: float, file: Path) -> None:
     """Write the picture of one pruning curve as PNG.
 
     Args:
@@ -93,7 +89,7 @@ def pareto(costs: Sequence[float], values: Sequence[float]) -> list[int]:
     return sorted((i for i, point in enumerate(points) if not beaten(point)), key=lambda i: points[i])
 
 
-def _trade(axis: Axes, comparison: "Comparison", costs: list[float], title: str, xlabel: str) -> None:
+def _trade(axis: Axes, comparison: Comparison, costs: list[float], title: str, xlabel: str) -> None:
     values = [model.value for model in comparison.models]
     front = pareto(costs, values)
     axis.set_xscale("log")
@@ -133,7 +129,7 @@ def _handles() -> list[Line2D]:
     return [*points, front, Line2D([], [], color=VERMILION, linewidth=1, linestyle=DOTS, label="teacher's level")]
 
 
-def _curve(axis: Axes, name: str, curve: Curve, metric: str, level: float) -> None:
+def _curve(axis: Axes, name: str, curve: CurvePoints, metric: str, level: float) -> None:
     shares = [100 * share for share, _, _ in curve]
     before = [value for _, value, _ in curve]
     after = [value for _, _, value in curve]
@@ -147,8 +143,8 @@ def _curve(axis: Axes, name: str, curve: Curve, metric: str, level: float) -> No
     axis.legend(loc="best", frameon=False)
 
 
-def _label(axis: Axes, comparison: "Comparison", costs: list[float]) -> None:
-    """Name every point: beside it where there is room, further off with a line where there is none."""
+def _label(axis: Axes, comparison: Comparison, costs: list[float]) -> None:
+    """Name every point: next to it where there is room, further off with a line where there is none."""
     values = [model.value for model in comparison.models]
     front = pareto(costs, values)
     notes = [

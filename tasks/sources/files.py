@@ -101,12 +101,12 @@ def _json(file: Path) -> Iterator[tuple[int, Row]]:
     if _opening(file) != "[":
         yield from _json_lines(file)
         return
-    for number, row in enumerate(read_json(file), start=1):
+    for number, row in enumerate(read_user_json(file), start=1):
         yield number, _mapping(file, "row", number, row)
 
 
-def read_json(file: Path) -> Any:
-    """A whole JSON file.
+def read_user_json(file: Path) -> Any:
+    """A whole JSON file of the user's, with or without a byte-order mark.
 
     Raises:
         InputError: no such file, or it is not JSON; the message has the line.

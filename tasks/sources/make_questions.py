@@ -1,7 +1,7 @@
-"""`python -m tasks.prepare qa --out data/qa`: questions on a context, with the answer's place in it, or without one.
+"""Questions on a context, with the answer's place in it, or without one: train.parquet and validation.parquet.
 
-Writes train.parquet and validation.parquet with the columns id, question, context and answers {text, answer_start}, the
-schema of SQuAD 2.0 on the hub; empty lists are no answer.
+Their columns are id, question, context and answers {text, answer_start}, the schema of SQuAD 2.0 on the hub; empty
+lists are no answer.
 """
 
 from pathlib import Path
@@ -10,9 +10,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from stillhouse.errors import InputError
+from tasks.sources.blocks import HubParams
 from tasks.sources.docstrings import digest
 from tasks.sources.hub import read_hub_questions
-from tasks.sources.hub_params import HubParams
 from tasks.sources.parameters import draw_questions, read_questions
 from tasks.sources.questions import survey_questions
 from tasks.sources.split import QUESTIONS, Source, Split

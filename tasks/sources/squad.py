@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import InputError
-from tasks.sources.files import existing, read_json
+from tasks.sources.files import existing, read_user_json
 from tasks.sources.split import QUESTIONS, Row, Source, Split
 
 FILES = ("train.json", "dev.json")
@@ -38,7 +38,7 @@ def read_squad(file: Path) -> Split:
 
 
 def _questions(file: Path) -> Iterator[Row]:
-    for article in read_json(file)["data"]:
+    for article in read_user_json(file)["data"]:
         for paragraph in article["paragraphs"]:
             for question in paragraph["qas"]:
                 yield _row(paragraph["context"], question)

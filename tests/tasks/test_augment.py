@@ -228,18 +228,6 @@ def test_word_vectors_from_a_file_give_the_candidates_of_words_of_several_pieces
     assert texts == {"a warmer", "a hotter"}
 
 
-def test_a_line_of_progress_tells_rows_speed_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
-    clock = iter([0.0, 2.0, 10.0, 11.0])
-    report = augment.Progress(400, now=lambda: next(clock))
-    report.skip(100)
-    for _ in range(3):
-        report.done(100)
-    assert capsys.readouterr().out.splitlines()[1:] == [
-        "augmented 300/400 rows  20.0 rows/s  0:05 left",
-        "augmented 400/400 rows  27.3 rows/s  0:00 left",
-    ]
-
-
 def broken(folder: Path, fault: str) -> None:
     folder.mkdir()
     file = folder / "train.parquet"

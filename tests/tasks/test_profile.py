@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from stillhouse.errors import InputError
-from tasks.prepare import CorpusParams, DataParams
 from tasks.profile import PROFILES, apply, list_profiles, local_overlays, read_profile
+from tasks.sources.make_corpus import CorpusParams
 from tasks.sources.make_questions import QaParams
+from tasks.sources.make_task import DataParams
 from tasks.stage.params import PARAMS, load, read_yaml
 
 ROOT = Path(__file__).parents[2]

@@ -11,6 +11,8 @@ from matplotlib.text import Text
 from stillhouse.errors import InputError
 from tasks import report
 from tasks.reports import picture
+from tasks.reports.comparison import read_reports
+from tasks.reports.page import page
 
 # accuracy, MB, p50 in ms, share of zeros
 MODELS = {
@@ -27,7 +29,7 @@ def no_tracking(monkeypatch):
 
 
 def write(root: Path, models: dict[str, tuple[float, float, float, float]] = MODELS, **changes: object) -> list[Path]:
-    """The reports of some models; each was timed on a machine in another mood."""
+    """The reports of some models; the machine had another speed when each was timed."""
     teacher = models.get("teacher", MODELS["teacher"])
     for name, (value, size, p50, zeros) in models.items():
         folder = root / name
@@ -84,7 +86,7 @@ def test_equal_models_are_both_on_the_front():
 
 
 def test_latencies_are_compared_as_if_all_had_been_timed_together(tmp_path):
-    comparison = report.read(write(tmp_path))
+    comparison = read_reports(write(tmp_path))
     times = [comparison.latency_ms(model) for model in comparison.models]
     ratios = [times[0] / time for time in times]
     assert ratios == pytest.approx([40 / p50 for _, _, p50, _ in MODELS.values()])
@@ -92,28 +94,28 @@ def test_latencies_are_compared_as_if_all_had_been_timed_together(tmp_path):
 
 def test_the_page_names_what_is_slower_than_the_teacher_and_nothing_else(tmp_path, monkeypatch):
     folders = write(tmp_path, MODELS | {"int8": (0.91, 110.0, 80.0, 0.0)})
-    page = run(monkeypatch, folders, tmp_path / "out")
-    said = [line for line in page.splitlines() if "slower than the teacher" in line]
+    text = run(monkeypatch, folders, tmp_path / "out")
+    said = [line for line in text.splitlines() if "slower than the teacher" in line]
     assert said == [
         f"- **int8 is slower than the teacher** on this hardware at batch size {size}: 0.50×." for size in (1, 32)
     ]
 
 
 def test_the_page_names_what_is_smaller_and_not_faster_and_nothing_else(tmp_path):
-    page = report.page(report.read(write(tmp_path, MODELS | {"albert": (0.88, 100.0, 40.4, 0.0)})), "A title")
-    assert [line for line in page.splitlines() if "not faster" in line] == [
+    text = page(read_reports(write(tmp_path, MODELS | {"albert": (0.88, 100.0, 40.4, 0.0)})), "A title")
+    assert [line for line in text.splitlines() if "not faster" in line] == [
         "- **albert is smaller than the teacher, but not faster**: 4.38× smaller, 1.01× the FLOPs, "
         "0.99× as fast at batch size 1, 0.99× as fast at batch size 32."
     ]
 
 
 def test_the_page_says_what_was_won_and_lost(tmp_path, monkeypatch):
-    page = run(monkeypatch, write(tmp_path), tmp_path / "out")
-    row = next(line for line in page.splitlines() if line.startswith("| tinybert"))
+    text = run(monkeypatch, write(tmp_path), tmp_path / "out")
+    row = next(line for line in text.splitlines() if line.startswith("| tinybert"))
     assert [cell in row for cell in (" 0.9010 ", " 98.8% ", " 58.0 MB ", " 7.55× ", " 10.00× ")] == [True] * 5
-    assert "| prune-recover | 0.8800 | 96.5% | 109.50 M | 70% | 438.0 MB | 438.0 MB | 1.00× |" in page
-    assert "a processor, 2 cores, 2 threads, a runtime" in page
-    assert "![metric against size and latency](report.png)" in page
+    assert "| prune-recover | 0.8800 | 96.5% | 109.50 M | 70% | 438.0 MB | 438.0 MB | 1.00× |" in text
+    assert "a processor, 2 cores, 2 threads, a runtime" in text
+    assert "![metric against size and latency](report.png)" in text
 
 
 def test_the_same_reports_give_the_same_bytes(tmp_path, monkeypatch):
@@ -128,8 +130,8 @@ def test_a_curve_gets_a_table_and_a_panel(tmp_path, monkeypatch):
     folders = write(tmp_path)
     run(monkeypatch, folders, tmp_path / "plain")
     (tmp_path / "prune-recover/curve.csv").write_text("share,before,after\n0.3,0.9,0.911\n0.7,0.62,0.88\n")
-    page = run(monkeypatch, folders, tmp_path / "curve")
-    assert "| 70% | 0.6200 | 0.8800 | 96.5% |" in page
+    text = run(monkeypatch, folders, tmp_path / "curve")
+    assert "| 70% | 0.6200 | 0.8800 | 96.5% |" in text
     without, with_curve = (image.imread(tmp_path / name / "report.png").shape for name in ("plain", "curve"))
     assert with_curve[0] > without[0]
     assert with_curve[1] == without[1]
@@ -138,7 +140,7 @@ def test_a_curve_gets_a_table_and_a_panel(tmp_path, monkeypatch):
 def test_labels_of_a_crowded_picture_do_not_overlap(tmp_path, monkeypatch):
     draw = random.Random(0)
     crowd = {f"recipe-{i}": (0.9 + draw.uniform(0, 0.004), draw.uniform(200, 300), 20 + i, 0.0) for i in range(9)}
-    comparison = report.read(write(tmp_path, MODELS | crowd))
+    comparison = read_reports(write(tmp_path, MODELS | crowd))
     panels = []
     place = picture._label
 
@@ -155,23 +157,16 @@ def test_labels_of_a_crowded_picture_do_not_overlap(tmp_path, monkeypatch):
         assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
 
 
-def test_the_terminal_table_has_aligned_columns(tmp_path):
-    lines = report.terminal_table(write(tmp_path)).splitlines()
-    assert len(lines) == 2 + len(MODELS)
-    assert len({len(line) for line in lines}) == 1
-    assert lines[0].split()[:3] == ["recipe", "accuracy", "kept"]
-
-
 def test_reports_without_the_teacher_are_refused(tmp_path):
     with pytest.raises(InputError, match="0 of the reports are the teacher's: give reports/teacher once"):
-        report.read(write(tmp_path, {"hinton": MODELS["hinton"]}))
+        read_reports(write(tmp_path, {"hinton": MODELS["hinton"]}))
 
 
 def test_reports_of_different_tasks_are_not_compared(tmp_path):
     one = write(tmp_path / "one", {"teacher": MODELS["teacher"]})
     other = write(tmp_path / "other", {"hinton": MODELS["hinton"]}, task_metric="f1")
     with pytest.raises(InputError, match=r"differ in 'task_metric' \(.*'hinton': 'f1'.*evaluate all of them again"):
-        report.read(one + other)
+        read_reports(one + other)
 
 
 def test_reports_of_different_kinds_of_task_are_not_compared_though_their_metric_has_one_name(tmp_path):
@@ -179,7 +174,7 @@ def test_reports_of_different_kinds_of_task_are_not_compared_though_their_metric
     answers = {"exact": 0.5, "f1": 0.6, "best_f1": 0.6}
     other = write(tmp_path / "other", {"hinton": MODELS["hinton"]}, task_metric="f1", metrics=answers)
     with pytest.raises(InputError, match="hinton: of another kind of task than teacher: give its own teacher"):
-        report.read(one + other)
+        read_reports(one + other)
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "is missing"), ("{", "is damaged")])
@@ -188,4 +183,4 @@ def test_a_missing_or_damaged_file_is_named(content, message, tmp_path):
     file = tmp_path / "hinton/latency.json"
     file.unlink() if content is None else file.write_text(content)
     with pytest.raises(InputError, match=rf"hinton/latency.json' {message}"):
-        report.read(folders)
+        read_reports(folders)

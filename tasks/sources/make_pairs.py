@@ -1,42 +1,19 @@
-"""Pairs of consecutive sentences of the corpus's source: `python -m tasks.prepare_pairs --out data/corpus-pairs`.
+"""Pairs of consecutive sentences of the corpus's source, as corpus.parquet with the columns text and text_pair.
 
 Sentence-order prediction needs what the corpus does not keep, since its sentences are drawn one by one: which follows
-which. So pairs are drawn of the same source, as many as make `corpus.sentences`, and written as corpus.parquet with the
-columns text and text_pair.
+which. So pairs are drawn of the same source, as many as make `corpus.sentences`.
 """
 
-import argparse
 import math
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stillhouse.errors import InputError
-from tasks.prepare import CORPUS_SURPLUS, CorpusParams, file_lines, hub_lines
 from tasks.sources.docstrings import digest
+from tasks.sources.make_corpus import CORPUS_SURPLUS, CorpusParams, file_lines, hub_lines
 from tasks.sources.neighbours import Pair, pairs_of_docstrings, pairs_of_lines
 from tasks.sources.write import choose, features, write_rows
-from tasks.stage import program
 from tasks.stage.outputs import fresh_dir
-from tasks.stage.params import PARAMS, load
-
-
-def main() -> None:
-    args = arguments()
-    params = load("corpus", CorpusParams, args.params)
-    from tasks.tracking.journal import stage_run  # here, so that a fault in the input shows before MLflow has loaded
-
-    started = time.monotonic()
-    with stage_run(kind="prepare_pairs", params=params, reads=[]) as run:
-        run.log_metrics(prepare_pairs(params, args.out))
-    print(f"{args.out}: done in {time.monotonic() - started:.1f} s", flush=True)
-
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tasks.prepare_pairs", description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    parser.add_argument("--params", type=Path, default=PARAMS)
-    return parser.parse_args()
 
 
 def prepare_pairs(params: CorpusParams, out: Path) -> dict[str, float]:
@@ -74,7 +51,3 @@ def _docstring_pairs(params: CorpusParams, limit: int | None) -> Callable[[], It
 def _line_pairs(params: CorpusParams) -> Callable[[], Iterator[Pair]]:
     lines = (hub_lines if params.source == "hub" else file_lines)(params)
     return lambda: pairs_of_lines(lines(), (params.min_words, params.max_words))
-
-
-if __name__ == "__main__":
-    program.run(main)

@@ -1,7 +1,6 @@
+"""Tasks made of the built-in source and of files: their rows, labels and limits, and what is refused."""
+
 import hashlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from stillhouse.errors import InputError
-from tasks.data.dataset import load_split, load_task
-from tasks.prepare import CorpusParams, DataParams, prepare_corpus, prepare_task
+from tasks.data.dataset import load_task
+from tasks.sources.make_task import DataParams, prepare_task
 from tasks.stage.params import PARAMS, load, read_yaml
 
 ROOT = Path(__file__).parents[3]
@@ -26,10 +25,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def data_params(**changes: Any) -> DataParams:
     """The project's own `data` block, with changes to some of its keys."""
     return DataParams.model_validate(_merged(read_yaml(ROOT / PARAMS)["data"], changes))
-
-
-def corpus_params(**changes: Any) -> CorpusParams:
-    return CorpusParams.model_validate(_merged(read_yaml(ROOT / PARAMS)["corpus"], changes))
 
 
 def _merged(block: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +56,6 @@ def hashes(folder: Path) -> dict[str, str]:
 
 def test_the_shipped_parameters_are_valid() -> None:
     assert load("data", DataParams, ROOT / PARAMS).seed >= 0
-    assert load("corpus", CorpusParams, ROOT / PARAMS).seed >= 0
 
 
 def test_the_built_in_task_is_balanced_over_the_libraries(tmp_path: Path) -> None:
@@ -78,18 +72,7 @@ def test_the_built_in_task_is_balanced_over_the_libraries(tmp_path: Path) -> Non
 def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
     for name in "ab":
         prepare_task(small(), tmp_path / name)
-        prepare_corpus(corpus_params(libraries=["numpy", "scipy"], sentences=50), tmp_path / f"corpus-{name}")
     assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
-    assert hashes(tmp_path / "corpus-a") == hashes(tmp_path / "corpus-b")
-
-
-def test_the_corpus_has_no_sentence_of_the_validation_split(tmp_path: Path) -> None:
-    prepare_task(small(), tmp_path / "task")
-    prepare_corpus(corpus_params(libraries=["scipy", "numpy"], sentences=1000), tmp_path / "corpus")
-    corpus = load_split(tmp_path / "corpus" / "corpus.parquet")
-    assert corpus.column_names == ["text"]
-    assert len(corpus) == len(set(corpus["text"])) == 1000
-    assert not set(corpus["text"]) & {row["text"] for row in rows(tmp_path / "task" / "validation.parquet")}
 
 
 def test_more_sentences_than_a_library_has_are_refused(tmp_path: Path) -> None:
@@ -194,40 +177,6 @@ def test_a_pair_keeps_both_texts(tmp_path: Path) -> None:
     assert task.train[1] == {"text": "Two.", "text_pair": "Tres.", "label": 0}
 
 
-def test_a_folder_of_text_is_a_corpus_of_passages(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "b.txt").write_text("\n = A heading = \n One two three . Four five six seven .\n\nToo short.\n")
-    (tmp_path / "in" / "a.txt").write_text("one two three four five six seven eight nine ten eleven\n")
-    params = corpus_params(source="files", folder=str(tmp_path / "in"), sentences=None, min_words=3, max_words=4)
-    assert prepare_corpus(params, tmp_path / "corpus") == {"sentences": 5}
-    assert [row["text"] for row in rows(tmp_path / "corpus" / "corpus.parquet")] == [
-        "one two three four",
-        "five six seven eight",
-        "nine ten eleven",
-        "One two three .",
-        "Four five six seven",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("folder", "message"),
-    [
-        (None, r"corpus\.folder = null"),
-        ("nowhere", "no such folder"),
-        ("empty", r"no \.txt file"),
-        ("blank", "no sentence"),
-    ],
-)
-def test_a_corpus_without_text_is_refused(tmp_path: Path, folder: str | None, message: str) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "blank").mkdir()
-    (tmp_path / "blank" / "a.txt").write_text("\n\n= x =\n")
-    params = corpus_params(source="files", folder=folder and str(tmp_path / folder))
-    with pytest.raises(InputError, match=message):
-        prepare_corpus(params, tmp_path / "corpus")
-    assert not (tmp_path / "corpus").exists()
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -246,25 +195,3 @@ def test_bad_parameters_are_named_with_their_value(tmp_path: Path, changes: dict
     YAML().dump(tree, tmp_path / "params.yaml")
     with pytest.raises(InputError, match=message):
         load("data", DataParams, tmp_path / "params.yaml")
-
-
-def test_the_program_writes_its_output_and_ends_with_a_code(tmp_path: Path) -> None:
-    tree = read_yaml(ROOT / PARAMS)
-    tree["data"] = table(tmp_path / "in", GOOD, GOOD).model_dump()
-    YAML().dump(tree, tmp_path / "params.yaml")
-    command = [sys.executable, "-m", "tasks.prepare", "task", "--out", "task", "--params", "params.yaml"]
-    environment = os.environ | {"STILLHOUSE_TRACKING": "off", "PYTHONPATH": str(ROOT)}
-
-    def run() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-
-    done = run()
-    assert done.returncode == 0, done.stderr
-    before = hashes(tmp_path / "task")
-    (tmp_path / "in" / "b.tsv").unlink()
-    failed = run()
-    assert failed.returncode == 2
-    assert failed.stderr.startswith("error: ")
-    assert failed.stderr.count("\n") == 1
-    assert "b.tsv' is missing" in failed.stderr
-    assert hashes(tmp_path / "task") == before

@@ -8,9 +8,9 @@ import pytest
 
 from stillhouse.errors import InputError
 from tasks.data.dataset import load_split
-from tasks.prepare import CorpusParams
-from tasks.prepare_pairs import prepare_pairs
 from tasks.sources.docstrings import is_held_out
+from tasks.sources.make_corpus import CorpusParams
+from tasks.sources.make_pairs import prepare_pairs
 from tasks.sources.neighbours import neighbours, pairs_of_docstrings, pairs_of_lines
 from tasks.stage.params import PARAMS, read_yaml
 

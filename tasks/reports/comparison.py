@@ -1,0 +1,108 @@
+"""Evaluated models of one task, and what compares them: read from the files that `tasks.evaluate` writes."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from stillhouse.errors import InputError
+from tasks.stage.json_files import read_json
+
+CurvePoints = Sequence[tuple[float, float, float]]  # share of weights pruned, score before recovery, score after
+
+TEACHERS = ("teacher", "teacher-qa")  # of classes and scores, of question answering
+EVALUATE = "evaluate that model (dvc repro evaluate@NAME)"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What `tasks.evaluate` wrote about one model, and the curve of a pruning recipe."""
+
+    figures: dict[str, Any]  # metrics.json
+    times: dict[str, Any]  # latency.json
+    curve: CurvePoints  # [] for most
+
+    @property
+    def name(self) -> str:
+        return self.figures["recipe"]
+
+    @property
+    def value(self) -> float:
+        return self.figures["value"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The teacher and its students, on the same task."""
+
+    models: list[Evaluated]  # as given
+    teacher: Evaluated
+    metric: str
+    small: str  # the smallest and the largest timed batch, as latency.json has them
+    large: str
+
+    def smaller(self, model: Evaluated) -> float:
+        """How many times the model's ONNX file goes into the teacher's."""
+        return self.teacher.figures["onnx_bytes"] / model.figures["onnx_bytes"]
+
+    def latency_ms(self, model: Evaluated) -> float:
+        """p50 at the small batch, as if all models had been timed in one run.
+
+        Models are timed minutes or days apart, each in turns with the teacher. So what is compared is the teacher's p50
+        (its median over all those runs) divided by the speedup: how fast the machine was at the time cancels from it.
+        """
+        reference = median(other.times["teacher"][self.small]["p50_ms"] for other in self.models)
+        return reference / model.times["speedup"][self.small]
+
+
+def read_reports(report_dirs: Sequence[Path]) -> Comparison:
+    """Read the files of `tasks.evaluate`.
+
+    Raises:
+        InputError: one is missing or damaged, the teacher is not among them, or they are not of the same task.
+    """
+    models = [
+        Evaluated(
+            read_json(folder / "metrics.json", EVALUATE), read_json(folder / "latency.json", EVALUATE), _curve(folder)
+        )
+        for folder in report_dirs
+    ]
+    teachers = [model for model in models if model.name in TEACHERS]
+    if len(teachers) != 1:
+        raise InputError(
+            f"{len(teachers)} of the reports are the teacher's: give reports/{TEACHERS[0]} once "
+            f"(of question answering, reports/{TEACHERS[1]})"
+        )
+    for key in ("task_metric", "examples", "tokens"):
+        found = {model.name: model.figures[key] for model in models}
+        if len(set(found.values())) > 1:
+            raise InputError(f"the reports differ in '{key}' ({found}): evaluate all of them again (dvc repro compare)")
+    metrics = {model.name: sorted(model.figures["metrics"]) for model in models}
+    # F1 of classes and F1 of answers have one name.
+    other = [name for name, names in metrics.items() if names != metrics[teachers[0].name]]
+    if other:
+        raise InputError(f"{', '.join(other)}: of another kind of task than {teachers[0].name}: give its own teacher")
+    batches = sorted(set.intersection(*(set(model.times["batches"]) for model in models)), key=int)
+    if not batches:
+        raise InputError("the reports share no batch size: evaluate all of them again (dvc repro compare)")
+    return Comparison(models, teachers[0], teachers[0].figures["task_metric"], batches[0], batches[-1])
+
+
+def _curve(folder: Path) -> CurvePoints:
+    """The curve of a recipe that has one; [] for the others."""
+    file = folder / "curve.csv"
+    return read_curve(file) if file.is_file() else []
+
+
+def read_curve(file: Path) -> CurvePoints:
+    """Share of weights pruned, score before recovery, score after.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if not file.is_file():
+        raise InputError(f"'{file}' is missing: run the stage that prunes first")
+    with file.open(newline="", encoding="utf-8") as stream:
+        return [(float(row["share"]), float(row["before"]), float(row["after"])) for row in csv.DictReader(stream)]

@@ -1,0 +1,126 @@
+"""The page of a report: one table of all models, how it was measured, pruning curves and all metrics, in Markdown.
+
+The same figures give the same bytes, so it holds no date.
+"""
+
+from collections.abc import Sequence
+
+from tasks.evaluation.budget import sentence
+from tasks.reports.comparison import Comparison, Evaluated
+
+SLOWER, FASTER = 0.95, 1.05  # of the teacher's speed; in between, two runs of one model differ as much
+SMALLER = 1.05  # times the model's ONNX file goes into the teacher's
+
+
+def page(comparison: Comparison, title: str) -> str:
+    """The report in Markdown."""
+    table = [headings(comparison), *(cells(comparison, model) for model in comparison.models)]
+    metrics = sorted(comparison.teacher.figures["metrics"])
+    scores = [["recipe", *metrics, "ONNX − torch"]] + [
+        [model.name, *(f"{model.figures['metrics'][name]:.4f}" for name in metrics), _difference(model)]
+        for model in comparison.models
+    ]
+    curves = [part for model in comparison.models if model.curve for part in _curve_section(comparison, model)]
+    parts = [f"# {title}", _markdown(table), "![metric against size and latency](report.png)"]
+    parts += [*_budget(comparison), _how(comparison)]
+    return "\n\n".join([*parts, *curves, "## All metrics", _markdown(scores)]) + "\n"
+
+
+def headings(comparison: Comparison) -> list[str]:
+    small, large = comparison.small, comparison.large
+    return [
+        *("recipe", comparison.metric, "kept", "parameters", "sparsity", "checkpoint", "ONNX", "smaller", "FLOPs"),
+        *(f"p50 b{small}", f"p99 b{small}", "faster", f"sentences/s b{large}"),
+    ]
+
+
+def cells(comparison: Comparison, model: Evaluated) -> list[str]:
+    """One row of the table."""
+    figures, times = model.figures, model.times
+    row = times["batches"][comparison.small]
+    return [
+        model.name,
+        f"{model.value:.4f}",
+        f"{figures['kept']:.1%}",
+        f"{figures['parameters'] / 1e6:.2f} M",
+        f"{figures['sparsity']:.0%}",
+        f"{figures['checkpoint_bytes'] / 1e6:.1f} MB",
+        f"{figures['onnx_bytes'] / 1e6:.1f} MB",
+        f"{comparison.smaller(model):.2f}×",
+        f"{figures['flops'] / 1e9:.3f} G",
+        f"{row['p50_ms']:.2f} ms",
+        f"{row['p99_ms']:.2f} ms",
+        f"{times['speedup'][comparison.small]:.2f}×",
+        f"{times['batches'][comparison.large]['throughput_per_s']:.0f}",
+    ]
+
+
+def _budget(comparison: Comparison) -> list[str]:
+    """Who meets the budget that stood in params.yaml at the evaluation, and who misses it."""
+    beside = {model.name: model.figures.get("budget") for model in comparison.models}
+    lines = [f"- **{name}** {sentence(figures)}" for name, figures in beside.items() if figures]
+    return ["## The budget", "\n".join(lines)] if lines else []
+
+
+def _how(comparison: Comparison) -> str:
+    figures, examples = comparison.teacher.figures, comparison.teacher.figures["examples"]
+    machines = sorted(
+        {f"{m.times['hardware']}, {m.times['threads']} threads, {m.times['runtime']}" for m in comparison.models}
+    )
+    lines = [
+        f"- **{comparison.metric}** over {examples} validation examples, from torch in fp32; *kept* is the share of "
+        "the teacher's. The front is what nothing else beats in both metric and cost; dominated models are grey.",
+        "- **Parameters** count zeros too. **Sparsity** is nominal, the share of zeros in the weight matrices: bytes, "
+        "FLOPs and latency do not profit from it until rows, heads or layers are cut out.",
+        "- **Bytes** are those of the safetensors checkpoint and of the ONNX file; *smaller* compares the ONNX files.",
+        f"- **FLOPs** are of one sentence of {figures['tokens']} tokens: matrix products, two a multiply-add.",
+        f"- **Latency** is of the ONNX file on sentences of {figures['tokens']} tokens, b{comparison.small} at batch "
+        f"size {comparison.small}, on {'; '.join(machines)}. *Faster* is the ratio of the medians of teacher and "
+        "student, timed in turns in one run. Each row was timed in a run of its own, so a quotient of two rows can "
+        "differ from it. In the picture, latency is the teacher's divided by that ratio.",
+    ]
+    return "## How it was measured\n\n" + "\n".join(lines + _slower(comparison) + _no_faster(comparison))
+
+
+def _slower(comparison: Comparison) -> list[str]:
+    """A line for each model that the hardware runs no faster than the teacher, such as int8 without its kernels."""
+    return [
+        f"- **{model.name} is slower than the teacher** on this hardware at batch size {size}: {ratio:.2f}×."
+        for model in comparison.models
+        for size, ratio in model.times["speedup"].items()
+        if ratio < SLOWER
+    ]
+
+
+def _no_faster(comparison: Comparison) -> list[str]:
+    """A line for each model whose bytes are fewer and whose time is the teacher's, such as one of shared layers."""
+    lines = []
+    for model in comparison.models:
+        sizes = [size for size, ratio in model.times["speedup"].items() if SLOWER <= ratio <= FASTER]
+        if comparison.smaller(model) >= SMALLER and sizes:
+            speeds = ", ".join(f"{model.times['speedup'][size]:.2f}× as fast at batch size {size}" for size in sizes)
+            flops = model.figures["flops"] / comparison.teacher.figures["flops"]
+            lines.append(
+                f"- **{model.name} is smaller than the teacher, but not faster**: "
+                f"{comparison.smaller(model):.2f}× smaller, {flops:.2f}× the FLOPs, {speeds}."
+            )
+    return lines
+
+
+def _curve_section(comparison: Comparison, model: Evaluated) -> list[str]:
+    rows = [["pruned", f"{comparison.metric} before recovery", "after", "kept"]] + [
+        [f"{share:.0%}", f"{before:.4f}", f"{after:.4f}", f"{after / comparison.teacher.value:.1%}"]
+        for share, before, after in model.curve
+    ]
+    return [f"## {model.name}: {comparison.metric} at each share of pruned weights", _markdown(rows)]
+
+
+def _difference(model: Evaluated) -> str:
+    difference = model.figures["onnx_max_difference"]
+    return f"{difference:.1e}" if difference else "< 1e-6"
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    line = ["| " + " | ".join(row) + " |" for row in rows]
+    rule = "|:--|" + "--:|" * (len(rows[0]) - 1)
+    return "\n".join([line[0], rule, *line[1:]])
