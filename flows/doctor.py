@@ -1,4 +1,4 @@
-"""`python -m flows.doctor [RECIPE]`: look at the whole set-up before any GPU hour is spent.
+"""`python -m flows.doctor [RECIPE]`: check the whole set-up before any GPU hour is spent.
 
 One line a finding, and what to do about it. Nothing is changed: probes are deleted. Exit code 0 without faults, 2 with.
 """
@@ -20,6 +20,7 @@ from tasks.stage.params import PARAMS, read_yaml
 CHECKS = (
     ("versions", "machine", "versions"),
     ("cache", "storage", "cache"),
+    ("disk", "storage", "disk"),
     ("remote", "storage", "remote"),
     ("prefect", "servers", "prefect"),
     ("mlflow", "servers", "mlflow"),
@@ -29,14 +30,14 @@ CHECKS = (
     ("teacher", "teacher", "teachers"),
     ("data", "data", "sources"),
     ("labels", "data", "labels"),
-    ("estimate", "budget", "budget"),
+    ("durations", "durations", "durations"),
 )
 # What a check meets that is not as it should be, and that it does not know: its fault, and the others go on.
 BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError, ImportError)
 
 
 def main() -> None:
-    """Check versions, devices, disk, remote, servers, teacher and data; estimate time and disk of what is stale."""
+    """Check versions, devices, disk, remote, servers, teacher and data; show how long stale stages took before."""
     parser = argparse.ArgumentParser(prog="python -m flows.doctor", description=main.__doc__)
     parser.add_argument("recipe", nargs="?", help="a slug, such as tinybert; default: all")
     setup = set_up(Path.cwd(), parser.parse_args().recipe)

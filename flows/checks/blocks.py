@@ -1,4 +1,4 @@
-"""The blocks of params.yaml, and the models that they are checked against."""
+"""The blocks of params.yaml, and the pydantic models that they are checked against."""
 
 import importlib
 import importlib.util
@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from stillhouse.errors import InputError
 
-# Blocks that are no recipe's, and where their models stand.
+# Blocks that are not a recipe's: the module and the name of their models.
 SHARED = {
     "data": ("tasks.sources.make_task", "DataParams"),
     "qa": ("tasks.sources.make_questions", "QaParams"),
@@ -32,7 +32,7 @@ def model_of(block: str) -> type[BaseModel]:
     """The model of a block: a shared one's, or `Params` of the recipe that it is called after.
 
     Raises:
-        InputError: nobody reads such a block.
+        InputError: no stage reads such a block.
     """
     word = block.replace("-", "_")
     module, name = SHARED.get(block, (f"tasks.recipes.{word}", "Params"))

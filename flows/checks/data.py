@@ -29,7 +29,7 @@ SOURCES = {"data": ("prepare", "data/task"), "qa": ("prepare-qa", "data/qa"), "c
 
 
 def sources(setup: Setup) -> Iterator[Finding]:
-    """What the recipe's blocks of data name is there: libraries, files with their columns, datasets of the hub."""
+    """The sources that the recipe's data blocks name exist: libraries, files with their columns, hub datasets."""
     for block, (stage, out) in SOURCES.items():
         if not setup.has(stage):
             continue
@@ -56,7 +56,7 @@ def _libraries(params: Any) -> str:
 
 
 def _files(block: str, params: Any) -> str:
-    """Read the first row of each file: its columns are then known to be there."""
+    """Read the first row of each file, which checks its columns."""
     if block == "corpus":
         if params.folder is None:
             raise InputError("corpus.folder = null: name a folder of .txt, or choose another corpus.source")
@@ -130,7 +130,7 @@ def labels(setup: Setup) -> Iterator[Finding]:
 
 
 def _data_labels(file: Path) -> tuple[str, ...]:
-    """Their names in order; none for scores."""
+    """The label names in order; none for scores."""
     try:
         feature = Features.from_arrow_schema(parquet.read_schema(file)).get("label")
     except ArrowInvalid as error:
@@ -139,10 +139,10 @@ def _data_labels(file: Path) -> tuple[str, ...]:
 
 
 def _agree(data: tuple[str, ...], config: dict[str, Any], folder: Path) -> Finding:
-    """As `tasks.phases.teacher.load_start` wants it."""
+    """Compare the labels by the rules of `tasks.phases.teacher.load_start`."""
     named = config.get("id2label") or {}
     model = tuple(named[key] for key in sorted(named, key=int))
-    count = len(model) or 2  # transformers' default, which it does not write down
+    count = len(model) or 2  # transformers' default, which its config.json leaves out
     if not data:
         if count == 1:
             return ok("labels", "scores, and the teacher has one output")

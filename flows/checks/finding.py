@@ -1,4 +1,4 @@
-"""What a check finds, and what all checks look at."""
+"""What a check finds, and what every check is given."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar
 from flows.dag.graph import Stage
 from tasks.stage.secrets import hidden
 
-PATIENCE = 5.0  # seconds that whatever lies behind a network has to answer
+PATIENCE = 5.0  # seconds that a service on the network has to answer
 T = TypeVar("T")
 
 
@@ -39,7 +39,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Setup:
-    """The project as it lies there.
+    """The project that is checked.
 
     Args:
         root: its folder, the current one.
@@ -56,7 +56,7 @@ class Setup:
     stages: tuple[Stage, ...] = ()
 
     def has(self, stage: str) -> bool:
-        """Whether the recipe needs a stage; where nobody knows, it does."""
+        """Whether the recipe needs a stage; assumed where dvc.yaml cannot be read."""
         return not self.graph or any(each.name == stage for each in self.stages)
 
 
@@ -76,14 +76,14 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     """What `call` returns or raises, if it does so in time.
 
     Raises:
-        TimeoutError: it does not. It goes on in a thread that keeps no process alive.
+        TimeoutError: it does not. It goes on in a daemon thread.
     """
     answer: Future[T] = Future()
 
     def work() -> None:
         try:
             answer.set_result(call())
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             answer.set_exception(error)
 
     threading.Thread(target=work, daemon=True).start()

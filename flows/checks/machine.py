@@ -1,4 +1,4 @@
-"""Python and libraries, and what the machine computes with."""
+"""The versions of Python and libraries, and the devices that this machine computes with."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ INSTALL = "pip install -c constraints.txt -e '.[pipeline]'"
 
 
 def versions(setup: Setup) -> Iterator[Finding]:
-    """What pyproject.toml names, as constraints.txt pins it; a local version ("+cpu") is the same one."""
+    """What pyproject.toml names is installed as constraints.txt pins it; local versions ("+cpu") count as the same."""
     project = tomllib.loads((setup.root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     python, wanted = platform.python_version(), project["requires-python"]
     if python not in SpecifierSet(wanted):
@@ -45,7 +45,7 @@ def versions(setup: Setup) -> Iterator[Finding]:
 
 
 def devices(setup: Setup) -> Iterator[Finding]:
-    """What trains here, in which precision, with how many threads."""
+    """The device that trains here, its precision and its threads."""
     import torch
 
     from stillhouse.training.loop import bf16_hardware, choose_precision

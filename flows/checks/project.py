@@ -23,7 +23,7 @@ def params(setup: Setup) -> Iterator[Finding]:
             load(block, model)
             valid += 1
         except InputError as error:
-            # `load` says all that is wrong with a block at once, each part after the file's name.
+            # `load` reports all faults of a block in one message, each after the file's name.
             for part in str(error).removeprefix(f"{PARAMS}: ").split(f"; {PARAMS}: "):
                 yield fault("params", f"{PARAMS}: {part}")
     if valid == len(blocks):
@@ -31,9 +31,9 @@ def params(setup: Setup) -> Iterator[Finding]:
 
 
 def pipeline(setup: Setup) -> Iterator[Finding]:
-    """DVC takes dvc.yaml, and what its stages run is there."""
+    """DVC accepts dvc.yaml, and the programs of its stages exist."""
     if not setup.graph:
-        load_graph(setup.root)  # for what it says
+        load_graph(setup.root)  # raises DVC's reason
     missing = False
     for name, stage in read_yaml(setup.root / "dvc.yaml")["stages"].items():
         words = str(stage.get("do", stage)["cmd"]).split()

@@ -19,12 +19,12 @@ from tasks.stage.secrets import without_login
 from tasks.tracking.journal import OUTBOX, STORE
 from tasks.tracking.sender import open_store, prepare_environment, shown_uri, tracking_uri
 
-PAGE = 100  # deployments that a server gives at once
+PAGE = 100  # deployments that the server returns in one answer
 DEPLOY = "prefect --no-prompt deploy --all"
 
 
 def prefect(setup: Setup) -> Iterator[Finding]:
-    """The server answers and has this version; its pool has a worker, and knows what prefect.yaml deploys."""
+    """The server answers, in this version; its pool has a worker, and all of prefect.yaml is deployed."""
     given = os.environ.get("PREFECT_API_URL") or _url_of_profile()
     if not given:
         yield warning(
@@ -100,7 +100,7 @@ def _deployments(setup: Setup, server: httpx.Client) -> Finding:
 
 
 def _url_of_profile() -> str:
-    """What a Prefect profile of the user says; importing its settings takes seconds, so only where there is one."""
+    """The URL of the user's Prefect profile. Reading it imports Prefect, which takes seconds: only where one exists."""
     home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
     if not (home / "profiles.toml").is_file():
         return ""
@@ -127,7 +127,7 @@ def mlflow(setup: Setup) -> Iterator[Finding]:
 def _server(uri: str) -> Finding:
     away = "start it (make up), correct MLFLOW_TRACKING_URI, or unset it for the store in mlruns/"
     try:
-        # Faster than MLflow, which takes seconds to import, and tries again.
+        # Faster than MLflow, which takes seconds to import, and retries.
         httpx.get(f"{uri.rstrip('/')}/health", timeout=PATIENCE)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return fault("mlflow", f"{shown_uri()} cannot be reached ({reason(error)})", away)
@@ -146,7 +146,7 @@ def _server(uri: str) -> Finding:
 
 
 def _database(uri: str) -> Finding:
-    """Asked directly: to MLflow, an empty database is one to make tables in, which takes many seconds."""
+    """Check a database without MLflow, which would spend many seconds to make tables in an empty one."""
     from sqlalchemy import create_engine, inspect, text
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
@@ -162,13 +162,13 @@ def _database(uri: str) -> Finding:
         with engine.connect() as connection:
             if not inspect(connection).has_table("experiments"):
                 return ok("mlflow", f"{shown_uri()} is empty: the first run makes its tables")
-            # Changes nothing, but wants the right to.
+            # Changes no row, but needs the right to.
             connection.execute(text("UPDATE experiments SET name = name WHERE 1 = 0"))
             connection.rollback()
     except (ArgumentError, NoSuchModuleError, ImportError):
         return fault("mlflow", f"{shown_uri()} is no store: MLflow's are http:// or a database's URL", remedy)
     except (SQLAlchemyError, OSError) as error:
-        # SQLAlchemy's own text goes on about statements and parameters.
+        # SQLAlchemy's own text adds statements and parameters.
         cause = getattr(error, "orig", None) or error
         return fault("mlflow", f"{shown_uri()} cannot be read and written ({reason(cause)})", remedy)
     return ok("mlflow", f"{shown_uri()} can be read and written")
@@ -194,7 +194,7 @@ def _outbox() -> Iterator[Finding]:
 
 
 def _writer(file: Path) -> int:
-    """The process that writes a journal."""
+    """The id of the process that writes a journal."""
     try:
         with file.open(encoding="utf-8") as lines:
             return int(json.loads(next(lines))["pid"])

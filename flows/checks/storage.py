@@ -1,5 +1,6 @@
-"""DVC's cache and its remote: reachable, writable."""
+"""DVC's cache and its remote: reachable, writable; and the disks that they and the project lie on."""
 
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -23,10 +24,11 @@ from flows.checks.finding import (
 )
 
 PROBE = b"stillhouse: written by a check, to be deleted\n"
+FULL, TIGHT = 10**8, 10**9  # bytes free, below which a disk is a fault, a warning
 
 
 def cache(setup: Setup) -> Iterator[Finding]:
-    """The cache takes files."""
+    """The cache can be written."""
     folder = cache_folder(setup.root)
     try:
         check_writable(folder)
@@ -34,6 +36,21 @@ def cache(setup: Setup) -> Iterator[Finding]:
         yield fault("cache", f"'{folder}' cannot be written ({reason(error)})", "free it, or dvc cache dir FOLDER")
         return
     yield ok("cache", f"{folder} can be written")
+
+
+def disk(setup: Setup) -> Iterator[Finding]:
+    """Room on each disk that the project writes to."""
+    folders = {existing_parent(path) for path in (setup.root, cache_folder(setup.root))}
+    for folder in {path.stat().st_dev: path for path in sorted(folders, reverse=True)}.values():
+        free = shutil.disk_usage(folder).free
+        text = f"{free / 1e9:.1f} GB free at {folder}" if free >= 1e8 else f"{free / 1e6:.1f} MB free at {folder}"
+        remedy = "free some (dvc gc --workspace), or dvc cache dir on another disk"
+        if free < FULL:
+            yield fault("disk", text, remedy)
+        elif free < TIGHT:
+            yield warning("disk", f"{text}: that is tight", remedy)
+        else:
+            yield ok("disk", text)
 
 
 def remote(setup: Setup) -> Iterator[Finding]:
@@ -65,8 +82,8 @@ def remote(setup: Setup) -> Iterator[Finding]:
         except TimeoutError:
             yield fault("remote", f"'{name}' ({url}) does not answer in {PATIENCE:.0f} s", remedy)
         except NotImplementedError:
-            # fsspec's word for what a kind of remote cannot do at all, such as deleting over plain http. It is shown
-            # as a warning, not a fault: flows only fetch and send, and say themselves what could not be sent.
+            # fsspec raises this for what a kind of remote cannot do at all, such as deleting over plain http. It is
+            # a warning, not a fault: flows only fetch and send, and report what could not be sent.
             yield warning("remote", f"'{name}' ({url}): this kind of remote gives no file back or deletes none", remedy)
         except Exception as error:  # noqa: BLE001 - each kind of remote has a library with errors of its own
             yield fault("remote", f"'{name}' ({url}) cannot be written and read ({reason(error)})", remedy)
@@ -75,13 +92,13 @@ def remote(setup: Setup) -> Iterator[Finding]:
 
 
 def cache_folder(root: Path) -> Path:
-    """Where DVC keeps what stages made."""
+    """DVC's cache of what stages made."""
     with Repo(str(root)) as repo:
         return Path(repo.cache.local.path)
 
 
 def _new_folder(name: str, folder: Path) -> Finding:
-    """A local remote that is not there: DVC would make it, even where a disk is missing that should be mounted."""
+    """A local remote that does not exist: DVC would make it, even where its disk is not mounted."""
     try:
         check_writable(folder)
     except OSError as error:
@@ -93,7 +110,7 @@ def _new_folder(name: str, folder: Path) -> Finding:
 
 
 def _write_read_delete(fs: Any, file: str) -> None:
-    """As DVC pushes and pulls: from a local file, into a folder that is made where it is missing.
+    """Do what DVC does to push and pull: put a local file into a folder, which is made if missing, and read it.
 
     Raises:
         TimeoutError: one of the steps took too long. And whatever the file system raises.

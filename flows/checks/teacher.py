@@ -1,4 +1,4 @@
-"""The model to start from: there, safe to load, of a known family, and its tokenizer fits it."""
+"""The model to start from: it exists, is safe to load, is of a known family, and its tokenizer fits it."""
 
 import json
 from collections.abc import Iterator
@@ -91,7 +91,7 @@ def _family(config: dict[str, Any], folder: Path) -> str:
 
 
 def _weights(folder: Path) -> int:
-    """Bytes of the weights, all of which can be opened."""
+    """The size of the weights in bytes, once each file has been opened."""
     from safetensors import SafetensorError, safe_open
 
     for file in weight_files(folder):
@@ -104,14 +104,14 @@ def _weights(folder: Path) -> int:
 
 
 def _fits(block: str, words: int, config: dict[str, Any], longest: int | None, key: str) -> Finding:
-    """Every token has a row of the embeddings, and every position too."""
+    """Every token and every position has a row of the embeddings."""
     rows, places = config.get("vocab_size"), config.get("max_position_embeddings")
     if rows is not None and words > rows:
         remedy = "give the tokenizer that the checkpoint was trained with"
         return fault(
             "tokenizer", f"{block}.model: the tokenizer knows {words} tokens, the embeddings have {rows} rows", remedy
         )
-    # RoBERTa counts positions from behind the padding's.
+    # RoBERTa numbers positions from pad_token_id + 1.
     if places and family(str(config.get("model_type"))) in ("roberta", "xlm-roberta", "camembert"):
         places -= int(config.get("pad_token_id", 1)) + 1
     if places and isinstance(longest, int) and longest > places:
@@ -140,7 +140,7 @@ def _on_the_hub(block: str, name: str) -> Finding:
 
 
 def _others(setup: Setup) -> Iterator[Finding]:
-    """Checkpoints that a recipe's block names, beside its teacher: do they read the same tokens?"""
+    """Whether the other checkpoints that a recipe's block names have the teacher's tokenizer."""
     ours = Path("models/teacher")
     wanted = [setup.recipe] if setup.recipe else list(setup.params)
     for slug in wanted:

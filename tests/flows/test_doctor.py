@@ -15,12 +15,12 @@ import pytest
 from dvc.repo import Repo
 from sqlalchemy import create_engine, text
 
-from flows import doctor, estimate
-from flows.checks import budget, data, machine, project, servers, storage, teacher
+from flows import doctor
+from flows.checks import data, durations, machine, project, servers, storage, teacher
 from flows.checks.finding import Finding, Setup, within
-from stillhouse.encoders.checkpoint import load_tokenizer
 from tasks.stage import program
 from tasks.stage.params import read_yaml
+from tasks.tracking.sender import open_store
 from tests import tiny
 from tests.tasks import project as clone
 
@@ -120,10 +120,10 @@ def test_a_set_up_in_order_has_no_line_that_is_not_ok(
     assert code == 0
     assert [line for line in lines[:-2] if not line.startswith("ok ")] == []
     assert lines[-1] == "0 faults, 0 warnings"
-    more = {"tokenizer", "worker", "deployments", "outbox", "disk"}
+    more = {"tokenizer", "worker", "deployments", "outbox"}
     assert {line.split()[1] for line in lines[:-2]} == {name for name, *_ in doctor.CHECKS} | more
-    (line,) = [line for line in lines if starts(line, "ok", "estimate")]
-    assert "in 2 of 8 stale stages" in line and "left out: all of prepare, export, evaluate-teacher" in line
+    (line,) = [line for line in lines if starts(line, "ok", "durations")]
+    assert "not run yet: prepare, teacher, " in line and "evaluate@hinton" in line
     assert {file for file in tiny_project.parent.rglob("*") if ".dvc" not in file.parts} == before
 
 
@@ -152,6 +152,7 @@ def test_each_of_many_faults_has_its_line_and_the_exit_code_is_2(
     faults = [line for line in lines if line.startswith("fault ")]
     wanted = [
         ("versions", "constraints.txt pins ==1.0.0: pip install"),
+        ("disk", "0.0 MB free at "),
         ("remote", "'shared' (…/file/remote) cannot be made (NotADirectoryError".replace("…", str(tiny_project))),
         ("prefect", f"http://{DEAD}/api cannot be reached (ConnectError"),
         ("mlflow", f"http://{DEAD} cannot be reached (ConnectError"),
@@ -160,7 +161,6 @@ def test_each_of_many_faults_has_its_line_and_the_exit_code_is_2(
         ("teacher-qa", "'pickled': pytorch_model.bin is a pickle, which can run code when loaded"),
         ("data", "data.files.folder = 'nowhere': no such folder"),
         ("labels", "the data has ['bad', 'good'], the model has ['no', 'yes']"),
-        ("disk", "0.0 MB free at "),
     ]
     assert [line.split()[1] for line in faults] == [check for check, _ in wanted]
     for line, (_, says) in zip(faults, wanted, strict=True):
@@ -197,8 +197,8 @@ def test_a_dvc_yaml_that_dvc_refuses_or_whose_program_is_gone_is_a_fault(tiny_pr
     (tiny_project / "dvc.yaml").write_text("stages: {a: {cmd: true, outs: [x]}, b: {cmd: true, outs: [x]}}")
     broken = doctor.set_up(tiny_project, "hinton")
     assert broken.graph == ()
-    (estimated,) = map(str, budget.budget(broken))
-    assert estimated.startswith("warning  estimate    without a valid dvc.yaml")
+    (line,) = map(str, durations.durations(broken))
+    assert line.startswith("warning  durations   without a valid dvc.yaml")
 
 
 def test_a_remote_that_does_not_answer_is_a_fault_and_none_is_a_warning(tiny_project: Path) -> None:
@@ -324,49 +324,33 @@ def test_a_precision_that_the_machine_cannot_do_is_a_fault(tiny_project: Path) -
     assert any(starts(line, "fault", "devices") and "train.precision = 'fp8' is not one of" in line for line in lines)
 
 
-def test_trainings_are_what_stages_track_each_with_its_rows_and_its_share_of_the_layers(tiny_project: Path) -> None:
-    params, dag = read_yaml(ROOT / "params.yaml"), read_yaml(ROOT / "dvc.yaml")["stages"]
-    shutil.rmtree(tiny_project / "data")
-    stages = [
-        "prepare",
-        "teacher",
-        "mlm",
-        "tinybert-general",
-        "tinybert",
-        "magnitude",
-        "bilstm",
-        "teacher-qa",
-        "export@tinybert",
-    ]
-    got = {each.key: each for each in estimate.trainings(stages, dag, params, layers=6, tokens=32)}
-    assert list(got) == [
-        *("teacher.phase", "mlm.phase", "tinybert.general.phase", "tinybert.prediction.phase", "magnitude.prune.phase"),
-        *("bilstm.distill.phase", "teacher-qa.phase"),
-    ]
-    rows = {key: each.rows for key, each in got.items()}
-    assert rows == {
-        "teacher.phase": 2400,
-        "mlm.phase": 1500,
-        "tinybert.general.phase": 3000,
-        "tinybert.prediction.phase": 2400 + 600,
-        "magnitude.prune.phase": 2400,
-        "bilstm.distill.phase": 2400 * 5,
-        "teacher-qa.phase": 5 * 240,
-    }
-    assert got["teacher.phase"].cost == 1 and got["tinybert.prediction.phase"].cost == pytest.approx(3 / 6 + 1 / 3)
-    assert got["teacher-qa.phase"].cost == 128 / 32, "a window has four times the tokens"
-    assert got["magnitude.prune.phase"].cost == pytest.approx(7 * 4 / 3)
-    assert got["teacher.phase"].seconds(0.01) == pytest.approx(2400 * 2 * 0.01)
-    # Two sets of outputs (the teacher, its route of four, and a student), the registered model, two states in training.
-    assert estimate.disk(["teacher", "tinybert", "report@tinybert"], dag, params, 100, 2) == 100 * (2 * 6 + 2 + 12)
+def test_the_newest_finished_run_of_a_stage_says_how_long_it_took(tiny_project: Path) -> None:
+    client, experiment = open_store()
+    day = 86_400_000  # milliseconds
+    for stage, start, seconds, status in (
+        ("teacher", 1 * day, 60, "FINISHED"),
+        ("teacher", 3 * day, 600, "FINISHED"),
+        ("teacher", 2 * day, 70, "FINISHED"),
+        ("teacher", 4 * day, 5, "FAILED"),
+        ("hinton", 4 * day, 5, "KILLED"),
+        ("evaluate@hinton", 5 * day, 12, "FINISHED"),
+        ("evaluate@pkd", 5 * day, 12, "FINISHED"),
+    ):
+        run = client.create_run(experiment, start_time=start, tags={"stage": stage})
+        client.set_terminated(run.info.run_id, status, start + 1000 * seconds)
+    teacher_line, evaluated, new = map(str, durations.durations(doctor.set_up(tiny_project, "hinton")))
+    assert teacher_line == "ok       durations   teacher: 10 min on 1970-01-04"
+    assert evaluated == "ok       durations   evaluate@hinton: 12 s on 1970-01-06"
+    assert new.startswith("ok       durations   not run yet: prepare, ") and "hinton" in new
 
 
-def test_a_row_is_timed_at_the_lengths_of_the_task(tiny_project: Path) -> None:
-    tokenizer = load_tokenizer(tiny_project / "start")
-    tokens = estimate.mean_tokens(tiny_project / "data/task/train.parquet", tokenizer, 24)
-    lengths = [len(ids) for ids in tokenizer(tiny.sentences(96, seed=1)[0])["input_ids"]]
-    assert tokens == round(sum(lengths) / len(lengths))
-    assert 0 < estimate.seconds_a_row(tiny_project / "start", tokens, 16, "fp32") < 1
+def test_with_mlflow_away_one_line_says_that_durations_are_not_known(
+    tiny_project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ada:{SECRET}@{DEAD}")
+    (line,) = map(str, durations.durations(doctor.set_up(tiny_project, "hinton")))
+    assert starts(line, "warning", "durations") and "how long they took is not known (ConnectionError" in line
+    assert SECRET not in line
 
 
 def test_a_call_that_takes_too_long_is_left_alone() -> None:
