@@ -1,6 +1,7 @@
 """The task's metrics, always by name: scikit-learn's and SciPy's, with the cases settled that they leave undefined."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
@@ -27,8 +28,10 @@ def compute(logits: np.ndarray, labels: np.ndarray | list, regression: bool) -> 
         raise InputError(f"{(~np.isfinite(logits)).any(axis=1).sum()} of {len(logits)} predictions are not numbers")
     truth = np.asarray(labels)
     if regression:
-        return _regression(logits[:, 0].astype(np.float64), truth.astype(np.float64))
-    return _classification(logits.argmax(axis=1), truth, classes=logits.shape[1])
+        predicted, truth = logits[:, 0].astype(np.float64), truth.astype(np.float64)
+        return _all(OF_SCORES, truth, predicted) | {"mse": float(mean_squared_error(truth, predicted))}
+    fitting = OF_CLASSES | OF_TWO_CLASSES if logits.shape[1] == 2 else OF_CLASSES
+    return _all(fitting, truth, logits.argmax(axis=1))
 
 
 def headline(metrics: Mapping[str, float], name: str) -> float:
@@ -55,21 +58,28 @@ def check_headline(name: str, classes: int) -> None:
     headline(compute(some, np.arange(2) % max(classes, 1), regression=not classes), name)
 
 
-def _classification(predicted: np.ndarray, truth: np.ndarray, classes: int) -> dict[str, float]:
-    metrics = {
-        "accuracy": accuracy_score(truth, predicted),
-        "macro_f1": f1_score(truth, predicted, average="macro"),
-        "matthews": matthews_corrcoef(truth, predicted),
-    }
-    if classes == 2:
-        metrics["f1"] = f1_score(truth, predicted, pos_label=1, zero_division=0)
-    return {name: float(value) for name, value in metrics.items()}
+def _all(metrics: Mapping[str, "Metric"], truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    return {name: float(metric(truth, predicted)) for name, metric in metrics.items()}
 
 
-def _regression(predicted: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    constant = np.ptp(predicted) == 0 or np.ptp(truth) == 0
-    return {
-        "pearson": 0.0 if constant else float(pearsonr(predicted, truth).statistic),
-        "spearman": 0.0 if constant else float(spearmanr(predicted, truth).statistic),
-        "mse": float(mean_squared_error(truth, predicted)),
-    }
+def _pearson(truth: np.ndarray, predicted: np.ndarray) -> float:
+    return 0.0 if _constant(truth, predicted) else pearsonr(predicted, truth).statistic
+
+
+def _spearman(truth: np.ndarray, predicted: np.ndarray) -> float:
+    return 0.0 if _constant(truth, predicted) else spearmanr(predicted, truth).statistic
+
+
+def _constant(truth: np.ndarray, predicted: np.ndarray) -> bool:
+    return np.ptp(predicted) == 0 or np.ptp(truth) == 0
+
+
+# Of (N,) true and (N,) predicted classes or scores; more is better.
+Metric = Callable[[np.ndarray, np.ndarray], float]
+OF_CLASSES: dict[str, Metric] = {
+    "accuracy": accuracy_score,
+    "macro_f1": partial(f1_score, average="macro"),
+    "matthews": matthews_corrcoef,
+}
+OF_TWO_CLASSES: dict[str, Metric] = {"f1": partial(f1_score, pos_label=1, zero_division=0)}
+OF_SCORES: dict[str, Metric] = {"pearson": _pearson, "spearman": _spearman}
