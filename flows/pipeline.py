@@ -24,7 +24,7 @@ from flows.dag.stage import run_stage
 from flows.promotion.decision import Decision, NotPromoted, Verdict, roll_back, serve_command, try_to_promote
 from flows.promotion.gate import PromoteParams
 from flows.registry.names import task_name
-from flows.registry.reports import REPORTS, numbers, read_report, table
+from flows.registry.reports import REPORTS, evaluated, numbers, read_report, table
 from flows.registry.versions import register
 from tasks.stage.params import load
 from tasks.tracking.provenance import git_tags
@@ -212,11 +212,11 @@ def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str],
 
 
 def _log_outcome(parent: Parent, recipe: str) -> None:
-    folder = REPORTS / recipe
-    latency = {"latency": read_report(folder, "latency.json")["batches"]}
-    parent.run.log_metrics(numbers(read_report(folder, "metrics.json")) | numbers(latency))
+    figures = evaluated(recipe)
+    latency = {"latency": read_report(figures, "latency.json")["batches"]}
+    parent.run.log_metrics(numbers(read_report(figures, "metrics.json")) | numbers(latency))
     for name in ("report.md", "report.png"):
-        parent.run.log_artifact(folder / name)
+        parent.run.log_artifact(REPORTS / recipe / name)
 
 
 def _show_picture(file: Path, key: str) -> None:

@@ -1,4 +1,4 @@
-"""The picture of a pruning curve: `python -m tasks.curve magnitude --curve … --teacher reports/teacher --out …`."""
+"""The picture of a pruning curve: `python -m tasks.curve magnitude --curve … --teacher … --out …`."""
 
 import argparse
 from pathlib import Path

@@ -1,12 +1,13 @@
-"""Compare evaluated models: `python -m tasks.report reports/teacher reports/hinton … --out reports/compare`.
+"""Compare evaluated models: `python -m tasks.report reports/evaluated/teacher reports/evaluated/hinton --out …`.
 
-Writes report.md and report.png. The same inputs give the same bytes, so neither holds a date.
+`--all reports/evaluated` stands for all folders in it, the teacher's first. Writes report.md and report.png. The same
+inputs give the same bytes, so neither holds a date.
 """
 
 import argparse
 from pathlib import Path
 
-from tasks.reports.comparison import read_reports
+from tasks.reports.comparison import evaluated_in, read_reports
 from tasks.reports.page import page
 from tasks.reports.picture import draw
 from tasks.stage import program
@@ -30,10 +31,16 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tasks.report", description=__doc__.split("\n")[0])
-    parser.add_argument("reports", type=Path, nargs="+", help="folders that tasks.evaluate wrote, the teacher's too")
+    parser.add_argument("reports", type=Path, nargs="*", help="folders that tasks.evaluate wrote, the teacher's too")
+    parser.add_argument("--all", type=Path, metavar="FOLDER", help="every folder in this one that tasks.evaluate wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.md and report.png")
     parser.add_argument("--title", default="What compression won and lost")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if (args.all is None) == (not args.reports):
+        parser.error("name the folders to compare, or give --all")
+    if args.all is not None:
+        args.reports = evaluated_in(args.all)
+    return args
 
 
 if __name__ == "__main__":

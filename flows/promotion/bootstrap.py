@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from flows.registry.rows import Rows
 from stillhouse.errors import InputError
 
-
 CHUNK = 2_000_000  # numbers of rows in memory at a time
 
 

@@ -20,7 +20,8 @@ class ServedKind:
     Args:
         block: of params.yaml, that names the task.
         data: the task's folder, as DVC knows it.
-        teacher: the report of its teacher.
+        evaluated: the folder of what `evaluate` wrote about its models, a folder each.
+        teacher: its teacher's folder in there.
         code: the served model's file in `flows/serving`.
         columns: what the model takes.
         numbers: what of params.yaml it is served with.
@@ -30,6 +31,7 @@ class ServedKind:
 
     block: str
     data: str
+    evaluated: Path
     teacher: str
     code: str
     columns: Callable[[], list[str]]
@@ -81,9 +83,15 @@ def _longest() -> dict[str, Any]:
     return {"max_length": load("train", TrainParams).max_length}
 
 
-LABELS = ServedKind("data", "data/task", "teacher", "labels.py", _text_columns, dict, _longest, label_rows)
+LABELS = ServedKind(
+    *("data", "data/task", Path("reports/evaluated"), "teacher", "labels.py"),
+    _text_columns,
+    dict,
+    _longest,
+    label_rows,
+)
 ANSWERS = ServedKind(
-    *("qa", "data/qa", "teacher-qa", "answers.py"),
+    *("qa", "data/qa", Path("reports/evaluated-qa"), "teacher-qa", "answers.py"),
     lambda: ["question", "context"],
     _window_numbers,
     _window_numbers,

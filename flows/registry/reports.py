@@ -24,11 +24,16 @@ def read_report(folder: Path, name: str) -> dict[str, Any]:
         raise InputError(f"{folder / name} is not JSON ({error}): run dvc repro evaluate@{folder.name}") from None
 
 
-def table(recipe: str, reports: Path = REPORTS) -> str:
+def evaluated(recipe: str) -> Path:
+    """The folder of what `evaluate` wrote about a recipe's model."""
+    return kind_of(recipe).evaluated / recipe
+
+
+def table(recipe: str) -> str:
     """Teacher and student, side by side, as Markdown that a terminal shows as well."""
-    beside = kind_of(recipe).teacher
-    teacher, student = (read_report(reports / name, "metrics.json") for name in (beside, recipe))
-    latency = read_report(reports / recipe, "latency.json")
+    folder, beside = evaluated(recipe), kind_of(recipe).teacher
+    teacher, student = (read_report(folder.with_name(name), "metrics.json") for name in (beside, recipe))
+    latency = read_report(folder, "latency.json")
     head = ["", student["task_metric"], "kept", "parameters", "on disk", "FLOPs", "p50 ms", "p99 ms"]
     # The teacher's latency is the one of the student's run: both under the same load.
     batch = smallest_batch(latency)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from flows.registry.files import upload, weights_digest
 from flows.registry.kinds import MODELS, ServedKind, kind_of
 from flows.registry.names import model_name, task_name
-from flows.registry.reports import REPORTS, read_report, smallest_batch
+from flows.registry.reports import evaluated, read_report, smallest_batch
 from flows.registry.rows import FILE, Rows, read_rows, write_rows
 from stillhouse.errors import InputError
 from tasks.stage.params import PARAMS, read_yaml
@@ -57,7 +57,7 @@ def register(recipe: str, run_id: str = "") -> Registered:
     """
     facts = gather_facts(recipe)
     kind = kind_of(recipe)
-    rows = kind.rows(REPORTS / recipe, Path(kind.data))
+    rows = kind.rows(evaluated(recipe), Path(kind.data))
     client, experiment = reach_store()
     name = model_name(task_name(block=kind.block))
     _ensure_model(client, name)
@@ -103,8 +103,8 @@ def gather_facts(recipe: str) -> dict[str, str]:
     Raises:
         InputError: the model or its reports are missing.
     """
-    metrics = read_report(REPORTS / recipe, "metrics.json")
-    latency = read_report(REPORTS / recipe, "latency.json")
+    metrics = read_report(evaluated(recipe), "metrics.json")
+    latency = read_report(evaluated(recipe), "latency.json")
     digest = weights_digest(MODELS / recipe)
     kind = kind_of(recipe)
     data_md5 = dvc_hashes().get(kind.data, "")

@@ -57,6 +57,18 @@ class Comparison:
         return reference / model.times["speedup"][self.small]
 
 
+def evaluated_in(folder: Path) -> list[Path]:
+    """The folders of all evaluated models in one, the teacher's first, the others by their names.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = sorted(file.parent for file in folder.glob("*/metrics.json"))
+    if not found:
+        raise InputError(f"'{folder}' holds no evaluated model: run dvc repro compare")
+    return sorted(found, key=lambda each: each.name not in TEACHERS)
+
+
 def read_reports(report_dirs: Sequence[Path]) -> Comparison:
     """Read the files of `tasks.evaluate`.
 
@@ -72,8 +84,8 @@ def read_reports(report_dirs: Sequence[Path]) -> Comparison:
     teachers = [model for model in models if model.name in TEACHERS]
     if len(teachers) != 1:
         raise InputError(
-            f"{len(teachers)} of the reports are the teacher's: give reports/{TEACHERS[0]} once "
-            f"(of question answering, reports/{TEACHERS[1]})"
+            f"{len(teachers)} of the reports are the teacher's: give reports/evaluated/{TEACHERS[0]} once "
+            f"(of question answering, reports/evaluated-qa/{TEACHERS[1]})"
         )
     for key in ("task_metric", "examples", "tokens"):
         found = {model.name: model.figures[key] for model in models}

@@ -127,7 +127,7 @@ def lock_data(root: Path, md5: str) -> None:
 
 def evaluated(root: Path, recipe: str, value: float) -> None:
     """As if a recipe had been evaluated again, with this accuracy."""
-    folder = root / "reports" / recipe
+    folder = root / "reports" / "evaluated" / recipe
     (folder / "metrics.json").write_text(json.dumps(METRICS | {"recipe": recipe, "value": value}))
     write_predictions(folder, value)
 
@@ -150,10 +150,10 @@ def fill_project(made: Path, root: Path) -> Path:
     for recipe in ("hinton", "tinybert"):
         shutil.copytree(made / "model", root / "models" / recipe)
         shutil.copytree(made / "onnx", root / "models" / "onnx" / recipe)
-        (root / "reports" / recipe).mkdir(parents=True)
+        (root / "reports" / "evaluated" / recipe).mkdir(parents=True)
         for name in ("metrics.json", "latency.json", "predictions.csv"):
-            shutil.copy(made / name, root / "reports" / recipe)
-    shutil.copytree(root / "reports" / "hinton", root / "reports" / "teacher")
+            shutil.copy(made / name, root / "reports" / "evaluated" / recipe)
+    shutil.copytree(root / "reports" / "evaluated" / "hinton", root / "reports" / "evaluated" / "teacher")
     lock_data(root, "abc.dir")
     (root / "params.yaml").write_text(json.dumps(PARAMS | {"promote": PROMOTE}))
     return root
@@ -176,31 +176,33 @@ def recipe_project(toy: Toy, made: Path) -> Path:
         {
             "prepare": copy("task", "data/task", "seed"),
             "teacher": copy("model", "models/teacher", "data/task"),
-            "evaluate-teacher": copy("metrics.json", "reports/teacher/metrics.json", "models/teacher"),
+            "evaluate-teacher": copy("metrics.json", "reports/evaluated/teacher/metrics.json", "models/teacher"),
             "hinton": copy("model", "models/hinton", "models/teacher"),
             "tinybert": copy("model", "models/tinybert", "models/teacher"),
             "export": {"foreach": slugs, "do": copy("onnx", "models/onnx/${item}", "models/${item}")},
             "evaluate": {
                 "foreach": slugs,
                 "do": {
-                    "cmd": "mkdir -p reports/${item} && cp "
-                    f"{made / 'metrics.json'} {made / 'latency.json'} {made / 'predictions.csv'} reports/${{item}}",
-                    "deps": ["models/onnx/${item}", "reports/teacher/metrics.json"],
-                    "metrics": ["reports/${item}/metrics.json", "reports/${item}/latency.json"],
-                    "outs": ["reports/${item}/predictions.csv"],
+                    "cmd": "mkdir -p reports/evaluated/${item} && cp "
+                    f"{made / 'metrics.json'} {made / 'latency.json'} {made / 'predictions.csv'} "
+                    "reports/evaluated/${item}",
+                    "deps": ["models/onnx/${item}", "reports/evaluated/teacher/metrics.json"],
+                    "metrics": ["reports/evaluated/${item}/metrics.json", "reports/evaluated/${item}/latency.json"],
+                    "outs": ["reports/evaluated/${item}/predictions.csv"],
                 },
             },
             "report": {
                 "foreach": slugs,
                 "do": {
-                    "cmd": f"cp {made / 'report.md'} {made / 'report.png'} reports/${{item}}",
-                    "deps": ["reports/${item}/metrics.json"],
+                    "cmd": "mkdir -p reports/${item} && "
+                    f"cp {made / 'report.md'} {made / 'report.png'} reports/${{item}}",
+                    "deps": ["reports/evaluated/${item}/metrics.json"],
                     "outs": ["reports/${item}/report.md", "reports/${item}/report.png"],
                 },
             },
             "compare": {
                 "cmd": f"mkdir -p reports/compare && cp {made / 'report.md'} {made / 'report.png'} reports/compare",
-                "deps": [f"reports/{slug}/metrics.json" for slug in slugs],
+                "deps": [f"reports/evaluated/{slug}/metrics.json" for slug in slugs],
                 "outs": ["reports/compare"],
             },
         },

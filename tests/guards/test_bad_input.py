@@ -304,12 +304,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(root / "models/onnx/teacher", root / "models/onnx/hinton")
     times = {"p50_ms": 1.0, "p99_ms": 1.0, "throughput_per_s": 1.0}
     for name in ("teacher", "hinton"):
-        (root / "reports" / name).mkdir(parents=True)
-        (root / "reports" / name / "metrics.json").write_text(json.dumps(METRICS | {"recipe": name}))
-        (root / "reports" / name / "latency.json").write_text(
+        (root / "reports" / "evaluated" / name).mkdir(parents=True)
+        (root / "reports" / "evaluated" / name / "metrics.json").write_text(json.dumps(METRICS | {"recipe": name}))
+        (root / "reports" / "evaluated" / name / "latency.json").write_text(
             json.dumps({"hardware": "a toy", "batches": {"1": times}, "teacher": {"1": times}})
         )
-    (root / "reports/hinton/predictions.csv").write_text("actual,predicted\ngood,good\nbad,good\n")
+    (root / "reports/evaluated/hinton/predictions.csv").write_text("actual,predicted\ngood,good\nbad,good\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)

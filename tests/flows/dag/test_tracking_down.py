@@ -81,7 +81,9 @@ def test_an_mlflow_that_is_away_or_dies_costs_neither_models_nor_metrics(tmp_pat
     # Away from the first stage to the last.
     code, shown = run("flows.compress", "hinton")
     assert code == 75 and f"MLflow at {server.url} cannot be reached" in shown, shown[-3000:]
-    assert (folder / "models/hinton/model.safetensors").exists() and (folder / "reports/hinton/metrics.json").exists()
+    assert (folder / "models/hinton/model.safetensors").exists() and (
+        folder / "reports/evaluated/hinton/metrics.json"
+    ).exists()
     assert len(list((folder / "mlruns/outbox").glob("*.jsonl"))) >= len(STAGES)
     code, shown = run("tasks.tracking.sender", "--all")
     assert code == 75, shown

@@ -80,7 +80,7 @@ def test_a_champion_that_never_saw_the_data_is_scored_on_them_here(here: Path) -
     right = (logits.argmax(1).numpy() == np.arange(len(texts)) % 2).mean()
     train_again(here, "tinybert", 0.5)
     lines = ["actual,predicted", *(("no,no", "yes,yes")[at % 2] for at in range(len(texts)))]
-    (here / "reports/tinybert/predictions.csv").write_text("\n".join(lines) + "\n")
+    (here / "reports/evaluated/tinybert/predictions.csv").write_text("\n".join(lines) + "\n")
     register("tinybert")
     decision = try_to_promote("tinybert")
     assert decision.promoted and right < 0.9

@@ -47,18 +47,19 @@ def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = root / "models/onnx/structured-qa/model.onnx"
     export_onnx(model, tiny.tokenizer(), file, outputs=OUTPUTS, per_token=True)
     for name in ("hinton", "structured-qa", "teacher", "teacher-qa"):
-        (root / "reports" / name).mkdir(parents=True)
-        shutil.copy(made / "latency.json", root / "reports" / name)
+        folder = root / "reports" / ("evaluated-qa" if "qa" in name else "evaluated") / name
+        folder.mkdir(parents=True)
+        shutil.copy(made / "latency.json", folder)
         figures = METRICS | {"recipe": name} | ({"task_metric": "f1", "value": 0.7} if name != "hinton" else {})
-        (root / "reports" / name / "metrics.json").write_text(json.dumps(figures))
-    shutil.copy(made / "predictions.csv", root / "reports/hinton")
+        (folder / "metrics.json").write_text(json.dumps(figures))
+    shutil.copy(made / "predictions.csv", root / "reports/evaluated/hinton")
     outs = [{"path": "data/task", "md5": "abc.dir"}, {"path": "data/qa", "md5": "def.dir"}]
     (root / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"prepare": {"cmd": "x", "outs": outs}}}))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         paths = [Path(part) for part in ("data/qa", "models/structured-qa", "models/onnx/structured-qa")]
-        judged_by(paths[1], params.PARAMS).judge(*paths).write(Path("reports/structured-qa"))
+        judged_by(paths[1], params.PARAMS).judge(*paths).write(Path("reports/evaluated-qa/structured-qa"))
         for recipe in ("hinton", "structured-qa"):
             register(recipe)
             try_to_promote(recipe)
@@ -110,7 +111,7 @@ def test_the_table_shows_the_teacher_of_the_recipes_own_task() -> None:
 
 @pytest.mark.usefixtures("here")
 def test_a_missing_model_is_named() -> None:
-    shutil.copytree("reports/structured-qa", "reports/other")
+    shutil.copytree("reports/evaluated-qa/structured-qa", "reports/evaluated-qa/other")
     with pytest.raises(InputError, match=r"'models/other' holds no model.safetensors"):
         gather_facts("other")
 

@@ -158,7 +158,7 @@ def test_labels_of_a_crowded_picture_do_not_overlap(tmp_path, monkeypatch):
 
 
 def test_reports_without_the_teacher_are_refused(tmp_path):
-    with pytest.raises(InputError, match="0 of the reports are the teacher's: give reports/teacher once"):
+    with pytest.raises(InputError, match="0 of the reports are the teacher's: give reports/evaluated/teacher once"):
         read_reports(write(tmp_path, {"hinton": MODELS["hinton"]}))
 
 
