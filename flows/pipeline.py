@@ -71,7 +71,7 @@ def compress(recipe: str, again: Sequence[str] = ()) -> str:
 
 @flow(name="compare", flow_run_name=run_name, persist_result=False)
 def compare() -> None:
-    """Bring all recipes up to date, what they share once, and put those of one kind of task side by side.
+    """Bring all recipes up to date, what they share once, and compare those of one kind of task.
 
     Raises:
         StagesFailed: at least one stage did not end well.
@@ -111,21 +111,21 @@ def watch(recipe: str) -> str:
 
 @flow(name="promote", flow_run_name=run_name, persist_result=False)
 def promote(recipe: str = "", rollback: bool = False, ask: bool = False) -> str:
-    """Put a recipe's newest version to the gate, or give its task the previous champion back.
+    """Judge a recipe's newest version at the gate, or give its task the previous champion back.
 
     Args:
         ask: a person has to say yes, even where promote.approval wants none.
 
     Raises:
         InputError: there is nothing to promote, or nothing to roll back to.
-        NotPromoted: the gate is shut, or somebody said no, or nobody yes.
+        NotPromoted: the version did not pass the gate, or a person said no, or none answered in time.
     """
     if rollback:
         return roll_back(recipe)
     decision = try_to_promote(recipe, ask=ask)
     _show_decision(decision)
     if decision.waiting:
-        # The gate looks again at this version: there may be another champion by the time that somebody answers.
+        # The gate judges this version again: there may be another champion by the time that a person answers.
         decision = try_to_promote(recipe, decision.version, _ask_a_person(decision))
         _show_decision(decision)
     if not decision.promoted:
@@ -165,7 +165,7 @@ def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str],
     Args:
         stages: each after what it needs.
         environment: variables for the stages' processes.
-        again: those that run though they are up to date; what follows them looks for itself.
+        again: those that run though they are up to date; a stage after one of them runs if its inputs changed.
 
     Raises:
         StagesFailed: at least one did not end well; all that did not need it have run.
@@ -189,7 +189,7 @@ def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str],
             )
         wait(list(futures.values()))
         if remote:
-            # Whatever has failed, too: what did not is of use to others.
+            # After a failure too: what other stages made is of use to others.
             remote.finish()
     except BaseException:
         # Ctrl-C, or a cancelled run: threads would otherwise wait for hours of training.
@@ -220,7 +220,7 @@ def _log_outcome(parent: Parent, recipe: str) -> None:
 
 
 def _show_picture(file: Path, key: str) -> None:
-    # There may be no server to link to, so the picture itself travels in the artifact.
+    # There may be no server to link to, so the artifact holds the picture itself.
     picture = base64.b64encode(file.read_bytes()).decode()
     create_image_artifact(f"data:image/png;base64,{picture}", key=key, description=str(file))
 

@@ -1,4 +1,4 @@
-"""`python -m flows.serve models:/NAME@champion`: serve a registered model, once it is known for what it is.
+"""`python -m flows.serve models:/NAME@champion`: check a registered model, then serve it.
 
 `mlflow models serve` runs whatever code a version brings along. Here the version's files are fetched and must have the
 digests that were registered, and the code among them must be this project's own, before any of it runs.
@@ -10,9 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flows.registry.files import SERVING, fetch
+from flows.registry.code import refuse_code
+from flows.registry.files import fetch
 from flows.registry.versions import find_version, reach_store
-from stillhouse.errors import InputError
 from tasks.stage import program
 
 
@@ -33,35 +33,6 @@ def main() -> None:
         if not arguments.check:
             words = ["models", "serve", "-m", str(folder), "--env-manager", "local", "--port", str(arguments.port)]
             raise SystemExit(subprocess.call([sys.executable, "-m", "mlflow", *words]))
-
-
-def refuse_code(folder: Path) -> None:
-    """Raise unless the code that a fetched version is served by is this project's.
-
-    Raises:
-        InputError: it is not, or MLflow is told to load something else.
-    """
-    from mlflow.exceptions import MlflowException
-    from mlflow.models import Model
-
-    try:
-        flavors = Model.load(str(folder)).flavors
-    except (MlflowException, OSError, TypeError, ValueError) as error:
-        raise InputError(f"'{folder / 'MLmodel'}' cannot be read ({type(error).__name__}): register it again") from None
-    served = flavors.get("python_function", {})
-    # MLflow, too, takes the last part alone of where the code once was.
-    name = Path(str(served.get("model_code_path"))).name
-    if list(flavors) != ["python_function"] or served.get("loader_module") != LOADER or name not in SERVING:
-        raise InputError(f"MLmodel: flavors {flavors!r:.200} are not those of a model of this project: it is refused")
-    ours = SERVING[name]
-    if (folder / name).read_bytes() != ours.read_bytes():
-        raise InputError(
-            f"'{name}' of the version is not this project's flows/serving/{ours.name}: check out the version's commit, "
-            "or register the model again"
-        )
-
-
-LOADER = "mlflow.pyfunc.loaders.code_model"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""GPU stages of all flows of a Prefect server share its concurrency limit `gpu`: a slot each, as many as it has.
+"""The GPU stages of all flows on a Prefect server share its concurrency limit `gpu`: each holds one slot of it.
 
-`make up` makes the limit. Without a server, or where the server has no such limit, nothing is waited for. A slot is a
-lease that its flow renews: what was killed gives its own back within five minutes.
+`make up` makes the limit. Without a server, or where the server has no such limit, no stage waits. A slot is a lease
+that its flow renews: a flow that was killed loses it within five minutes.
 """
 
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from contextlib import ExitStack, contextmanager
 from flows.dag.process import stopped
 
 GPU = "gpu"  # the limit's name on the Prefect server; stages with `meta: {gpu: true}` share it
-PATIENCE = 10.0  # seconds until it looks whether the flow was stopped
+PATIENCE = 10.0  # seconds to wait for a slot before checking whether the flow was stopped
 
 
 @contextmanager
 def gpu_slot(name: str) -> Iterator[None]:
-    """Hold a slot; the stage's name is for the line that says who waits."""
+    """Hold a slot of the limit; `name` is the stage's, for the line that says which one waits."""
     from prefect.concurrency.sync import concurrency
     from prefect.settings import PREFECT_API_URL
 
@@ -23,7 +23,7 @@ def gpu_slot(name: str) -> Iterator[None]:
         waited = False
         while PREFECT_API_URL.value() and not stopped():
             try:
-                # A server that is away for a while does not stop a training that has its slot.
+                # A training that holds its slot goes on while the server is away.
                 limit = concurrency(GPU, timeout_seconds=PATIENCE, raise_on_lease_renewal_failure=False)
                 held.enter_context(limit)
                 break
@@ -32,3 +32,15 @@ def gpu_slot(name: str) -> Iterator[None]:
                     print(f"[{name}] waits for a slot of the limit '{GPU}'", flush=True)
                 waited = True
         yield
+
+
+def limit_gpus(api: str, slots: int) -> None:
+    """Give a Prefect server's limit for GPU stages this many slots; it is made where there is none.
+
+    Args:
+        api: the server's address, which ends in /api.
+    """
+    from prefect.client.orchestration import SyncPrefectClient
+
+    with SyncPrefectClient(api) as client:
+        client.upsert_global_concurrency_limit_by_name(GPU, slots)

@@ -16,7 +16,7 @@ from dvc.stage import PipelineStage
 from flows.dag import code, lockfile
 from stillhouse.errors import InputError
 
-# It tells at length of every process that was killed while it held a lock, and then goes on.
+# It warns of every process that was killed while it held a lock, and then goes on.
 logging.getLogger("dvc.rwlock").setLevel(logging.ERROR)
 # DVC's locks tell processes apart, not threads.
 _one_at_a_time = threading.Lock()
@@ -97,7 +97,7 @@ def known_recipe(recipe: str, there: Sequence[str]) -> str:
 
 
 def comparisons(stages: Iterable[Stage]) -> tuple[str, ...]:
-    """The stages that put recipes side by side: `compare`, and one for each other kind of task, as `compare-qa`."""
+    """The stages that compare recipes: `compare`, and one for each other kind of task, such as `compare-qa`."""
     return ("compare", *(stage.name for stage in stages if stage.name.startswith("compare-")))
 
 

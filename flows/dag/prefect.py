@@ -1,6 +1,5 @@
-"""Start a flow from a terminal: with a Prefect server of its own where there is none, and failures in a few lines."""
+"""Start a flow from a terminal: with a temporary Prefect server where there is none, and failures in a few lines."""
 
-import fcntl
 import os
 import signal
 import sys
@@ -8,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock
+
 from flows.dag.process import StagesFailed
 from tasks.stage.secrets import without_login
 
 POOL = "stillhouse"  # the work pool that prefect.yaml names and workers take runs from
 # What the user has set stays.
 DEFAULTS = {
-    # Stages print their own lines, and `flow` says what failed.
+    # Stages print their own lines, and `prefect_flow` prints what failed.
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -26,10 +27,10 @@ DEFAULTS = {
 
 @contextmanager
 def prefect_flow(root: Path) -> Iterator[None]:
-    """Run a flow inside: Prefect is ready, and what fails leaves with its lines and exit code 1.
+    """Run a flow in this context: Prefect is ready, and failed stages end the process with their lines and exit code 1.
 
-    A server that is not there is started, on loopback, for as long as this process lives. Its data go to the project's
-    .prefect, unless the user has a Prefect home.
+    Without a server, one is started on loopback for the life of this process. Its data go to the project's .prefect,
+    unless the user has a Prefect home.
 
     Raises:
         ConnectionError: PREFECT_API_URL names a server that does not answer.
@@ -48,14 +49,13 @@ def prefect_flow(root: Path) -> Iterator[None]:
 
     home = PREFECT_HOME.value()
     home.mkdir(parents=True, exist_ok=True)
-    with (home / "stillhouse.lock").open("w") as lock:
-        # Two servers that make the tables of one database disturb each other.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # Two servers that make the tables of one database disturb each other.
+    with FileLock(home / "stillhouse.lock", fallback_to_soft=False):
         client = get_client(sync_client=True)
     if (fault := client.api_healthcheck()) is not None:
         where = os.environ.get("PREFECT_API_URL", "its own address")
         raise ConnectionError(f"Prefect at {where} cannot be reached ({type(fault).__name__})")
-    # Prefect hands the signal on when it has stopped the flow; dying of it would leave the server behind.
+    # Prefect raises the signal again when it has stopped the flow; the default action would leave the server behind.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         yield

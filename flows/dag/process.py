@@ -1,10 +1,9 @@
-"""Run one DVC stage in a process of its own, and say clearly how it went.
+"""Run one DVC stage in its own process, and report how it ended.
 
 Several flows may run in one clone. DVC's repository lock, for which `--wait-for-lock` waits, is free while a stage's
 command runs. Its lock on the stage's files does not wait but fails, so that a second flow would stop at any stage that
-the first one runs or reads from, up to date or not. So flows queue for each stage on a file lock, and look again
-whether it is stale once they hold it: the second finds the work done. Where a plain `dvc repro` is the other one, they
-wait too.
+the first one runs or reads from, up to date or not. So flows queue for each stage on a file lock, and check again
+whether it is stale once they hold it: the second flow finds the work done. They also wait for a plain `dvc repro`.
 """
 
 import fcntl
@@ -19,6 +18,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from flows.dag.code import BUSY, python_first
 from flows.dag.graph import Stage, stale
 from flows.dag.remote import Remote
@@ -28,9 +29,9 @@ from tasks.stage.secrets import hidden
 
 LOGS = Path("logs")
 GRACE = 30.0  # seconds between asking a stage to end and killing it: enough for a checkpoint
-# OpenMP's threads spin while they wait, and so take the cores from a neighbour that spins as well: two trainings side
-# by side on two cores took 240 s where one after the other took 140 s. Spinning for some microseconds is enough, and
-# costs a training that is alone 7 to 16 %; not spinning at all (OMP_WAIT_POLICY=PASSIVE) 18 %.
+# OpenMP's threads spin while they wait, which takes the cores from another training: two at once on two cores took
+# 240 s, one after the other 140 s. Spinning for some microseconds is enough, and costs a training that runs alone 7 to
+# 16 %; not spinning at all (OMP_WAIT_POLICY=PASSIVE) costs it 18 %.
 SIDE_BY_SIDE = {"GOMP_SPINCOUNT": "3000"}
 ASK_AGAIN = 2.0  # seconds
 # What DVC itself says, not a stage.
@@ -48,7 +49,7 @@ def _stages_at_once() -> int:
 
 
 _slots = threading.Semaphore(_stages_at_once())
-# DVC's advice and bookkeeping: in the log, but no news to whoever watches.
+# DVC's advice and bookkeeping: kept in the log, not printed.
 CHATTER = re.compile(
     r"\s*$|To track the changes with git|\tgit add |To enable auto staging|\tdvc config core\.autostage|Use `dvc push`"
     r"|WARNING: Process .* had been killed|Running stage |Generating lock file |Updating lock file |Pulling data for "
@@ -62,10 +63,10 @@ class StageFailed(Exception):
     """A stage ended without its outputs.
 
     Attributes:
-        code: the exit code of the stage's command, or DVC's own where it did not come so far; negative for a signal.
+        code: the exit code of the stage's command, or DVC's own if the command was not run; negative for a signal.
         reason: one line.
         transient: whether the same command may pass the next time.
-        said: whether it was the stage's command that failed, not DVC before or after it.
+        said: whether the stage's command failed, not DVC before or after it.
     """
 
     def __init__(self, name: str, code: int, reason: str, log: Path, transient: bool, said: bool = True) -> None:
@@ -97,7 +98,7 @@ def bring_up_to_date(
     """Bring one stage up to date, whose needs are met; its lines go to stdout as `[name] line`, and to its log.
 
     Args:
-        environment: variables for the stage, beside those of this process.
+        environment: variables for the stage, in addition to those of this process.
         remote: where its outputs may be already, and where they go; None for neither.
         slot: what is held while the stage runs, such as a GPU.
         force: run it though it is up to date, and take nothing from any cache.
@@ -112,7 +113,7 @@ def bring_up_to_date(
         waited = False
         while force or stale(root, [stage]):
             try:
-                # A stage that waits for a GPU keeps no other from the processor.
+                # The GPU first: a stage that waits for one does not keep others from the processor.
                 with slot(), _slots, _machine(root, stage.alone):
                     started = time.monotonic()
                     if force:
@@ -154,18 +155,22 @@ def log_of(name: str) -> Path:
 def _turn(root: Path, name: str) -> Iterator[None]:
     locks = root / ".dvc" / "tmp" / "stillhouse"
     locks.mkdir(parents=True, exist_ok=True)
-    with (locks / f"{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"[{name}] runs in another process: waiting for it", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = FileLock(locks / f"{name}.lock", fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        print(f"[{name}] runs in another process: waiting for it", flush=True)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager
 def _machine(root: Path, alone: bool) -> Iterator[None]:
-    """Share the machine with other stages, of other flows too, or have it for oneself."""
+    """Share the machine with other stages, those of other flows included, or have it to itself."""
+    # By hand: filelock's FileLock cannot be shared, and its ReadWriteLock is an SQLite database for what one call does.
     with (root / ".dvc" / "tmp" / "stillhouse" / ".machine").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
@@ -228,7 +233,7 @@ def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> N
 
 
 def _failure(name: str, code: int, lines: list[str], log: Path) -> StageFailed:
-    """Read what DVC said last: it exits with its own code, whatever the stage's was."""
+    """What DVC's last lines say of the failure: its exit code is its own, not the stage's."""
     starts = [at for at, line in enumerate(lines) if line.startswith("ERROR: ")]
     said = " ".join(lines[starts[-1] :]).removeprefix("ERROR: ") if starts else ""
     before = lines[: starts[-1]] if starts else lines
@@ -248,7 +253,7 @@ def _failure(name: str, code: int, lines: list[str], log: Path) -> StageFailed:
 
 
 def _kill(process: subprocess.Popen) -> None:
-    """End a stage's whole group; DVC leaves at once, while the stage's program may write a last checkpoint."""
+    """End a stage's process group; DVC ends at once, while the stage's program may write a last checkpoint."""
     deadline = time.monotonic() + GRACE
     try:
         os.killpg(process.pid, signal.SIGTERM)

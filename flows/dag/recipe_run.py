@@ -51,7 +51,7 @@ def parent_run(name: str, kind: str, tags: dict[str, str]) -> Iterator[Parent]:
 
 
 def warm_up() -> None:
-    """Have the MLflow store opened by another process, which takes seconds, while this one starts Prefect."""
+    """Let another process open the MLflow store, which takes seconds, while this one starts Prefect."""
     if _tracked():
         start_sender(lives_with=os.getpid())
 
@@ -61,7 +61,7 @@ def _tracked() -> bool:
 
 
 def _wait_for_id(run: StageRun) -> str:
-    """The sender writes the id into the journal; so the store is made once, before stages run side by side."""
+    """Wait for the sender to write the id into the journal: so the store is made before several stages run at once."""
     assert run.journal
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:

@@ -49,13 +49,13 @@ class Remote:
             self.asked = False
 
     def push_soon(self) -> None:
-        """Send what is new, beside the stages that run; one push that has not started yet is enough for all."""
+        """Send what is new while stages run; a push that has not started yet serves all that ask for one."""
         with self._lock:
             if not self._stopped and (self._last is None or self._last.running() or self._last.done()):
                 self._last = self._pushes.submit(self._push)
 
     def finish(self) -> None:
-        """Send what is left of this run, and of earlier ones."""
+        """Send what this run and earlier ones have left."""
         self.push_soon()
         self._pushes.shutdown()
 

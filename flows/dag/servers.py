@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from flows.dag.gpu import GPU
+from flows.dag.gpu import limit_gpus
 from flows.dag.prefect import POOL
 from stillhouse.errors import InputError
 from tasks.stage.secrets import hidden
@@ -37,7 +37,7 @@ class Server:
     """One of the processes.
 
     Attributes:
-        started: seconds since the epoch, as the system tells it; with the pid it names one process for ever.
+        started: seconds since the epoch, as the system gives it; with the pid it identifies one process.
         url: where it answers; empty for the worker.
     """
 
@@ -63,7 +63,7 @@ class Server:
             return [process, *process.children(recursive=True)]
         left = {each.pid: each for each in psutil.process_iter() if _group(each) == self.pid}
         leader = left.pop(self.pid, None)
-        # Nobody gets the number of a group while one of it lives: who leads it now and began later has taken it over.
+        # A group's id is not given out again while a member lives: a later leader means that the id was reused.
         return [] if leader and abs(leader.create_time() - self.started) >= 1 else [*left.values()]
 
 
@@ -82,7 +82,7 @@ def up(prefect_port: int, mlflow_port: int, mlflow_store: str, basic_auth: bool,
     if {server.name for server in running} >= {"prefect", "mlflow", "worker"}:
         status()
         return
-    # Two halves of different starts would not know of each other's ports.
+    # Servers of an earlier start do not know the ports of those that start now.
     down(quiet=True)
     for option, port in (("--prefect-port", prefect_port), ("--mlflow-port", mlflow_port)):
         _must_be_free(option, port)
@@ -111,11 +111,11 @@ def down(quiet: bool = False) -> None:
     """Stop the processes that `up` started, and theirs; nothing else."""
     servers = _known()
     families: list[psutil.Process] = []
-    # The worker first: it would take its server's end for a fault.
+    # The worker first: it would report the end of its server as a fault.
     for server in reversed(servers):
         family = server.family
         families += family
-        # A server that lives ends its own.
+        # A server that runs ends its own children.
         for process in [each for each in family if each.pid == server.pid] or family:
             process.terminate()
         if family and not quiet:
@@ -130,7 +130,7 @@ def down(quiet: bool = False) -> None:
 
 
 def status() -> None:
-    """What runs, where, and what to set so that flows use it."""
+    """Print what runs, where, and the variables that make flows use it."""
     servers = _known()
     for server in servers:
         how = "runs" if server.process else "is gone"
@@ -142,24 +142,6 @@ def status() -> None:
     print("\nfor a shell that is to use them:")
     print(f"  export PREFECT_API_URL={urls['prefect']}/api MLFLOW_TRACKING_URI={urls['mlflow']}")
     print("  prefect deployment run compress/hinton --watch\nto stop them: make down", flush=True)
-
-
-def limit_gpus(api: str, slots: int) -> None:
-    """Give the server's limit for GPU stages this many slots; it is made where there is none."""
-    body = {"limit": slots, "active": True}
-    for method, path, extra in (
-        ("PATCH", f"v2/concurrency_limits/{GPU}", {}),
-        ("POST", "v2/concurrency_limits/", {"name": GPU}),
-    ):
-        request = urllib.request.Request(
-            f"{api}/{path}", json.dumps(body | extra).encode(), {"Content-Type": "application/json"}, method=method
-        )
-        try:
-            urllib.request.urlopen(request, timeout=30).close()
-            return
-        except urllib.error.HTTPError as error:
-            if error.code != 404:
-                raise
 
 
 def _gpus_here() -> int:
@@ -188,14 +170,14 @@ def client_environment(prefect: str, mlflow: str) -> dict[str, str]:
         "PREFECT_HOME": str((HOME / "prefect").resolve()),
         "PREFECT_API_URL": f"{prefect}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        # In memory, its default, a server that is killed forgets who holds a slot, and nobody ever gets it back.
+        # In memory, the default, a killed server forgets who holds a slot, which then stays taken.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "MLFLOW_TRACKING_URI": os.environ.get("MLFLOW_TRACKING_URI") or mlflow,
     }
 
 
 def _auth(basic_auth: bool) -> dict[str, str]:
-    """What MLflow's basic authentication reads: nobody may do anything, but the first user everything.
+    """The settings of MLflow's basic authentication: no permissions by default, all of them for the first user.
 
     Raises:
         InputError: no first user's name and password in the environment.
@@ -285,4 +267,4 @@ def _log(name: str) -> Path:
 
 def _last_line(name: str) -> str:
     lines = [line.strip() for line in _log(name).read_text(errors="replace").splitlines() if line.strip()]
-    return hidden(lines[-1]) if lines else "it said nothing"
+    return hidden(lines[-1]) if lines else "no message"

@@ -23,7 +23,7 @@ BLOCKS = {"prepare": "data", "corpus": "corpus", "corpus-pairs": "corpus", "prep
 
 
 def nothing_new(recipe: str) -> str:
-    """The line for a look that found nothing."""
+    """The line that says that nothing has changed."""
     return f"{recipe}: nothing behind its data has changed since its last watched run"
 
 
@@ -59,7 +59,7 @@ def _seen_now(root: Path, stages: Iterable[Stage]) -> dict[str, str]:
 
 def _behind(root: Path, block: str) -> Any:
     """What lies behind a block's source, as plain values."""
-    # Here, for they bring `datasets` along, which other flows do without.
+    # Imported here: they import `datasets`, which other flows do without.
     from tasks.sources.make_corpus import CorpusParams
     from tasks.sources.make_questions import QaParams
     from tasks.sources.make_task import DataParams
@@ -95,7 +95,7 @@ def _files(folder: Path, names: list[str]) -> list[tuple[str, int, int]]:
 
 
 def _commit(block: str, name: str, revision: str | None) -> str:
-    import httpx2  # what huggingface_hub itself speaks with
+    import httpx2  # huggingface_hub's own client
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 

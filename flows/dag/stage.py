@@ -1,4 +1,4 @@
-"""The one Prefect task: run one DVC stage. DVC owns caching; Prefect owns the order, and second tries."""
+"""The one Prefect task: run one DVC stage. DVC owns caching; Prefect owns order and retries."""
 
 import logging
 from contextlib import nullcontext
@@ -17,7 +17,7 @@ from flows.dag.remote import Remote
 
 
 class _OneLine(logging.Filter):
-    """A stage that failed has said why in its log: our own frames add nothing."""
+    """Drops the traceback of a failed stage: its log says why, and our own frames add nothing."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and isinstance(record.exc_info[1], StageFailed):
@@ -30,7 +30,7 @@ for _name in ("prefect.task_runs", "prefect.flow_runs"):
 
 
 def _may_pass(_task: Any, _task_run: Any, state: State) -> bool:
-    """Only what can pass the second time is tried again, never a bad parameter."""
+    """Whether to retry: only what can pass the second time, never a bad parameter."""
     return isinstance(state.data, StageFailed) and state.data.transient
 
 

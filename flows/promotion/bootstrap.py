@@ -1,8 +1,8 @@
-"""How sure the difference of two models is: the bootstrap of the validation rows, paired.
+"""The standard error of the difference of two models' metrics: a paired bootstrap of the validation rows.
 
-Both models are scored on the same resamples of the same rows, so what is hard for both does not count as noise (Efron
-and Tibshirani 1993, An Introduction to the Bootstrap, ch. 6). SciPy draws the rows, and the functions that the reports
-use score them.
+Both models are scored on the same resamples of the same rows, so rows that are hard for both add no noise (Efron and
+Tibshirani 1993, An Introduction to the Bootstrap, ch. 6). SciPy draws the rows, and the functions that the reports use
+score them.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The champion on the rows of a candidate: as they are kept in the registry, or scored here and now."""
+"""The champion on the rows of a candidate: as kept in the registry, or scored here."""
 
 import hashlib
 import json
@@ -66,12 +66,12 @@ def _check_here(kind: ServedKind, evaluation: str, what: str) -> None:
     if evaluation_key(kind, found) != evaluation:
         raise InputError(
             f"'{data}' (md5 {found}) and {PARAMS} here are not what the candidate was evaluated on, so {what} cannot "
-            "be scored beside it: run dvc checkout, or compress the candidate again"
+            "be compared with it: run dvc checkout, or compress the candidate again"
         )
 
 
 def _score(kind: ServedKind, folder: Path, report: Path) -> Rows:
-    # It imports torch and transformers: only where it is needed.
+    # Imported here: it imports torch and transformers.
     from tasks.evaluate import kind_of
 
     judge = kind_of(folder / "checkpoint", PARAMS).judge

@@ -51,22 +51,22 @@ class Decision:
 
 
 class NotPromoted(Exception):
-    """The gate stays shut; the message has a line for each reason."""
+    """A version was not promoted; the message has a line for each reason."""
 
     def __init__(self, decision: Decision) -> None:
         super().__init__("\n".join(decision.failures))
 
 
 def try_to_promote(recipe: str, version: str = "", verdict: Verdict | None = None, ask: bool = False) -> Decision:
-    """Put a recipe's newest version to the gate, record the decision, and move the aliases if it passed.
+    """Judge a recipe's newest version at the gate, record the decision, and move the aliases if it passed.
 
     Args:
-        version: put this one to the gate, whatever was registered since.
+        version: judge this one, even if a newer one is registered.
         verdict: what a person said of it.
         ask: a person has to say yes, even where promote.approval wants none.
 
     Raises:
-        InputError: the recipe has no such version of this task, the champion cannot be scored beside it, or the files
+        InputError: the recipe has no such version of this task, the champion cannot be scored on its rows, or the files
             of one of them are not what was registered.
     """
     limits = params.load("promote", PromoteParams)
@@ -91,7 +91,7 @@ def try_to_promote(recipe: str, version: str = "", verdict: Verdict | None = Non
             check(client, mine)
         _record(client, mine, decision, limits, rival, verdict)
         if decision.promoted and present != str(mine.version):
-            # In this order: should we die in between, the alias says who is the champion.
+            # In this order: if the process dies in between, the alias names the new champion.
             client.set_registered_model_alias(name, CHAMPION, str(mine.version))
             now = [*past, *([present] if present else []), str(mine.version)]
             client.set_registered_model_tag(name, HISTORY, json.dumps(now))
@@ -121,7 +121,7 @@ def roll_back(recipe: str = "") -> str:
         back = past[-1]
         run_id = run_of(found[left] if left in found else found[back])
         check(client, found[back])
-        # In this order: should we die in between, it was not rolled back.
+        # In this order: if the process dies in between, nothing was rolled back.
         client.set_registered_model_tag(name, HISTORY, json.dumps(past))
         client.set_registered_model_alias(name, CHAMPION, back)
         when = _now()
@@ -170,7 +170,7 @@ def _record(
     rival: Rival | None,
     verdict: Verdict | None,
 ) -> None:
-    """As an artifact of the version's run, and as its tag `decision`; the other tags say the same to people."""
+    """Keep the decision: an artifact of the version's run, its tag `decision`, and tags that people read."""
     when = _now()
     record: dict[str, Any] = {
         "when": when,

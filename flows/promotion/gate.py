@@ -1,4 +1,4 @@
-"""The promotion gate: what a model must be to go into service. Pure: facts in, reasons out.
+"""The promotion gate: the conditions under which a model goes into service. A pure function: facts in, reasons out.
 
 Enough of the teacher kept, ONNX agrees, within the budgets of size and latency, and not worse than the champion on the
 same rows beyond the noise.
@@ -23,7 +23,7 @@ class NoiseParams(Block):
 
 
 class ApprovalParams(Block):
-    """`promote.approval`: whether a person has the last word."""
+    """`promote.approval`: whether a person has to approve."""
 
     required: bool = Field(description="A version that passes waits for a person's yes")
     hours: float = Field(gt=0, description="How long a flow waits for it; then the answer is no")
@@ -51,7 +51,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Rival:
-    """The champion, beside the version that is judged, on the rows of the latter."""
+    """The champion, and its score and the judged version's on the rows of the latter."""
 
     version: str
     recipe: str

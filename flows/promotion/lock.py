@@ -1,11 +1,10 @@
 """One promotion at a time, on this machine and on all others that use the same registry.
 
-MLflow compares nothing before it sets a tag or an alias, but a registered model's name is there once: making one that
-is called after the lock is what only one can do, whatever the store is. A file lock on this machine comes first. It
-ends with its process, so who holds it knows that a lock in the registry that was made under it is a dead one's.
+MLflow has no compare-and-set for tags or aliases, but a registered model's name is unique in any store: only one
+process can create the model that serves as the lock. A file lock on this machine comes first. It ends with its process:
+so a process that holds it knows that a lock in the registry made by this machine is left over from a dead one.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -17,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from stillhouse.errors import InputError
 from tasks.tracking.sender import tracking_uri
@@ -34,7 +35,7 @@ def promotion_lock(client: "MlflowClient", name: str) -> Iterator[None]:
     """Hold a registered model's lock while its champion may change.
 
     Raises:
-        InputError: somebody else has held it for too long.
+        InputError: another process has held it for too long.
     """
     deadline = time.monotonic() + PATIENCE
     with _on_this_machine(name, deadline) as place:
@@ -78,25 +79,26 @@ def _take(client: "MlflowClient", name: str, holder: dict, deadline: float) -> N
 
 @contextmanager
 def _on_this_machine(name: str, deadline: float) -> Iterator[str]:
-    """The file lock; gives what names the file, for no other machine (or container) has it."""
+    """Hold the lock on this machine; gives the file's own id, which no other machine or container has."""
     digest = hashlib.sha256(f"{tracking_uri()} {name}".encode()).hexdigest()[:16]
     path = Path(tempfile.gettempdir()) / f"stillhouse-{os.getuid()}-{digest}.lock"
-    # In a folder that all users write to: never through a link of somebody else's.
-    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+", encoding="utf-8") as file:
-        waited = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                _wait(name, "another process of this machine", deadline, quiet=waited)
-                waited = True
-        place = file.read()
-        if not place:
+    # The folder is one that all users write to: filelock follows no link there, and leaves what the file holds.
+    lock = FileLock(path, mode=0o600, fallback_to_soft=False)
+    waited = False
+    while True:
+        try:
+            lock.acquire(blocking=False)
+            break
+        except Timeout:
+            _wait(name, "another process of this machine", deadline, quiet=waited)
+            waited = True
+    try:
+        if not (place := path.read_text(encoding="utf-8")):
             place = uuid.uuid4().hex
-            file.write(place)
-            file.flush()
+            path.write_text(place, encoding="utf-8")
         yield place
+    finally:
+        lock.release()
 
 
 def _wait(name: str, holder: str, deadline: float, quiet: bool) -> None:

@@ -1,8 +1,8 @@
 """What a version of a registered model holds, and the digests that say it is still that.
 
 A version is a folder: the checkpoint, the ONNX file, and the code that serves them. The sha256 of the weights and of
-the whole folder are tags in the registry, those of the single files also beside them, for whoever serves the model.
-Nothing of a folder is loaded, and none of its code runs, before both have been checked.
+the whole folder are tags in the registry; those of the single files are in the version's model config, and the served
+model checks them. Nothing of a folder is loaded, and none of its code runs, before both have been checked.
 """
 
 import hashlib
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from flows.registry.code import FORMER, OURS
 from flows.registry.kinds import MODELS, kind_of
 from stillhouse.errors import InputError
 from tasks.tracking.sender import tracking_uri
@@ -22,18 +23,13 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-# What may be in a checkpoint or beside an ONNX file; a pickle runs code when it is loaded.
+# What may be in a checkpoint or next to an ONNX file; a pickle runs code when it is loaded.
 KEPT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.onnx", "*.onnx.data")
 PICKLES = (".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".npy")
 # How pickles begin since protocol 2, and the zip archives that torch wraps them in.
 PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
-# The files that serve a version, by the names that versions hold them by: those of today, and those of before.
-SERVING = {name: Path(__file__).parents[1] / "serving" / ours for name, ours in (
-    ("labels.py", "labels.py"), ("answers.py", "answers.py"),
-    ("serving_model.py", "labels.py"), ("serving_answers.py", "answers.py"),
-)}  # fmt: skip
-# What MLflow writes beside them.
-WRAPPING = ("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", *SERVING)
+# What lies next to them in a version: what MLflow writes, and the code that serves it.
+WRAPPING = ("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", *OURS, *FORMER)
 SERVED_WITH = ("mlflow", "onnxruntime", "tokenizers", "numpy", "pandas")
 PARTS = ("checkpoint", "onnx")
 
@@ -55,11 +51,11 @@ def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
             _copy(source, Path(scratch) / part)
         folder = Path(scratch) / "model"
         with warnings.catch_warnings():
-            # It wants an example beside the signature.
+            # It warns where a signature comes without an example.
             warnings.simplefilter("ignore", UserWarning)
             mlflow.pyfunc.save_model(
                 folder,
-                python_model=str(SERVING[kind.code]),
+                python_model=str(OURS[kind.code]),
                 model_config=kind.numbers() | served_digests({part: Path(scratch) / part for part in parts}),
                 artifacts={part: str(Path(scratch) / part) for part in parts},
                 signature=ModelSignature(Schema([ColSpec(DataType.string, column) for column in kind.columns()])),
@@ -181,7 +177,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _refuse_links(source: str, what: str) -> None:
-    """A store on this machine could hold links out of it, which copying would follow."""
+    """Raise for links in a store on this machine: copying would follow them out of it."""
     parts = urlsplit(source)
     if parts.scheme not in ("", "file"):
         return

@@ -1,4 +1,4 @@
-"""The kinds of task: classes and scores, or question answering. A checkpoint says which it is for."""
+"""The kinds of served model: classes and scores, or question answering. A checkpoint says which it is."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class ServedKind:
         code: the served model's file in `flows/serving`.
         columns: what the model takes.
         numbers: what of params.yaml it is served with.
-        judged_by: what of params.yaml decides its score, beside the metric.
+        judged_by: what of params.yaml decides its score, in addition to the metric.
         rows: what a report says of each row of the data: (report, data).
     """
 
@@ -51,7 +51,7 @@ def kind_of(recipe: str) -> ServedKind:
 
 def kind_of_checkpoint(folder: Path) -> ServedKind:
     """The kind of the model in a checkpoint, which is named after its recipe. Raises as `kind_of` does."""
-    # Not by `stillhouse.encoders.checkpoint`, which would import transformers: flows have no seconds to lose.
+    # Not by `stillhouse.encoders.checkpoint`, which imports transformers: that takes seconds.
     file = folder / "config.json"
     try:
         names = json.loads(file.read_text(encoding="utf-8")).get("architectures") or [""]

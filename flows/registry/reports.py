@@ -1,4 +1,4 @@
-"""What a recipe won and lost, read from the reports and put into a table."""
+"""A recipe's reports: read, flattened to numbers, and shown with its teacher's as a table."""
 
 import json
 from pathlib import Path
@@ -30,15 +30,15 @@ def evaluated(recipe: str) -> Path:
 
 
 def table(recipe: str) -> str:
-    """Teacher and student, side by side, as Markdown that a terminal shows as well."""
-    folder, beside = evaluated(recipe), kind_of(recipe).teacher
-    teacher, student = (read_report(folder.with_name(name), "metrics.json") for name in (beside, recipe))
+    """Teacher and student in a Markdown table, aligned for a terminal."""
+    folder, its_teacher = evaluated(recipe), kind_of(recipe).teacher
+    teacher, student = (read_report(folder.with_name(name), "metrics.json") for name in (its_teacher, recipe))
     latency = read_report(folder, "latency.json")
     head = ["", student["task_metric"], "kept", "parameters", "on disk", "FLOPs", "p50 ms", "p99 ms"]
     # The teacher's latency is the one of the student's run: both under the same load.
     batch = smallest_batch(latency)
     rows = [
-        _row(beside, teacher, latency["teacher"][batch]),
+        _row(its_teacher, teacher, latency["teacher"][batch]),
         _row(recipe, student, latency["batches"][batch]),
     ]
     note = f"latency: {latency['runtime']}, batch {batch}, {latency['threads']} threads, {latency['hardware']}"

@@ -1,4 +1,4 @@
-"""What a model did on each row of its validation split. Kept with its version: so any two are compared row by row.
+"""A model's results on each row of its validation split, kept with its version: so any two are compared row by row.
 
 Classes and scores: `actual,predicted`, where a class is its place among the data's labels. Questions: `answerable`,
 `exact` and `f1` of the answer that was given, `best_exact` and `best_f1` of the best answer there was, whether that was
@@ -20,7 +20,7 @@ Rows = Mapping[str, NDArray]  # a column per fact, (N,) each
 
 
 def label_rows(report: Path, data: Path) -> Rows:
-    """Of a report on classes or scores, from its predictions.csv.
+    """The rows of a report on classes or scores, from its predictions.csv.
 
     Raises:
         InputError: it is missing, or not of these data.
@@ -38,7 +38,7 @@ def label_rows(report: Path, data: Path) -> Rows:
 
 
 def answer_rows(report: Path, data: Path) -> Rows:
-    """Of a report on questions, from its folder `answers` and the right answers in the data.
+    """The rows of a report on questions, from its folder `answers` and the right answers in the data.
 
     Raises:
         InputError: it is missing, or not of these data.
@@ -77,7 +77,7 @@ def label_names(data: Path) -> list[str]:
     file = data / "validation.parquet"
     if not file.is_file():
         raise InputError(f"'{file}' is missing: run dvc repro prepare")
-    # Where `datasets` writes its features down.
+    # `datasets` stores its features there.
     described = (parquet.read_schema(file).metadata or {}).get(b"huggingface", b"{}")
     features = json.loads(described).get("info", {}).get("features", {})
     return features.get("label", {}).get("names") or []

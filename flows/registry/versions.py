@@ -1,9 +1,10 @@
 """The MLflow registry: one registered model per task, a version per distinct set of weights, recipes competing.
 
-A version holds the checkpoint and the ONNX file (`flows.registry.files`), and as tags all that the promotion gate asks.
-Its run holds what it did on each row of its validation split, and the dvc.lock and params.yaml that it comes from: so
-decisions need the registry alone, and `flows.reproduce` little more. Aliases: `candidate` is the version registered
-last, `champion` the one in service."""
+A version holds the checkpoint and the ONNX file (`flows.registry.files`), and in its tags all facts that the promotion
+gate reads. Its run holds its results on each validation row, and the dvc.lock and params.yaml that it was made with: a
+decision needs the registry alone, and a reproduction also the commit. Aliases: `candidate` is the version registered
+last, `champion` the one in service.
+"""
 
 import hashlib
 import json
@@ -62,7 +63,7 @@ def register(recipe: str, run_id: str = "") -> Registered:
     name = model_name(task_name(block=kind.block))
     _ensure_model(client, name)
     same = {key: facts[key] for key in ("recipe", "weights_sha256")}
-    # One without the digest of its files would never be served: it is stored anew.
+    # A version without the digest of its files is never served: the model is stored again.
     digested = [each for each in versions(client, name) if "files_sha256" in each.tags]
     known = [each for each in digested if same.items() <= each.tags.items()]
     if known:
@@ -72,7 +73,7 @@ def register(recipe: str, run_id: str = "") -> Registered:
             run_id = client.create_run(experiment, run_name=f"register {recipe}", tags=facts).info.run_id
             client.set_terminated(run_id)
         source, digest = upload(client, recipe, run_id)
-        # With the version, not after it: one without its digest would be of no use.
+        # In the call that makes the version: one without its digest would never be served.
         tags = same | {"files_sha256": digest}
         found = client.create_model_version(name, source, run_id, tags=tags)
     run_id = run_of(found)
@@ -80,7 +81,7 @@ def register(recipe: str, run_id: str = "") -> Registered:
     for file in (LOCK, PARAMS):
         if file.exists():
             client.log_artifact(run_id, str(file), "provenance")
-    # Evaluated again, or on other data: the weights are the same, what is known of them is not.
+    # After another evaluation, or one on other data, the same weights have other facts.
     for key, value in facts.items():
         client.set_model_version_tag(name, found.version, key, value)
     client.set_registered_model_alias(name, CANDIDATE, found.version)
@@ -90,7 +91,7 @@ def register(recipe: str, run_id: str = "") -> Registered:
 
 
 def is_registered(recipe: str) -> bool:
-    """Whether this model, evaluated like this, was registered from this folder; asks no server, so takes no time."""
+    """Whether this model with this evaluation was registered from this folder; a local file says so, no server."""
     try:
         return json.loads(_marker(recipe).read_text(encoding="utf-8")) == _identity(gather_facts(recipe))
     except FileNotFoundError:
@@ -98,7 +99,7 @@ def is_registered(recipe: str) -> bool:
 
 
 def gather_facts(recipe: str) -> dict[str, str]:
-    """What a version says of itself: where it came from, and what it can do.
+    """The facts of a version: where it comes from, and its scores, sizes and latency.
 
     Raises:
         InputError: the model or its reports are missing.
@@ -124,20 +125,20 @@ def gather_facts(recipe: str) -> dict[str, str]:
 
 
 def evaluation_key(kind: ServedKind, data_md5: str) -> str:
-    """Names what a model is judged on and how: the data, and the numbers that decide what it makes of them."""
+    """A key for what a model is judged on: the data, and the numbers of params.yaml that decide its score."""
     text = json.dumps({"data_md5": data_md5} | kind.judged_by(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def store_rows(client: "MlflowClient", run_id: str, evaluation: str, rows: Rows) -> None:
-    """Keep what a version did on each row of an evaluation."""
+    """Keep a version's results on each row of an evaluation."""
     with tempfile.TemporaryDirectory() as scratch:
         write_rows(rows, Path(scratch) / FILE)
         client.log_artifact(run_id, str(Path(scratch) / FILE), f"evaluation/{evaluation}")
 
 
 def stored_rows(client: "MlflowClient", run_id: str, evaluation: str) -> Rows | None:
-    """What a version did on each row of an evaluation; None where it never had that one.
+    """A version's results on each row of an evaluation; None where it was not evaluated like that.
 
     Raises:
         InputError: the key, which is a tag, is none of ours; or the rows are damaged.
@@ -152,7 +153,7 @@ def stored_rows(client: "MlflowClient", run_id: str, evaluation: str) -> Rows | 
 
 
 def libraries() -> dict[str, str]:
-    """The versions of what computes a model here."""
+    """The installed versions of Python and of the libraries that compute a model."""
     return {"python": platform.python_version()} | {name: installed(name) for name in LIBRARIES}
 
 
@@ -234,7 +235,7 @@ def _ensure_model(client: "MlflowClient", name: str) -> None:
 
 
 def _identity(facts: dict[str, str]) -> dict[str, str]:
-    # Not the commit: that changes with a typo in the README. Nor the libraries, which alone make no other model.
+    # Without the commit, which changes with any file, and the libraries, which alone make no other model.
     left_out = ("git_", "libraries")
     return {key: value for key, value in facts.items() if not key.startswith(left_out)} | {"store": _store_digest()}
 

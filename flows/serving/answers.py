@@ -1,11 +1,11 @@
 """The served model of question answering: ONNX and a tokenizer behind MLflow's pyfunc interface, stored as this code.
 
-MLflow copies this file beside the artifacts and runs it where the model is served: it imports nothing of the project,
-so windows and the choice of the best span stand here once more. A test compares its answers with the pipeline's own.
+MLflow copies this file next to the artifacts and runs it where the model is served: it imports nothing of the project,
+so windows and the choice of the best span are written here again. A test compares its answers with the pipeline's own.
 
 Input: a table with the columns `question` and `context`.
-Output: one record a row, {"answer": text, "score": number}: "" for no answer; the score is how much better the best
-answer is than none, so that answers are given down to a score of −null_threshold.
+Output: one record a row, {"answer": text, "score": number}: "" for no answer. The score is the best span's
+logit sum minus that of no answer; an answer is given where it is at least −null_threshold.
 """
 
 import hashlib
@@ -39,12 +39,15 @@ class OnnxReader(PythonModel):
         self.padding = config.get("pad_token_id") or 0
         self.plain, self.windows = (Tokenizer.from_file(str(checkpoint / "tokenizer.json")) for _ in range(2))
         for tokenizer in (self.plain, self.windows):
-            # What a tokenizer was last used with may stand in its file.
+            # The file may hold the settings that the tokenizer was last used with.
             tokenizer.no_padding()
             tokenizer.no_truncation()
         self.windows.enable_truncation(numbers["max_length"], stride=numbers["overlap"], strategy="only_second")
         model = Path(context.artifacts["onnx"]) / "model.onnx"
-        self.session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        # Without VNNI, pairs of int8 products are summed in 16 bits, which overflow: this widens them, at some speed.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        self.session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         self.inputs = [entry.name for entry in self.session.get_inputs()]
 
     def predict(
@@ -86,7 +89,7 @@ class OnnxReader(PythonModel):
         found = [best for window in windows if (best := _best_span(*window, self.longest))]
         if not found:
             return {"answer": "", "score": float("-inf")}
-        # Of equal ones the first, as the pipeline has it.
+        # Of equal scores the first, as in the pipeline.
         score, begin, stop = max(found, key=lambda each: (each[0], -each[1], -each[2]))
         given = none - score <= self.threshold
         return {"answer": context[begin:stop] if given else "", "score": score - none}

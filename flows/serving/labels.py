@@ -1,6 +1,6 @@
 """The served model: ONNX and a tokenizer behind MLflow's pyfunc interface, stored as this code and never as a pickle.
 
-MLflow copies this file beside the artifacts and runs it where the model is served: it imports nothing of the project.
+MLflow copies this file next to the artifacts and runs it where the model is served: it imports nothing of the project.
 
 Input: a table with the column `text`, and `text_pair` for pairs; or a plain list of texts.
 Output: one record a row, {"label": name, "scores": {name: probability}}, or {"score": number} for regression.
@@ -19,7 +19,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from tokenizers import Tokenizer
 
 BATCH = 64
-UNLIMITED = 1_000_000  # tokenizers write an absurd number where a model has no limit
+UNLIMITED = 1_000_000  # where a model has no limit, its tokenizer states a number like 1e30
 
 
 class OnnxClassifier(PythonModel):
@@ -33,11 +33,14 @@ class OnnxClassifier(PythonModel):
         self.labels = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
         self.regression = config.get("problem_type") == "regression"
         self.tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
-        # What the tokenizer was last used with may stand in its file.
+        # The file may hold the settings that the tokenizer was last used with.
         self.tokenizer.enable_truncation(_max_length(checkpoint, config))
         self.tokenizer.enable_padding(pad_id=config.get("pad_token_id") or 0)
         model = Path(context.artifacts["onnx"]) / "model.onnx"
-        self.session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+        options = onnxruntime.SessionOptions()
+        # Without VNNI, pairs of int8 products are summed in 16 bits, which overflow: this widens them, at some speed.
+        options.add_session_config_entry("session.x64quantprecision", "1")
+        self.session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         self.inputs = [entry.name for entry in self.session.get_inputs()]
 
     def predict(

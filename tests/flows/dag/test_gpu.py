@@ -1,7 +1,6 @@
 """GPU stages of all flows of a server hold its slots by turns; and with no server nobody waits."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.dag import servers
-from flows.dag.gpu import gpu_slot
+from flows.dag.gpu import gpu_slot, limit_gpus
 from stillhouse.errors import InputError
 from tests.clones import free_port
 from tests.flows.conftest import Toy
@@ -98,11 +98,11 @@ def train_at_once(root: Path, command: str) -> list[tuple[int, str]]:
 def test_two_flows_never_hold_one_slot_together_and_two_slots_are_held_at_once(toy: Toy, prefect: Prefect) -> None:
     root = toy({})
     held = root.parent / "held"
-    servers.limit_gpus(prefect.api, 1)
+    limit_gpus(prefect.api, 1)
     ended = train_at_once(root, f"mkdir {held} && sleep 15 && rmdir {held} && touch out")
     assert [code for code, _ in ended] == [0, 0], ended
     assert sum("[train] waits for a slot of the limit 'gpu'" in text for _, text in ended) == 1, ended
-    servers.limit_gpus(prefect.api, 2)
+    limit_gpus(prefect.api, 2)
     meet = "test -e ../first/here -a -e ../second/here && touch out && exit 0; sleep 1"
     ended = train_at_once(root, f"touch here; for i in $(seq 120); do {meet}; done; exit 1")
     assert [code for code, _ in ended] == [0, 0], ended
@@ -111,7 +111,7 @@ def test_two_flows_never_hold_one_slot_together_and_two_slots_are_held_at_once(t
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_server_that_is_killed_knows_afterwards_who_holds_a_slot(prefect: Prefect) -> None:
-    servers.limit_gpus(prefect.api, 1)
+    limit_gpus(prefect.api, 1)
     holds = [sys.executable, "-c", "from flows.dag.gpu import gpu_slot\nwith gpu_slot('train'): input()"]
     with subprocess.Popen(holds, stdin=subprocess.PIPE) as stage:
         assert stage.stdin
@@ -128,10 +128,10 @@ def test_a_server_that_is_killed_knows_afterwards_who_holds_a_slot(prefect: Pref
     assert prefect.taken() == 0
 
 
-def test_without_a_server_nobody_waits_for_a_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    with gpu_slot("a"), gpu_slot("b"):
-        assert "PREFECT_API_URL" not in os.environ
+def test_without_a_server_nobody_waits_for_a_slot() -> None:
+    # Prefect reads the environment once, when it is first imported: another test may have set it then.
+    with temporary_settings(updates={PREFECT_API_URL: None}), gpu_slot("a"), gpu_slot("b"):
+        assert not PREFECT_API_URL.value()
 
 
 def test_no_slots_at_all_are_refused() -> None:

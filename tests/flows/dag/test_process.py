@@ -120,18 +120,17 @@ def test_a_stage_that_is_to_run_alone_has_no_neighbour(toy: Toy) -> None:
 
 
 def test_two_stages_that_do_not_need_each_other_overlap(toy: Toy) -> None:
-    root = toy({name: {"cmd": f"sleep 3 && touch {name}", "outs": [name]} for name in ("a", "b")})
-    started = time.monotonic()
+    # Each ends well only if the other one starts before it ends.
+    meets = (
+        "touch {0}-is-here; for i in $(seq 120); do test -e {1}-is-here && touch {0} && exit 0; sleep 1; done; exit 1"
+    )
+    root = toy({me: {"cmd": meets.format(me, other), "outs": [me]} for me, other in (("a", "b"), ("b", "a"))})
     threads = [threading.Thread(target=bring_up_to_date, args=(root, stage, {})) for stage in load_graph(root)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert stale(root, load_graph(root)) == set()
-    both = time.monotonic() - started
-    logs = [(root / log_of(name)).stat() for name in ("a", "b")]
-    assert both < 3 + 3 + 6, f"{both:.1f} s"
-    assert abs(logs[0].st_mtime - logs[1].st_mtime) < 3
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def failures(limits: PromoteParams = LIMITS, rival: Rival | None = None, **facts
 
 
 def champion(mine: float) -> Rival:
-    """One of 0.9, beside a candidate; the standard error of the difference is 0.015."""
+    """A champion of 0.9, compared with a candidate; the standard error of the difference is 0.015."""
     return Rival("1", "tinybert", Difference(mine, 0.9, 0.015))
 
 

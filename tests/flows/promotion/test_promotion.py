@@ -1,5 +1,6 @@
 """Promotion in earnest: the champion scored on new data, one promotion at a time, and files that are what they were."""
 
+import hashlib
 import itertools
 import json
 import os
@@ -21,6 +22,8 @@ from flows import serve
 from flows.promotion.champion import folder_md5
 from flows.promotion.decision import Verdict, roll_back, try_to_promote
 from flows.promotion.lock import promotion_lock, unlock
+from flows.registry.code import FORMER as FORMER_CODE
+from flows.registry.code import OURS
 from flows.registry.files import fetch, folder_digest
 from flows.registry.versions import find_version, register, stored_rows
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
@@ -36,7 +39,13 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def project(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose hinton is version 1, the champion."""
-    root = fill_project(made, tmp_path_factory.mktemp("promotion"))
+    root = fill_project(made, tmp_path_factory.mktemp("promotion") / "project")
+    shutil.copytree(root, root.with_name("as-made"))
+    return promoted(root)
+
+
+def promoted(root: Path) -> Path:
+    """The project, once its hinton is registered and champion."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -47,7 +56,7 @@ def project(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The project; afterwards version 1 is the champion again."""
+    """The project; afterwards its files are as they were made, and version 1 is the champion."""
     monkeypatch.chdir(project)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setenv("STILLHOUSE_TRACKING", "off")
@@ -55,6 +64,12 @@ def here(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     client, _ = open_store()
     client.set_registered_model_alias(NAME, "champion", "1")
     client.set_registered_model_tag(NAME, "champions", '["1"]')
+    for path in project.with_name("as-made").iterdir():
+        if path.is_dir():
+            shutil.rmtree(project / path.name)
+            shutil.copytree(path, project / path.name)
+        else:
+            shutil.copy(path, project / path.name)
 
 
 def champion() -> str:
@@ -124,7 +139,7 @@ def test_dvc_gives_a_folder_the_same_hash(tmp_path: Path) -> None:
     assert read_yaml(tmp_path / "data.dvc")["outs"][0]["md5"] == folder_md5(tmp_path / "data")
 
 
-def test_a_person_has_the_last_word_where_params_say_so(here: Path) -> None:
+def test_a_version_that_passes_waits_for_a_person_where_params_say_so(here: Path) -> None:
     tree = json.loads(Path("params.yaml").read_text())
     asking = tree["promote"] | {"approval": {"required": True, "hours": 1.0}}
     Path("params.yaml").write_text(json.dumps(tree | {"promote": asking}))
@@ -227,7 +242,12 @@ print(promote.try_to_promote(mine).promoted)
 
 
 @pytest.mark.slow
-def test_two_promotions_at_once_are_one_after_the_other_and_leave_one_champion(here: Path) -> None:
+def test_two_promotions_at_once_are_one_after_the_other_and_leave_one_champion(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A project of its own: hinton gets a second version, where the other tests expect one.
+    here = promoted(fill_project(made, tmp_path / "project"))
+    monkeypatch.chdir(here)
     for recipe, value in (("hinton", 0.94), ("tinybert", 0.96)):
         train_again(here, recipe, value)
         register(recipe)
@@ -242,12 +262,12 @@ def test_two_promotions_at_once_are_one_after_the_other_and_leave_one_champion(h
     model = client.get_registered_model(NAME)
     history = json.loads(model.tags["champions"])
     records = {version: json.loads(client.get_model_version(NAME, version).tags["decision"]) for version in history[1:]}
-    # Each was judged beside the champion that the other left behind.
+    # Each was compared with the champion that the other one left.
     for before, version in itertools.pairwise(history):
         assert records[version]["champion_before"]["version"] == before
-    promoted = [text.splitlines()[-1] == "True" for text in shown]
-    assert promoted[1] and str(model.aliases["champion"]) == history[-1]
-    assert len(history) == 1 + sum(promoted)
+    passed = [text.splitlines()[-1] == "True" for text in shown]
+    assert passed[1] and str(model.aliases["champion"]) == history[-1]
+    assert len(history) == 1 + sum(passed)
     assert any("another process of this machine promotes or rolls back: waiting" in text for text in shown)
 
 
@@ -321,6 +341,59 @@ def test_a_version_of_this_projects_code_is_served_and_one_of_other_code_is_not(
     with pytest.raises(InputError, match=r"'labels.py' of the version is not this project's"):
         serve.main()
     client.set_model_version_tag(NAME, "1", "files_sha256", before)
+
+
+FORMER = Path(__file__).parents[1] / "registry" / "former"
+
+
+@pytest.fixture
+def former_code(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A version of tinybert that was registered before the files in `flows/serving` had their names."""
+    file = tmp_path / "serving_model.py"
+    shutil.copy(FORMER / "serving_model.txt", file)
+    train_again(here, "tinybert", 0.95)
+    with monkeypatch.context() as patch:
+        patch.setitem(OURS, "labels.py", file)
+        return register("tinybert").version
+
+
+def test_the_digests_of_the_former_code_are_those_of_its_files() -> None:
+    files = {file.with_suffix(".py").name: file.read_bytes() for file in FORMER.iterdir()}
+    assert {name: hashlib.sha256(text).hexdigest() for name, text in files.items()} == FORMER_CODE
+
+
+def test_a_version_with_the_former_code_is_checked_loaded_promoted_and_rolled_back(
+    here: Path,
+    former_code: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert (version_folder(former_code) / "serving_model.py").is_file()
+    monkeypatch.setattr(sys, "argv", ["serve", f"models:/{NAME}/{former_code}", "--check"])
+    serve.main()
+    assert f"version {former_code}: weights sha256" in capsys.readouterr().out
+    client, _ = open_store()
+    (tmp_path / "fetched").mkdir()
+    folder = fetch(client, client.get_model_version(NAME, former_code), tmp_path / "fetched")
+    loaded = mlflow.pyfunc.load_model(str(folder))
+    assert loaded.predict(pd.DataFrame({"text": ["good film"]}))[0]["label"] in ("no", "yes")
+    assert try_to_promote("tinybert").promoted and champion() == former_code
+    train_again(here, "tinybert", 0.97)
+    register("tinybert")
+    assert try_to_promote("tinybert").checks[-1].startswith("accuracy 0.9700, champion (version " + former_code)
+    assert f"version {former_code} is the champion again" in roll_back() and champion() == former_code
+
+
+def test_former_code_that_was_changed_is_refused(former_code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = version_folder(former_code)
+    code = folder / "serving_model.py"
+    code.write_text(code.read_text() + "\n")
+    client, _ = open_store()
+    client.set_model_version_tag(NAME, former_code, "files_sha256", folder_digest(folder))
+    monkeypatch.setattr(sys, "argv", ["serve", f"models:/{NAME}/{former_code}", "--check"])
+    with pytest.raises(InputError, match=r"'serving_model.py' of the version is not this project's code"):
+        serve.main()
 
 
 @pytest.mark.parametrize(

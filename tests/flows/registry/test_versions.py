@@ -33,7 +33,11 @@ def aliases() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose hinton is version 1, the champion, and whose tinybert is not registered."""
-    root = fill_project(made, tmp_path_factory.mktemp("registered"))
+    return promoted(fill_project(made, tmp_path_factory.mktemp("registered")))
+
+
+def promoted(root: Path) -> Path:
+    """The project, once its hinton is registered and champion."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -89,8 +93,12 @@ def test_a_pickle_among_the_weights_is_refused_by_name() -> None:
     assert not is_registered("tinybert")
 
 
-@pytest.mark.usefixtures("here")
-def test_promotion_moves_the_aliases_a_shut_gate_moves_none_and_rollback_goes_back() -> None:
+def test_promotion_moves_the_aliases_a_shut_gate_moves_none_and_rollback_goes_back(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A project of its own: it trains hinton again, whose weights the other tests know.
+    monkeypatch.chdir(promoted(fill_project(made, tmp_path / "project")))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     client, _ = open_store()
     assert aliases()["champion"] == "1"
     train_again(Path(), "tinybert", value=0.93)

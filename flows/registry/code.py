@@ -1,0 +1,47 @@
+"""The code that serves a version: its files' names, and the contents they must have before any of it runs."""
+
+import hashlib
+from pathlib import Path
+
+from stillhouse.errors import InputError
+
+SERVING = Path(__file__).parents[1] / "serving"
+OURS = {name: SERVING / name for name in ("labels.py", "answers.py")}
+# Versions that were registered before these files were renamed hold them under their former names, with their former
+# contents: the same code without the session option for int8 on processors that lack VNNI.
+FORMER = {
+    "serving_model.py": "df190ab25516c402edc4336348568addd0592d6855dcfb70be1cd792b3911984",
+    "serving_answers.py": "5eb475860ab315fbe85817fe8b5341236feb844b9046f3701bdb9211281b22b3",
+}
+LOADER = "mlflow.pyfunc.loaders.code_model"
+
+
+def refuse_code(folder: Path) -> None:
+    """Raise unless the code that a fetched version is served by is this project's, of now or of before.
+
+    Raises:
+        InputError: it is not, or MLflow is told to load something else.
+    """
+    from mlflow.exceptions import MlflowException
+    from mlflow.models import Model
+
+    try:
+        flavors = Model.load(str(folder)).flavors
+    except (MlflowException, OSError, TypeError, ValueError) as error:
+        raise InputError(f"'{folder / 'MLmodel'}' cannot be read ({type(error).__name__}): register it again") from None
+    served = flavors.get("python_function", {})
+    # MLflow, too, looks for the file by the last part of its recorded path.
+    name = Path(str(served.get("model_code_path"))).name
+    known = name in OURS or name in FORMER
+    if list(flavors) != ["python_function"] or served.get("loader_module") != LOADER or not known:
+        raise InputError(f"MLmodel: flavors {flavors!r:.200} are not those of a model of this project: it is refused")
+    found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    if found != _expected(name):
+        raise InputError(
+            f"'{name}' of the version is not this project's code (sha256 {found[:16]}…, expected "
+            f"{_expected(name)[:16]}…): check out the version's commit, or register the model again"
+        )
+
+
+def _expected(name: str) -> str:
+    return FORMER.get(name) or hashlib.sha256(OURS[name].read_bytes()).hexdigest()
