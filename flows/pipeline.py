@@ -28,7 +28,7 @@ from flows.registry.versions import register
 from flows.watch import changed, nothing_new
 from tasks.stage.params import load
 from tasks.tracking.provenance import git_tags
-from tasks.tracking.sender import EXPERIMENT, shown_uri, tracking_uri
+from tasks.tracking.store import EXPERIMENT, shown_uri, tracking_uri
 
 ANSWER_EVERY = 5  # seconds between two looks for a person's answer
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stillhouse.errors import InputError
-from tasks.tracking.sender import tracking_uri
+from tasks.tracking.store import tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

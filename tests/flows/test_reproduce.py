@@ -12,7 +12,7 @@ from flows.promote import try_to_promote
 from flows.registry.versions import register
 from flows.reproduce import main, reproduce
 from stillhouse.errors import InputError
-from tasks.tracking.sender import open_store
+from tasks.tracking.store import open_store
 from tests.flows import test_whole_recipe as whole
 
 NAME = "stillhouse-docstrings"
