@@ -28,7 +28,7 @@ from flows.registry.reports import REPORTS, evaluated, numbers, read_report, tab
 from flows.registry.versions import register
 from tasks.stage.params import load
 from tasks.tracking.provenance import git_tags
-from tasks.tracking.sender import EXPERIMENT, shown_uri, tracking_uri
+from tasks.tracking.store import EXPERIMENT, shown_uri, tracking_uri
 
 ANSWER_EVERY = 5  # seconds between two looks for a person's answer
 

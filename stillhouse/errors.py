@@ -1,4 +1,4 @@
-"""What the person at the keyboard can put right, and what a scheduler did."""
+"""Errors that are not faults of the code: what the user can correct, and being stopped by a scheduler."""
 
 
 class InputError(ValueError):

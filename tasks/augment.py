@@ -19,10 +19,10 @@ from transformers import AutoModelForMaskedLM
 
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.text.candidates import Candidates
-from stillhouse.text.likely_words import Find, Texts, augment
+from stillhouse.text.likely_words import Find, Texts, replace_with_likely_words
 from stillhouse.text.word_vectors import EmbeddingVectors, read_word_vectors
 from stillhouse.training.progress import Meter
-from tasks.data.augmented_rows import Split, interleaved, open_split
+from tasks.data.augmented_rows import TextRows, interleaved, open_rows
 from tasks.stage import program
 from tasks.stage.outputs import fresh_dir, fresh_file
 from tasks.stage.params import PARAMS, Block, load
@@ -49,7 +49,7 @@ def main() -> None:
     args = arguments()
     params = load("augment", AugmentParams, args.params)
     with stage_run("augment", params, [args.data, args.mlm]) as run:
-        task = open_split(args.data / "train.parquet")
+        task = open_rows(args.data / "train.parquet")
         find = candidates(args.mlm, params)
         vectors = [Path(params.word_vectors)] if params.word_vectors else []
         work = workspace("augment", [task.file, args.mlm, *vectors], [params])
@@ -93,7 +93,7 @@ def candidates(mlm: Path, params: AugmentParams) -> Find:
     ).find
 
 
-def write_chunks(task: Split, chosen: np.ndarray, find: Find, params: AugmentParams, work: Path) -> list[Path]:
+def write_chunks(task: TextRows, chosen: np.ndarray, find: Find, params: AugmentParams, work: Path) -> list[Path]:
     """Augment the chosen rows, a file for each CHUNK of them, without those that an earlier run finished."""
     meter = Meter(len(chosen))
     finished = 0
@@ -108,7 +108,9 @@ def write_chunks(task: Split, chosen: np.ndarray, find: Find, params: AugmentPar
                 print("going on after a run that was stopped", flush=True)
             meter.skip(len(chunk))
             continue
-        variants = augment(chunk, find, copies=params.copies, replace=params.replace, seed=params.seed)
+        variants = replace_with_likely_words(
+            chunk, find, copies=params.copies, replace=params.replace, seed=params.seed
+        )
         with fresh_file(file) as draft:
             pq.write_table(variants_table(task, chunk, variants), draft)
         if meter.reached(finished):
@@ -116,7 +118,7 @@ def write_chunks(task: Split, chosen: np.ndarray, find: Find, params: AugmentPar
     return chunks
 
 
-def chosen_texts(task: Split, chosen: np.ndarray) -> Iterator[tuple[int, Texts]]:
+def chosen_texts(task: TextRows, chosen: np.ndarray) -> Iterator[tuple[int, Texts]]:
     """Index and texts of each chosen row, in order."""
     for first, rows in task.batches():
         inside = chosen[np.searchsorted(chosen, first) : np.searchsorted(chosen, first + len(rows))]
@@ -134,7 +136,7 @@ def is_whole(file: Path) -> bool:
     return True
 
 
-def variants_table(task: Split, chunk: list[tuple[int, Texts]], variants: list[list[Texts]]) -> pa.Table:
+def variants_table(task: TextRows, chunk: list[tuple[int, Texts]], variants: list[list[Texts]]) -> pa.Table:
     """The copies of some rows: the row's index, and the texts."""
     flat = [(row, *texts) for (row, _), copies in zip(chunk, variants, strict=True) for texts in copies]
     schema = pa.schema([("row", pa.int64()), *((name, task.schema.field(name).type) for name in task.texts)])
@@ -142,7 +144,7 @@ def variants_table(task: Split, chunk: list[tuple[int, Texts]], variants: list[l
     return pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema)
 
 
-def write_rows(task: Split, chunks: list[Path], to: Path) -> int:
+def write_rows(task: TextRows, chunks: list[Path], to: Path) -> int:
     """Write every row with its copies after it; give the count of both."""
     waiting = iter(chunks)
     copies = None  # read from the chunks, not yet written

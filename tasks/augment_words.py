@@ -18,8 +18,8 @@ from pydantic import Field
 
 from stillhouse.encoders.checkpoint import load_tokenizer
 from stillhouse.errors import InputError
-from stillhouse.text.word_classes import Tag, Texts, WordClasses, augment, count_classes
-from tasks.data.augmented_rows import Split, interleaved, open_split
+from stillhouse.text.word_classes import Tag, Texts, WordClasses, count_classes, replace_by_word_class
+from tasks.data.augmented_rows import TextRows, interleaved, open_rows
 from tasks.data.part_of_speech import tag
 from tasks.phases.teacher import TeacherParams, teacher_source
 from tasks.stage import program
@@ -47,7 +47,7 @@ def main() -> None:
         raise InputError(f"{name}: mask ({params.mask}) + same_class ({params.same_class}) is more than 1: lower one")
     teacher = load("teacher", TeacherParams, args.params).model
     with stage_run("augment", {name: params, "teacher": {"model": teacher}}, [args.data]) as run:
-        split = open_split(args.data / "train.parquet")
+        split = open_rows(args.data / "train.parquet")
         with fresh_dir(args.out) as out:
             written = write_rows(split, params, tag, mask_token(teacher), out / "train.parquet")
         print(f"{args.out}: {split.rows} rows and {written - split.rows} copies of them", flush=True)
@@ -75,7 +75,7 @@ def mask_token(teacher: str) -> str:
     return token
 
 
-def write_rows(split: Split, params: AugmentWordsParams, tag: Tag, mask: str, to: Path) -> int:
+def write_rows(split: TextRows, params: AugmentWordsParams, tag: Tag, mask: str, to: Path) -> int:
     """Write every row with its copies after it; give the count of both."""
     classes = count_classes((text for _, texts in rows(split) for text in texts), tag)
     seen = {digest(texts) for _, texts in rows(split)}
@@ -91,13 +91,13 @@ def write_rows(split: Split, params: AugmentWordsParams, tag: Tag, mask: str, to
     return count
 
 
-def rows(split: Split) -> Iterator[tuple[int, Texts]]:
+def rows(split: TextRows) -> Iterator[tuple[int, Texts]]:
     """Index and texts of every row, in order."""
     for first, table in split.batches():
         yield from texts_of(split, first, table)
 
 
-def texts_of(split: Split, first: int, table: pa.Table) -> Iterator[tuple[int, Texts]]:
+def texts_of(split: TextRows, first: int, table: pa.Table) -> Iterator[tuple[int, Texts]]:
     """Index and texts of some rows, the first of which has the index `first`."""
     texts = zip(*(table[name].to_pylist() for name in split.texts), strict=True)
     yield from enumerate(texts, first)
@@ -107,7 +107,7 @@ def copies(
     row: int, texts: Texts, params: AugmentWordsParams, tag: Tag, classes: WordClasses, mask: str
 ) -> list[Texts]:
     """A row's copies, one a round."""
-    return augment(
+    return replace_by_word_class(
         texts,
         tag,
         classes,
@@ -136,7 +136,7 @@ def digest(texts: Texts) -> bytes:
     return hashlib.blake2b("\0".join(texts).encode(), digest_size=16).digest()
 
 
-def copies_table(split: Split, made: list[tuple[int, list[Texts]]]) -> pa.Table:
+def copies_table(split: TextRows, made: list[tuple[int, list[Texts]]]) -> pa.Table:
     """Copies as rows: the index of the row that each is of, and its texts."""
     flat = [(row, *texts) for row, copies in made for texts in copies]
     schema = pa.schema([("row", pa.int64()), *((name, split.schema.field(name).type) for name in split.texts)])

@@ -9,54 +9,33 @@ by `evaluate`. Writes metrics.json (the same each time), latency.json (times: ne
 """
 
 import argparse
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stillhouse.answers.spans import is_question_answering
 from stillhouse.errors import InputError
 from tasks.evaluation.budget import against, sentence
 from tasks.evaluation.costs import latency_figures, rounded, size_figures
-from tasks.evaluation.judge_answers import judge_answers
-from tasks.evaluation.judge_labels import judge_labels
+from tasks.evaluation.judge import Judge, judge_of
 from tasks.evaluation.judged import Judged
 from tasks.stage import program
 from tasks.stage.json_files import read_json, write_json
-from tasks.stage.params import PARAMS, BudgetParams, EvaluateParams, EvaluateQaParams, TrainParams, WindowParams, load
+from tasks.stage.params import PARAMS, BudgetParams, EvaluateParams, EvaluateQaParams, load
 from tasks.tracking.journal import StageRun, stage_run
-
-
-@dataclass(frozen=True)
-class Kind:
-    """How a kind of task is judged.
-
-    Args:
-        block: its block of params.yaml.
-        params: what stands there.
-        logged: all numbers that decide the result, by block.
-        judge: scores the model of a checkpoint: (data, checkpoint, folder of the ONNX file).
-    """
-
-    block: str
-    params: EvaluateParams | EvaluateQaParams
-    logged: dict[str, Any]
-    judge: Callable[[Path, Path, Path], Judged]
 
 
 def main() -> None:
     args = arguments()
-    kind = kind_of(args.model, args.params)
+    judge = judge_of(args.model, args.params)
     budget = load("budget", BudgetParams, args.params) if args.teacher else None
-    logged = kind.logged | ({"budget": budget} if budget else {})
+    logged = judge.logged | ({"budget": budget} if budget else {})
     with stage_run("evaluate", logged, [args.data, args.model, args.onnx]) as run:
-        teacher = read_metrics(args.teacher, kind) if args.teacher else None
-        judged = kind.judge(args.data, args.model, args.onnx)
-        figures = all_figures(args.recipe, kind.params, judged, args.model, teacher)
+        teacher = read_metrics(args.teacher, judge) if args.teacher else None
+        judged = judge.score(args.data, args.model, args.onnx)
+        figures = all_figures(args.recipe, judge.params, judged, args.model, teacher)
         if teacher and budget:
             figures["budget"] = held_against(budget, figures, teacher)
-        times = all_times(args.onnx, args.teacher_onnx, kind.params, judged, teacher)
+        times = all_times(args.onnx, args.teacher_onnx, judge.params, judged, teacher)
         files = write(judged, figures, times, args.out)
         print("\n".join(summary(figures, times)), flush=True)
         log(run, figures, times, files)
@@ -78,20 +57,7 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def kind_of(checkpoint: Path, file: Path) -> Kind:
-    """How a checkpoint's kind of task is judged, with its numbers from params.yaml."""
-    train = load("train", TrainParams, file)
-    if is_question_answering(checkpoint):
-        answers = load("evaluate-qa", EvaluateQaParams, file)
-        windows = load("windows", WindowParams, file)
-        judge = partial(judge_answers, params=answers, train=train, windows=windows)
-        return Kind("evaluate-qa", answers, {"evaluate-qa": answers, "windows": windows}, judge)
-    params = load("evaluate", EvaluateParams, file)
-    logged = {"evaluate": params, "train": {"max_length": train.max_length}}
-    return Kind("evaluate", params, logged, partial(judge_labels, params=params, train=train))
-
-
-def read_metrics(folder: Path, kind: Kind) -> dict[str, Any]:
+def read_metrics(folder: Path, judge: Judge) -> dict[str, Any]:
     """The teacher's metrics.json.
 
     Raises:
@@ -99,9 +65,9 @@ def read_metrics(folder: Path, kind: Kind) -> dict[str, Any]:
     """
     file = folder / "metrics.json"
     figures = read_json(file, f"evaluate the teacher first (dvc repro evaluate-{folder.name})")
-    if figures["task_metric"] != kind.params.metric:
+    if figures["task_metric"] != judge.params.metric:
         raise InputError(
-            f"'{file}' is of {figures['task_metric']}, {kind.block}.metric = '{kind.params.metric}': "
+            f"'{file}' is of {figures['task_metric']}, {judge.block}.metric = '{judge.params.metric}': "
             "evaluate the teacher again"
         )
     return figures

@@ -20,7 +20,7 @@ from tasks.data.dataset import load_task, tokenize
 from tasks.evaluation.metrics import check_headline
 from tasks.evaluation.scoring import validation_score
 from tasks.phases.plan import Plan, run_phase
-from tasks.phases.teacher import TeacherParams, load_start, teacher_source
+from tasks.phases.teacher import TeacherParams, load_classifier_start, teacher_source
 from tasks.stage import launch
 from tasks.stage.outputs import fresh_dir
 from tasks.stage.params import PARAMS, Block, EvaluateParams, TrainParams, load
@@ -54,7 +54,7 @@ def main() -> None:
         check_headline(metric, len(task.labels))
         source = teacher_source(params.model)
         tokenizer = load_tokenizer(source)
-        model = load_start(source, task, params.phase.seed if params.phase else None)
+        model = load_classifier_start(source, task, params.phase.seed if params.phase else None)
         route = Route(model, tokenizer, params.route if params.phase and args.route else 0, work / "route")
         plan = Plan(model, model, classify, params.phase, callbacks=[route])
         result = run_phase(plan, tokenize(task.train, tokenizer, train.max_length), tokenizer, train, work, run)
@@ -102,7 +102,7 @@ class Route(TrainerCallback):
 
     Args:
         model: what is trained.
-        tokenizer: saved beside it.
+        tokenizer: saved with it.
         count: how many checkpoints; 0 for none.
         folder: where they gather, kept when the stage is killed.
     """

@@ -45,7 +45,7 @@ def main() -> None:
         questions = load_questions(args.data)
         source = teacher_source(params.model)
         tokenizer = load_tokenizer(source)
-        model = load_start(source, params.phase.seed if params.phase else None)
+        model = load_span_start(source, params.phase.seed if params.phase else None)
         check_length(model, windows)
         data = windows_to_train(questions.train, tokenizer, windows)
         print(f"{len(questions.train):,} questions in {len(data):,} windows", flush=True)
@@ -72,7 +72,7 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load_start(source: str | Path, seed: int | None) -> PreTrainedModel:
+def load_span_start(source: str | Path, seed: int | None) -> PreTrainedModel:
     """A model as fine-tuning finds it, with its own head for spans if it has one, else a new one.
 
     Args:

@@ -22,7 +22,7 @@ from stillhouse.encoders.measure import longest_input
 from stillhouse.errors import InputError
 from stillhouse.methods.structured import Keep, slice_model
 from stillhouse.onnx.latency import time_in_turns, token_batch
-from stillhouse.surgery.gates import KINDS
+from stillhouse.surgery.gates import GATE_KINDS
 from tasks.phases.run import load_phase, load_recipe, train_student
 from tasks.stage import launch
 from tasks.stage.params import PARAMS, TrainParams, load
@@ -75,7 +75,7 @@ def read_keep(folder: Path) -> Keep:
     file = folder / "gates.json"
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
-        return {kind: tree[kind] for kind in KINDS}
+        return {kind: tree[kind] for kind in GATE_KINDS}
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise InputError(f"'{file}' cannot be read ({error}): run the stage that writes it again") from None
 

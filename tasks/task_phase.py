@@ -10,7 +10,7 @@ from stillhouse.encoders.student import give_head
 from stillhouse.errors import InputError
 from tasks.data.dataset import TaskData, load_split, load_task
 from tasks.phases.run import Given, load_phase, load_teacher, train_student
-from tasks.phases.teacher import TeacherParams, load_start, teacher_source
+from tasks.phases.teacher import TeacherParams, load_classifier_start, teacher_source
 from tasks.stage import launch
 from tasks.stage.params import PARAMS, TrainParams, load
 from tasks.stage.workspace import clear, workspace
@@ -28,7 +28,7 @@ def main() -> None:
         task = load_task(args.data)
         teachers = checkpoints(args.teacher) if args.teacher else []
         source = teachers[-1] if name is None else teacher_source(name)
-        teacher = load_teacher(source, task) if name is None else load_start(source, task, seed=0)
+        teacher = load_teacher(source, task) if name is None else load_classifier_start(source, task, seed=0)
         tokenizer = load_tokenizer(source)
         student, student_tokenizer = load_student(args.student, teacher, task) if args.student else (None, None)
         rows = load_split(args.rows) if args.rows else task.train

@@ -11,7 +11,7 @@ from benchmarks.lab import Lab
 from stillhouse.methods.bilstm import distillation_loss, piece_vectors, start_from
 from stillhouse.models.configuration_bilstm import BiLstmConfig
 from stillhouse.models.modeling_bilstm import BiLstmForSequenceClassification
-from stillhouse.text.word_classes import augment, count_classes
+from stillhouse.text.word_classes import count_classes, replace_by_word_class
 from stillhouse.text.word_tokenizer import word_tokenizer
 from stillhouse.training.batches import Batch, model_inputs
 
@@ -62,7 +62,7 @@ def copies(lab: Lab) -> list[str]:
     classes = count_classes(lab.train_texts, tag)
     found = dict.fromkeys(lab.train_texts)
     for index, text in enumerate(lab.train_texts):
-        altered = augment(
+        altered = replace_by_word_class(
             (text,), tag, classes, rounds=ROUNDS, mask=0.1, same_class=0.1, ngram=0.25, longest=5,
             mask_token=lab.tokenizer.mask_token, seed=(1, index),
         )  # fmt: skip

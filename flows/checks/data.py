@@ -16,7 +16,7 @@ from flows.checks.finding import PATIENCE, Finding, Setup, fault, ok, reason, wa
 from flows.checks.teacher import config_of, local_folder
 from stillhouse.encoders.labels import label_order
 from stillhouse.errors import InputError
-from tasks.phases.teacher import has_head
+from tasks.phases.teacher import has_classifier
 from tasks.sources.docstrings import find_library
 from tasks.sources.layouts import read_columns, read_layout
 from tasks.sources.split import Source
@@ -121,7 +121,7 @@ def labels(setup: Setup) -> Iterator[Finding]:
         folder = local_folder(name)
         if folder is None:
             yield ok("labels", f"'{name}' is not fetched yet: nothing to compare with the data's")
-        elif not has_head(folder):
+        elif not has_classifier(folder):
             yield ok("labels", f"the data has {len(data) or 'scores'}; teacher.model has no classifier: it gets one")
         else:
             yield _agree(data, config_of(folder), file.parent)

@@ -16,8 +16,8 @@ from stillhouse.errors import InputError
 from tasks.stage.outputs import alive
 from tasks.stage.params import read_yaml
 from tasks.stage.secrets import without_login
-from tasks.tracking.journal import OUTBOX, STORE
-from tasks.tracking.sender import open_store, prepare_environment, shown_uri, tracking_uri
+from tasks.tracking.journal import OUTBOX
+from tasks.tracking.store import STORE, open_store, prepare_environment, shown_uri, tracking_uri
 
 PAGE = 100  # deployments that the server returns in one answer
 DEPLOY = "prefect --no-prompt deploy --all"

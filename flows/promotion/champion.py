@@ -72,9 +72,9 @@ def _check_here(kind: ServedKind, evaluation: str, what: str) -> None:
 
 def _score(kind: ServedKind, folder: Path, report: Path) -> Rows:
     # Imported here: it imports torch and transformers.
-    from tasks.evaluate import kind_of
+    from tasks.evaluation.judge import judge_of
 
-    judge = kind_of(folder / "checkpoint", PARAMS).judge
+    judge = judge_of(folder / "checkpoint", PARAMS)
     report.mkdir()
-    judge(Path(kind.data), folder / "checkpoint", folder / "onnx").write(report)
+    judge.score(Path(kind.data), folder / "checkpoint", folder / "onnx").write(report)
     return kind.rows(report, Path(kind.data))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from stillhouse.errors import InputError
-from tasks.tracking.sender import tracking_uri
+from tasks.tracking.store import tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from flows.registry.code import FORMER, OURS
 from flows.registry.kinds import MODELS, kind_of
 from stillhouse.errors import InputError
-from tasks.tracking.sender import tracking_uri
+from tasks.tracking.store import tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

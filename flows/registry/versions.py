@@ -23,9 +23,8 @@ from flows.registry.reports import evaluated, read_report, smallest_batch
 from flows.registry.rows import FILE, Rows, read_rows, write_rows
 from stillhouse.errors import InputError
 from tasks.stage.params import PARAMS, read_yaml
-from tasks.tracking.journal import STORE
 from tasks.tracking.provenance import LOCK, dvc_hashes, git_tags
-from tasks.tracking.sender import open_store, shown_uri, tracking_uri
+from tasks.tracking.store import STORE, open_store, shown_uri, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -131,7 +131,7 @@ def _local(source: str | Path) -> Path | None:
 
 
 def _check_index(folder: Path) -> None:
-    """Weights in several files are named by an index: by names of safetensors files beside it, and nothing else."""
+    """Weights in several files are named by an index: by names of safetensors files in its folder, and nothing else."""
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
         return
@@ -141,4 +141,4 @@ def _check_index(folder: Path) -> None:
         raise InputError(f"'{index}': damaged index ({error!r}): fetch the checkpoint again") from None
     for name in sorted(map(str, names)):
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise InputError(f"'{index}' names '{name}', which is no safetensors file beside it: it is not read")
+            raise InputError(f"'{index}' names '{name}', which is no safetensors file in its folder: it is not read")

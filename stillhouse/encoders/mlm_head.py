@@ -13,7 +13,7 @@ from transformers import AutoModelForMaskedLM, PreTrainedModel
 from stillhouse.errors import InputError
 
 
-def has_head(source: str | Path, model: PreTrainedModel) -> bool:
+def has_mlm_head(source: str | Path, model: PreTrainedModel) -> bool:
     """Whether the weights of a masked LM's head are in its checkpoint.
 
     Args:

@@ -7,7 +7,7 @@ A attentions and F FFNs of its own (N, or the number of groups where they are sh
 
     V·E + E·H + (P + T)·H + 2H  +  A·(4H² + 6H)  +  F·(2HI + I + 3H)  [+ H² + H, the pooler]
 
-Pretraining has, beside the masked LM, sentence-order prediction (SOP) in the place of BERT's next-sentence prediction:
+Pretraining has, besides the masked LM, sentence-order prediction (SOP) in the place of BERT's next-sentence prediction:
 two consecutive segments of a document stand in their order (y = 0) or swapped (y = 1), each with probability ½,
 
     L = w_MLM·CE(masked tokens) + w_SOP·CE(y, o(h_[CLS]))
@@ -25,7 +25,7 @@ Where we differ.
 Shapes: B pairs of segments, L tokens, d width.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -41,8 +41,8 @@ from stillhouse.surgery import factorize_embedding, share_layers
 from stillhouse.surgery.factorizing import saves
 from stillhouse.training.batches import Batch, model_inputs
 from stillhouse.training.masking import hide_tokens
+from stillhouse.training.step import Step
 
-Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Share = Literal["all", "attention", "ffn", "none"]
 Start = Literal["average"] | int
 
@@ -207,7 +207,7 @@ class Pretraining(nn.Module):
 def pretraining_step(mask: float, mask_id: int, special_ids: list[int], vocabulary: int) -> Step:
     """The step of the corpus phase for `fit`, whose model is a Pretraining: new orders and masks for every batch.
 
-    A batch has `first` and `second` (B,), the tokens of each segment, beside the model's inputs.
+    A batch has `first` and `second` (B,), the tokens of each segment, in addition to the model's inputs.
 
     Args:
         mask: share of the tokens that are predicted.

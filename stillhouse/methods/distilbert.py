@@ -31,8 +31,8 @@ from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch, model_inputs
 from stillhouse.training.masking import hide_tokens
+from stillhouse.training.step import Step
 
-Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Head = Callable[[Tensor], Tensor]  # (n, d) to (n, V)
 
 PIECE = 2048  # tokens whose logits exist at a time: a quarter of a GB in fp32 for BERT's vocabulary

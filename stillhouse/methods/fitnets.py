@@ -15,7 +15,6 @@ Shapes: B sentences, L tokens, d width of the student, d_T of the teacher, C cla
 """
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,8 +27,7 @@ from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch, model_inputs
 from stillhouse.training.losses import soft_cross_entropy, task_loss
-
-Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
+from stillhouse.training.step import Step
 
 
 def middle_layer(name: str, layer: int | None, depth: int) -> int:

@@ -34,7 +34,7 @@ from stillhouse.surgery.factorizing import matrices, saves
 from stillhouse.training.batches import Batch
 from stillhouse.training.classify import classify
 
-EMBEDDING = "word_embeddings"  # the name of the word vectors, beside those of `surgery.factorizing.matrices`
+EMBEDDING = "word_embeddings"  # the name of the word vectors, next to those of `surgery.factorizing.matrices`
 
 Size = tuple[int, int]  # (m, n)
 

@@ -18,7 +18,7 @@ regression CE and KD are squared errors of the score.
 Shapes: B sentences, L tokens, d width, C classes; M layers of the student, N of the teacher.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,7 @@ from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch, model_inputs
 from stillhouse.training.losses import soft_target_loss, task_loss
-
-Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
+from stillhouse.training.step import Step
 
 
 def layer_map(kind: str | Sequence[int], student: int, teacher: int) -> list[int]:

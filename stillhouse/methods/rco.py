@@ -31,8 +31,8 @@ from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch, model_inputs
 from stillhouse.training.losses import task_loss
 from stillhouse.training.predict import predict
+from stillhouse.training.step import Step
 
-Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Choose = Callable[[int, int], int]  # (part, anchor of the part before), from 0: the anchor of this part
 
 

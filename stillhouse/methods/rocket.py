@@ -1,4 +1,4 @@
-"""Rocket Launching (Zhou et al. 2018, arXiv 1708.04106, section 3): a booster trains beside the light net, and is left.
+"""Rocket Launching (Zhou et al. 2018, arXiv 1708.04106, section 3): a booster trains with the light net and is dropped.
 
     L = CE(y, l) + CE(y, z) + λ·‖l − sg(z)‖²
 

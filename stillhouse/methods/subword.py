@@ -23,7 +23,7 @@ run.
 Shapes: B sentences, L tokens, W words, d width, i feed-forward width; W_t, W_s (out, in).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -37,8 +37,8 @@ from stillhouse.errors import InputError
 from stillhouse.text.wordpiece import cut, words
 from stillhouse.training.batches import MULTIPLE, Batch, model_inputs
 from stillhouse.training.masking import hide_tokens, logits_at, masked_lm_loss
+from stillhouse.training.step import Step
 
-Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
 Masked = tuple[Batch, Tensor, Tensor]  # inputs, the ids before masking (B, L), which were chosen (B, L)
 
 

@@ -110,7 +110,7 @@ class Theseus(nn.Module):
 
 
 class _Group(nn.Module):
-    """One group of the predecessor's layers beside its successor, called like one layer."""
+    """One group of the predecessor's layers and its successor, called like one layer."""
 
     def __init__(self, predecessor: nn.ModuleList, successor: nn.Module) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ if the numbers divide, else the means over all heads are compared. For regressio
 Shapes: B sentences, L tokens, h heads, d width.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,8 +31,7 @@ from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch, model_inputs
 from stillhouse.training.losses import masked_mse, masked_score_mse, soft_cross_entropy
-
-Step = Callable[[nn.Module, Batch], dict[str, Tensor]]
+from stillhouse.training.step import Step
 
 
 def layer_map(kind: str | Sequence[int], student: int, teacher: int) -> list[int]:

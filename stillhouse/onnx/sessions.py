@@ -15,7 +15,7 @@ def open_session(file: Path, threads: int) -> Any:
     """An `onnxruntime.InferenceSession`.
 
     Its threads stop spinning when a call ends: else those of an idle session take the cores from the one that is timed
-    (measured on 2 cores: 3 ms alone, 30 ms beside four idle sessions, 3 ms again with this setting).
+    (measured on 2 cores: 3 ms alone, 30 ms with four idle sessions open, 3 ms again with this setting).
 
     Raises:
         InputError: the file is missing or damaged.

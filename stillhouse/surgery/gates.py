@@ -22,7 +22,7 @@ from stillhouse.encoders.families import encoder_layers
 from stillhouse.errors import InputError
 from stillhouse.models.shape import Shape
 
-KINDS = ("heads", "units", "dimensions")
+GATE_KINDS = ("heads", "units", "dimensions")
 
 
 def gate_sizes(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:

@@ -1,6 +1,6 @@
 """Put a model's weights into eight bits: the last step of a chain, for no other surgery works on what comes out.
 
-Symmetric, a scale a row: w ≈ q·s, s = max|w|/127, q from −127 to 127. How activations are rounded beside int8 weights
+Symmetric, a scale a row: w ≈ q·s, s = max|w|/127, q from −127 to 127. How activations are rounded with int8 weights
 stands in `stillhouse.models.quantized_modules`. float8 (e4m3) is for devices that have it, with a scale a row as well.
 """
 

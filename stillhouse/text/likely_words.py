@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stillhouse.text.words import replace_words, word_spans, written_like
+from stillhouse.text.words import content_word_spans, replace_words, written_like
 
 Texts = tuple[str, ...]  # one text, or the two of a pair
 Place = tuple[str, int, int]  # a text, and where a word of it starts and ends
@@ -41,7 +41,7 @@ class Draw:
         return [(self.text, *self.spans[w]) for w in np.flatnonzero(self.replaced.any(axis=0))]
 
 
-def augment(
+def replace_with_likely_words(
     rows: Sequence[tuple[int, Texts]], find: Find, *, copies: int, replace: float, seed: int
 ) -> list[list[Texts]]:
     """The distinct copies of each row, in order, without the row itself.
@@ -68,7 +68,7 @@ def augment(
 
 def draw(text: str, *, copies: int, replace: float, seed: tuple[int, ...]) -> Draw:
     """Toss the coins of one text."""
-    spans = word_spans(text)
+    spans = content_word_spans(text)
     coins, pick = np.random.default_rng(seed).random((2, copies, len(spans)))
     return Draw(text, spans, coins < replace, pick)
 

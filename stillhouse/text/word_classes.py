@@ -63,7 +63,7 @@ def count_classes(texts: Iterable[str], tag: Tag) -> WordClasses:
     return WordClasses(counts)
 
 
-def augment(
+def replace_by_word_class(
     texts: Texts,
     tag: Tag,
     classes: WordClasses,

@@ -30,7 +30,7 @@ STOP_WORDS = frozenset(
 )
 
 
-def word_spans(text: str) -> list[tuple[int, int]]:
+def content_word_spans(text: str) -> list[tuple[int, int]]:
     """Start and end of each word that may be replaced, in order."""
     return [match.span() for match in WORD.finditer(text) if is_content_word(match.group())]
 

@@ -3,7 +3,7 @@
 transformers' models take it through their AttentionInterface, and SDPA wherever that is the better one. On a CPU it is
 not: with dropout it takes from a fifth longer to twice as long as the plain products do, in bf16 with a gradient up to
 twenty times. And a CPU's softmax takes sixteen numbers at a time and what is left over one by one: 14 scores take it
-eleven times as long as 16. So rows shorter than that get keys that nobody attends to, up to sixteen.
+eleven times as long as 16. So rows shorter than that get keys that no token attends to, up to sixteen.
 
 Shapes: B sentences, h heads, L tokens, d_h width of a head.
 """

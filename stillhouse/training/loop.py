@@ -5,7 +5,7 @@ method gives `fit` a `step(model, batch)` and, where its paper needs one, callba
 """
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,9 +27,7 @@ from stillhouse.training.dropout import cheap_dropout
 from stillhouse.training.preemption import preemptible
 from stillhouse.training.progress import Log, Progress
 from stillhouse.training.seen_words import only_seen_words
-
-# A loss, or its weighted terms by name: their sum is the loss, and each is logged.
-Step = Callable[[nn.Module, Batch], "Tensor | Mapping[str, Tensor]"]
+from stillhouse.training.step import Step
 
 COMPLETE = "complete"  # marks a checkpoint that was written to its end
 
@@ -118,7 +116,7 @@ def fit(
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
-        ddp_find_unused_parameters=True,  # methods that drop layers, or leave a head out of the loss
+        ddp_find_unused_parameters=True,  # a loss may leave a head out, as one on hidden states does
     )
     seen = nullcontext() if words is None else only_seen_words(model, words)
     with preemptible() as stops, cheap_dropout(model), quick_attention(model), seen, _old_objects_left_alone():

@@ -1,4 +1,4 @@
-"""A machine that is taken away says so with SIGTERM: training then ends with a checkpoint of the step it is at."""
+"""On SIGTERM, which comes before a machine is taken away, training ends with a checkpoint of the step it is at."""
 
 import signal
 import threading

@@ -7,7 +7,7 @@ there is one process, and nothing here does anything.
 import os
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what only writes files comes by here too, and does without torch
+if TYPE_CHECKING:  # programs that only write files import this module too, and do not need torch
     from torch import Tensor, device
 
 
@@ -17,12 +17,12 @@ def count() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes what they have made, and speaks for all."""
+    """Whether this process is the one that writes files and messages for all of them."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def mean(values: "Tensor") -> "Tensor":
-    """The mean of each process's values; all of them must come by here."""
+    """The mean of each process's values; every process must call it."""
     if count() > 1:
         from torch import distributed
 
@@ -33,7 +33,7 @@ def mean(values: "Tensor") -> "Tensor":
 
 
 def any_of(said: bool, device: "device") -> bool:
-    """Whether one of the processes said so; all of them must come by here."""
+    """Whether `said` is true in one of the processes; every process must call it."""
     if count() == 1:
         return said
     import torch
@@ -44,7 +44,7 @@ def any_of(said: bool, device: "device") -> bool:
 
 
 def wait() -> None:
-    """Until all processes have come so far."""
+    """Wait until all processes have called it."""
     if count() > 1:
         from torch import distributed
 

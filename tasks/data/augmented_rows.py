@@ -14,7 +14,7 @@ BATCH = 4096  # rows in memory at a time
 
 
 @dataclass(frozen=True)
-class Split:
+class TextRows:
     """A split, left on disk."""
 
     file: Path
@@ -31,7 +31,7 @@ class Split:
                 first += len(batch)
 
 
-def open_split(file: Path) -> Split:
+def open_rows(file: Path) -> TextRows:
     """Look at a split without reading it.
 
     Raises:
@@ -48,10 +48,10 @@ def open_split(file: Path) -> Split:
         raise InputError(f"'{file}' has no rows: check the source and the limits in params.yaml")
     if "text" not in schema.names:
         raise InputError(f"'{file}' has the columns {schema.names}, none of them 'text': augment takes texts or pairs")
-    return Split(file, schema, count, tuple(name for name in ("text", "text_pair") if name in schema.names))
+    return TextRows(file, schema, count, tuple(name for name in ("text", "text_pair") if name in schema.names))
 
 
-def interleaved(rows: pa.Table, first: int, copies: pa.Table, split: Split) -> pa.Table:
+def interleaved(rows: pa.Table, first: int, copies: pa.Table, split: TextRows) -> pa.Table:
     """Rows, each with its copies after it; what is no text comes from the row."""
     source = np.concatenate([np.arange(len(rows)), copies["row"].to_numpy() - first])
     order = np.argsort(source, kind="stable")

@@ -7,7 +7,7 @@ from typing import Any
 def against(
     onnx_bytes: int, teacher_onnx_bytes: int, kept: float, *, smaller_asked: float | None, kept_asked: float | None
 ) -> dict[str, Any]:
-    """A student beside the budget: what it reaches, what was asked for, and whether all of that is met.
+    """A student held against the budget: what it reaches, what was asked for, and whether all of that is met.
 
     Args:
         onnx_bytes, teacher_onnx_bytes: of the two ONNX files.
@@ -26,11 +26,11 @@ def against(
     }
 
 
-def sentence(beside: Mapping[str, Any]) -> str:
+def sentence(figures: Mapping[str, Any]) -> str:
     """Whether the budget is met, and how far, in a few words."""
-    smaller, kept = beside["smaller_asked"], beside["kept_asked"]
+    smaller, kept = figures["smaller_asked"], figures["kept_asked"]
     parts = [
-        f"{beside['smaller']:.2f}× smaller" + ("" if smaller is None else f" ({smaller:g}× asked)"),
-        f"{beside['kept']:.2%} kept" + ("" if kept is None else f" ({100 * kept:g}% asked)"),
+        f"{figures['smaller']:.2f}× smaller" + ("" if smaller is None else f" ({smaller:g}× asked)"),
+        f"{figures['kept']:.2%} kept" + ("" if kept is None else f" ({100 * kept:g}% asked)"),
     ]
-    return f"{'met' if beside['met'] else 'missed'}: {', '.join(parts)}"
+    return f"{'met' if figures['met'] else 'missed'}: {', '.join(parts)}"

@@ -10,7 +10,7 @@ from stillhouse.answers.extract import extract
 from stillhouse.answers.soft_spans import span_distillation_loss
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.training.batches import Batch, model_inputs
-from stillhouse.training.loop import Step
+from stillhouse.training.step import Step
 from tasks.data.questions import check_length, load_questions, windows_to_train
 from tasks.kinds.contract import Kind, check_head
 from tasks.phases.run import Given

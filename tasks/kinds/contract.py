@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from stillhouse.encoders.checkpoint import architecture
 from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch
-from stillhouse.training.loop import Step
+from stillhouse.training.step import Step
 from tasks.phases.run import Given
 
 

@@ -18,8 +18,9 @@ from transformers import (
 from stillhouse.encoders.student import build_student, spread_layers
 from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch, collator
-from stillhouse.training.loop import FitResult, Step, fit
+from stillhouse.training.loop import FitResult, fit
 from stillhouse.training.seen_words import words_of
+from stillhouse.training.step import Step
 from tasks.stage.params import Block, Phase, TrainParams
 from tasks.tracking.journal import StageRun
 

@@ -18,7 +18,7 @@ from stillhouse.training.progress import Meter
 from tasks.evaluation.scoring import Scorer
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given, train_plan, train_student
-from tasks.phases.teacher import load_start, teacher_source
+from tasks.phases.teacher import load_classifier_start, teacher_source
 from tasks.stage.json_files import read_json, write_json
 from tasks.stage.params import TrainParams
 from tasks.tracking.journal import StageRun
@@ -78,7 +78,7 @@ class Bench:
 
     def start(self) -> PreTrainedModel:
         """The model before fine-tuning, with a new head."""
-        return load_start(teacher_source(self.source), self.task, seed=0)
+        return load_classifier_start(teacher_source(self.source), self.task, seed=0)
 
     def trained(self, name: str, plan: Callable[[], Plan]) -> PreTrainedModel:
         """The student of a plan, trained, or as it was left by a run that was killed later on."""

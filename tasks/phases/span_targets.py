@@ -1,4 +1,4 @@
-"""The teacher's start and end logits beside each window: computed once, kept by content, shared by every student.
+"""The teacher's start and end logits of each window: computed once, kept by content, shared by every student.
 
 L tokens in a window, M in all windows together.
 """

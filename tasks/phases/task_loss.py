@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from stillhouse.methods import hinton
 from stillhouse.training.batches import Batch, model_inputs
 from stillhouse.training.classify import classify
-from stillhouse.training.loop import Step
+from stillhouse.training.step import Step
 from tasks.phases.plan import Plan
 from tasks.stage.params import Block, Phase
 

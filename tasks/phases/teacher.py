@@ -50,7 +50,7 @@ def teacher_source(name: str) -> str | Path:
     return folder
 
 
-def load_start(source: str | Path, task: TaskData, seed: int | None) -> PreTrainedModel:
+def load_classifier_start(source: str | Path, task: TaskData, seed: int | None) -> PreTrainedModel:
     """A model as fine-tuning finds it, with a head for this task: its own if it has one, else a new one.
 
     Args:
@@ -61,7 +61,7 @@ def load_start(source: str | Path, task: TaskData, seed: int | None) -> PreTrain
         InputError: its head is for other labels, or it has none and is not to be fine-tuned.
     """
     torch.manual_seed(seed or 0)
-    if has_head(source):
+    if has_classifier(source):
         model = load_model(source, AutoModelForSequenceClassification)
         if task.regression != (model.config.num_labels == 1):
             raise InputError(f"'{source}' has {model.config.num_labels} outputs: not a model of this kind of task")
@@ -77,7 +77,7 @@ def load_start(source: str | Path, task: TaskData, seed: int | None) -> PreTrain
     return model
 
 
-def has_head(source: str | Path) -> bool:
+def has_classifier(source: str | Path) -> bool:
     """Whether a checkpoint comes with a trained classifier. A hub id has one if its config names real labels."""
     if isinstance(source, str):
         return model_labels(load_model(source, AutoModelForSequenceClassification)) is not None

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from stillhouse.methods import magnitude
 from stillhouse.training.classify import classify
-from stillhouse.training.loop import Step
+from stillhouse.training.step import Step
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given
 from tasks.phases.task_loss import soft_and_hard

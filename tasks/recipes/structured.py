@@ -14,9 +14,9 @@ from stillhouse.errors import InputError
 from stillhouse.methods import structured as method
 from stillhouse.models.shape import Shape
 from stillhouse.surgery.cost import layer_flops
-from stillhouse.surgery.gates import KINDS, gate_sizes
+from stillhouse.surgery.gates import GATE_KINDS, gate_sizes
 from stillhouse.training.batches import Batch
-from stillhouse.training.loop import Step
+from stillhouse.training.step import Step
 from tasks.kinds.contract import Kind
 from tasks.kinds.labels import labels
 from tasks.phases.plan import Plan
@@ -138,5 +138,5 @@ def retrain_plan(given: Given, phase: Phase | None, step: Step, teacher_logits: 
 
 def summary(keep: method.Keep, share: float) -> str:
     """What stays, in a line."""
-    parts = [f"{part} {' '.join(str(len(layer)) for layer in keep[part])}" for part in KINDS]
+    parts = [f"{part} {' '.join(str(len(layer)) for layer in keep[part])}" for part in GATE_KINDS]
     return f"stays: {', '.join(parts)}; {share:.1%} of the layers' FLOPs"

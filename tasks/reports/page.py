@@ -57,8 +57,8 @@ def cells(comparison: Comparison, model: Evaluated) -> list[str]:
 
 def _budget(comparison: Comparison) -> list[str]:
     """Who meets the budget that stood in params.yaml at the evaluation, and who misses it."""
-    beside = {model.name: model.figures.get("budget") for model in comparison.models}
-    lines = [f"- **{name}** {sentence(figures)}" for name, figures in beside.items() if figures]
+    budgets = {model.name: model.figures.get("budget") for model in comparison.models}
+    lines = [f"- **{name}** {sentence(figures)}" for name, figures in budgets.items() if figures]
     return ["## The budget", "\n".join(lines)] if lines else []
 
 

@@ -52,8 +52,8 @@ def existing(file: Path) -> Path:
         return file
     if not file.parent.is_dir():
         raise InputError(f"'{file}': no such folder '{file.parent}': correct it in params.yaml")
-    beside = sorted(path.name for path in file.parent.iterdir() if path.is_file())
-    raise InputError(f"'{file}' is missing: the folder has {', '.join(beside[:10]) or 'no files'}")
+    found = sorted(path.name for path in file.parent.iterdir() if path.is_file())
+    raise InputError(f"'{file}' is missing: the folder has {', '.join(found[:10]) or 'no files'}")
 
 
 def _delimited(file: Path, delimiter: str, header: tuple[str, ...] | None, quoted: bool) -> Iterator[tuple[int, Row]]:

@@ -16,7 +16,7 @@ from stillhouse.training import processes
 
 @contextmanager
 def fresh_dir(out: Path) -> Iterator[Path]:
-    """Give an empty folder beside `out`; on success it takes the place of `out`, on any error it is removed."""
+    """Give an empty folder next to `out`; on success it takes the place of `out`, on any error it is removed."""
     if not processes.is_first():
         with tempfile.TemporaryDirectory() as unread:
             yield Path(unread)
@@ -34,7 +34,7 @@ def fresh_dir(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def fresh_file(out: Path) -> Iterator[Path]:
-    """Give a path beside `out` to write to; on success it takes the place of `out`, on any error it is removed."""
+    """Give a path next to `out` to write to; on success it takes the place of `out`, on any error it is removed."""
     if not processes.is_first():
         with tempfile.TemporaryDirectory() as unread:
             yield Path(unread) / out.name

@@ -1,9 +1,9 @@
-"""One MLflow run per stage execution, that never costs a stage its result, nor its time.
+"""One MLflow run for each execution of a stage, without a risk for the stage's result and without waiting.
 
 A stage writes its run as a journal, a file of JSON lines in mlruns/outbox. `tasks.tracking.sender`, a process of its
-own, carries journals to MLflow while they grow: importing MLflow and opening its store takes four seconds, which so run
-beside the stage, once for all stages of a recipe. If the server is away, at the start, in the middle or at the end, the
-journal stays and the next run sends it. A journal whose process died without a word ends as KILLED.
+own, sends journals to MLflow while they grow: importing MLflow and opening its store takes four seconds, which pass
+while the stage works, once for all stages of a recipe. If the server cannot be reached, at the start, in the middle or
+at the end, the journal stays and the next run sends it. A journal whose process was killed ends as KILLED.
 
 STILLHOUSE_TRACKING   on (default) | off
 STILLHOUSE_RECIPE, STILLHOUSE_PARENT_RUN_ID   set by flows
@@ -28,8 +28,8 @@ from stillhouse.errors import InputError
 from tasks.stage import program
 from tasks.stage.secrets import hidden
 from tasks.tracking.provenance import data_tags, git_tags
+from tasks.tracking.store import STORE
 
-STORE = Path("mlruns")
 OUTBOX = STORE / "outbox"
 AWAY = OUTBOX / ".away"  # written by the sender whenever MLflow cannot be reached
 PATIENCE = 20.0  # seconds that a finished stage waits until its run is sent
@@ -50,7 +50,7 @@ def stage_run(kind: str, params: BaseModel | Mapping[str, Any], reads: Sequence[
     mode = os.environ.get("STILLHOUSE_TRACKING", "on")
     if mode not in ("on", "off"):
         raise InputError(f"STILLHOUSE_TRACKING = {mode!r}: choose on or off")
-    # On several GPUs every process comes by here; the first speaks for all.
+    # On several GPUs every process of the stage calls this; the first one's run is tracked.
     if mode == "off" or os.environ.get("RANK", "0") != "0":
         yield StageRun(None)
         return
@@ -125,7 +125,7 @@ def away_since(moment: float) -> str:
     try:
         return AWAY.read_text(encoding="utf-8").strip() if AWAY.stat().st_mtime > moment else ""
     except FileNotFoundError:
-        return ""  # the sender takes it away when MLflow answers
+        return ""  # the sender removes it when MLflow answers
 
 
 def start_sender(lives_with: int | None = None) -> None:
@@ -139,7 +139,7 @@ def start_sender(lives_with: int | None = None) -> None:
     if lives_with:
         command += ["--lives-with", str(lives_with)]
     with (STORE / "sender.log").open("ab") as log:
-        # Its own session: when a stage is killed, somebody has to say so.
+        # A session of its own: it must outlive a stage that is killed, to report it.
         subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -48,7 +48,7 @@ def dvc_hashes(lock: Path = LOCK) -> dict[str, str]:
         except FileNotFoundError:
             return {}
         except YAMLError:
-            # A stage that ends beside us is writing it, in place.
+            # A stage that ends at the same moment is writing it, in place.
             time.sleep(0.1)
             continue
         outs = [out for stage in tree.get("stages", {}).values() for out in stage.get("outs", ())]

@@ -1,37 +1,34 @@
-"""The process that carries journals from mlruns/outbox to MLflow. The only file of `tasks` that imports mlflow.
+"""The process that sends journals from mlruns/outbox to MLflow.
 
 One runs at a time in a project (a file lock); it ends when all is sent, or when MLflow is away and no stage runs any
 more. Sending twice is harmless: MLflow keeps equal metrics once, and a journal remembers its run.
 
     python -m tasks.tracking.sender --all
 
-sends what earlier runs left behind, and says so: exit code 0 if nothing is left, 75 while MLflow is away.
+sends what earlier runs left behind, and prints what was sent: exit code 0 if nothing is left, 75 while MLflow is away.
 """
 
 import argparse
 import fcntl
 import json
-import os
 import shutil
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from tasks.stage import program
 from tasks.stage.outputs import alive, fresh_file
-from tasks.stage.secrets import without_login
-from tasks.tracking.journal import AWAY, OUTBOX, STORE, append
+from tasks.tracking.journal import AWAY, OUTBOX, append
+from tasks.tracking.store import STORE, open_store, prepare_environment, shown_uri
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-EXPERIMENT = "stillhouse"
 EVERY = 0.3  # seconds between two looks into the outbox
 RETRY = 3.0  # seconds until MLflow is tried again
 LINGER = 5.0  # seconds without work before it ends: the next stage may be about to start
-# The server was there and said no: it would say no again, for ever.
+# The server answered and refused: it would refuse the same again.
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
 
 
@@ -49,7 +46,7 @@ def main() -> None:
 
 
 def tell(waiting: set[Path]) -> None:
-    """Say what became of the journals that waited.
+    """Print what became of the journals that waited.
 
     Raises:
         ConnectionError: some wait still.
@@ -80,27 +77,27 @@ def send_all(lives_with: int | None, patient: bool = False) -> None:
 
 
 def deliver(lives_with: int | None) -> None:
-    """Send journals while they grow; return when nobody writes any more."""
-    letters: dict[Path, Letter] = {}
-    post = Post()
+    """Send journals while they grow; return when no process writes any more."""
+    journals: dict[Path, Journal] = {}
+    connection = Connection()
     if lives_with:
         # The flow is still starting Prefect: its first run will find the store open.
-        post.open()
+        connection.open()
     busy = time.monotonic()
     while True:
         for path in sorted(OUTBOX.glob("*.jsonl")):
-            letters.setdefault(path, Letter(path))
-        reached = all(post.send(letter) for letter in letters.values())
-        if any(alive(letter.pid) for letter in letters.values()) or (lives_with and alive(lives_with)):
+            journals.setdefault(path, Journal(path))
+        reached = all(connection.send(journal) for journal in journals.values())
+        if any(alive(journal.pid) for journal in journals.values()) or (lives_with and alive(lives_with)):
             busy = time.monotonic()
-        letters = {path: letter for path, letter in letters.items() if not letter.done}
+        journals = {path: journal for path, journal in journals.items() if not journal.done}
         if time.monotonic() - busy > LINGER:
             return
         time.sleep(EVERY if reached else RETRY)
 
 
-class Letter:
-    """One journal on its way."""
+class Journal:
+    """A journal that is being sent: how far it was read, and how far it was sent."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -125,7 +122,7 @@ class Letter:
                 self.lines.append(line)
 
     def remove(self, suffix: str = "") -> None:
-        """Take it out of the outbox, or keep it there under another suffix."""
+        """Remove it from the outbox, or keep it there under another suffix."""
         if suffix:
             self.path.rename(self.path.with_suffix(suffix))
         else:
@@ -134,8 +131,8 @@ class Letter:
         self.done = True
 
 
-class Post:
-    """The way to MLflow: opened when first needed, and again after a failure."""
+class Connection:
+    """The connection to MLflow: opened when first needed, and again after a failure."""
 
     def __init__(self) -> None:
         self.client: MlflowClient | None = None
@@ -153,7 +150,7 @@ class Post:
             return self._away(error)
         return True
 
-    def send(self, letter: Letter) -> bool:
+    def send(self, journal: Journal) -> bool:
         """Send what is new in a journal; False where MLflow cannot be reached."""
         if self.client is None and not self.open():
             return False
@@ -162,13 +159,13 @@ class Post:
         from sqlalchemy.exc import SQLAlchemyError
 
         try:
-            send(letter, self.client, self.experiment)
+            send(journal, self.client, self.experiment)
         except (MlflowException, SQLAlchemyError, OSError) as error:
             code = getattr(error, "error_code", "")
             if code not in REFUSALS:
                 return self._away(error)
-            print(f"MLflow refused {letter.path.name} ({code}): kept as {letter.path.stem}.refused", file=sys.stderr)
-            letter.remove(".refused")
+            print(f"MLflow refused {journal.path.name} ({code}): kept as {journal.path.stem}.refused", file=sys.stderr)
+            journal.remove(".refused")
         AWAY.unlink(missing_ok=True)
         return True
 
@@ -180,117 +177,51 @@ class Post:
         return False
 
 
-def send(letter: Letter, client: "MlflowClient", experiment: str) -> None:
+def send(journal: Journal, client: "MlflowClient", experiment: str) -> None:
     """Send the new lines of a journal; with the last one it is removed."""
     # Asked before reading: a process may write its last line and end in between.
-    dead = not alive(letter.pid)
-    letter.read()
-    if not letter.run_id:
-        first = letter.lines[0]
+    dead = not alive(journal.pid)
+    journal.read()
+    if not journal.run_id:
+        first = journal.lines[0]
         run = client.create_run(experiment, start_time=first["time"], run_name=first["name"], tags=first["tags"])
-        letter.run_id = run.info.run_id
-        append(letter.path, {"op": "run", "id": letter.run_id})
-    while letter.sent < len(letter.lines):
-        letter.sent += _send_next(letter, client)
-    ended = letter.lines[-1]["op"] == "end"
+        journal.run_id = run.info.run_id
+        append(journal.path, {"op": "run", "id": journal.run_id})
+    while journal.sent < len(journal.lines):
+        journal.sent += _send_next(journal, client)
+    ended = journal.lines[-1]["op"] == "end"
     if dead and not ended:
-        client.set_terminated(letter.run_id, "KILLED")
+        client.set_terminated(journal.run_id, "KILLED")
     if dead or ended:
-        letter.remove()
+        journal.remove()
 
 
-def _send_next(letter: Letter, client: "MlflowClient") -> int:
+def _send_next(journal: Journal, client: "MlflowClient") -> int:
     """Send the next line, or several lines of metrics at once; how many."""
     from mlflow.entities import Metric, Param
 
-    line = letter.lines[letter.sent]
+    line = journal.lines[journal.sent]
     if line["op"] == "start":
         params = [Param(key, value) for key, value in line["params"].items()]
         for at in range(0, len(params), 100):
-            client.log_batch(letter.run_id, params=params[at : at + 100])
+            client.log_batch(journal.run_id, params=params[at : at + 100])
     elif line["op"] == "artifact":
-        client.log_artifact(letter.run_id, str(letter.path.with_suffix("") / line["name"]))
+        client.log_artifact(journal.run_id, str(journal.path.with_suffix("") / line["name"]))
     elif line["op"] == "end":
         if line["error"]:
-            client.set_tag(letter.run_id, "error", line["error"])
-        client.set_terminated(letter.run_id, line["status"], line["time"])
+            client.set_tag(journal.run_id, "error", line["error"])
+        client.set_terminated(journal.run_id, line["status"], line["time"])
     else:
         metrics: list[Metric] = []
         count = 0
-        for each in letter.lines[letter.sent :]:
+        for each in journal.lines[journal.sent :]:
             if each["op"] != "metrics" or len(metrics) > 500:
                 break
             metrics += [Metric(key, value, each["time"], each["step"]) for key, value in each["values"].items()]
             count += 1
-        client.log_batch(letter.run_id, metrics=metrics)
+        client.log_batch(journal.run_id, metrics=metrics)
         return count
     return 1
-
-
-def open_store() -> tuple["MlflowClient", str]:
-    """A client, and the id of the experiment; both are made on first use.
-
-    Raises:
-        MlflowException, SQLAlchemyError, OSError: the store cannot be reached.
-    """
-    prepare_environment()
-    import logging
-
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import MlflowClient
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    uri = tracking_uri()
-    STORE.mkdir(exist_ok=True)
-    # One at a time: two processes that create the tables of one SQLite file disturb each other.
-    with (STORE / ".init.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        client = MlflowClient(uri)
-        found = client.get_experiment_by_name(EXPERIMENT)
-        if found:
-            return client, found.experiment_id
-        # A server has its own place for artifacts.
-        artifacts = None if uri.startswith("http") else (STORE / "artifacts").resolve().as_uri()
-        try:
-            return client, client.create_experiment(EXPERIMENT, artifact_location=artifacts)
-        except MlflowException as error:
-            # Another machine was faster on the same server.
-            found = client.get_experiment_by_name(EXPERIMENT)
-            if error.error_code != "RESOURCE_ALREADY_EXISTS" or not found:
-                raise
-            return client, found.experiment_id
-
-
-def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI, else the SQLite store of this project."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.resolve()}/mlflow.db"
-
-
-def shown_uri() -> str:
-    """The tracking URI without user, password and query."""
-    parts = urlsplit(tracking_uri())
-    host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
-    return f"{parts.scheme}://{host}{parts.path}"
-
-
-def prepare_environment() -> None:
-    """Settings that MLflow reads when it is imported or called, unless the user has set them.
-
-    A login in MLFLOW_TRACKING_URI moves to where MLflow shows it to nobody: its errors and warnings quote the URI.
-    """
-    given = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if given.startswith("http"):
-        os.environ["MLFLOW_TRACKING_URI"], user, password = without_login(given)
-        if user:
-            os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = user, password
-    # Not for the user to set: its default is to run what a pickle says.
-    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    # The outbox is the patient one: MLflow's own seven retries would hold things up for minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.tracking.sender import open_store
+from tasks.tracking.store import open_store
 from tests.flows.dag.test_remote import point_to
 from tests.flows.test_flows import ROOT, own_prefect, run  # noqa: F401 - a fixture
 

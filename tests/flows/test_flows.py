@@ -18,7 +18,7 @@ from mlflow.entities import Run
 from flows.checks import servers
 from flows.checks.finding import Setup
 from tasks.stage.params import read_yaml
-from tasks.tracking.sender import open_store
+from tasks.tracking.store import open_store
 from tests.clones import free_port
 
 pytestmark = pytest.mark.slow

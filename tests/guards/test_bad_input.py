@@ -22,7 +22,7 @@ from flows.registry.versions import register
 from stillhouse.onnx.export import export_onnx
 from tasks import evaluate, export, finetune, finetune_qa, prepare, profile, task_phase
 from tasks.stage import program
-from tasks.tracking.sender import open_store
+from tasks.tracking.store import open_store
 from tests import tiny
 from tests.flows.conftest import METRICS
 from tests.tasks import project

@@ -27,7 +27,7 @@ from stillhouse.onnx.sessions import open_session
 from stillhouse.training.loop import COMPLETE
 from tasks import export, finetune
 from tasks.sources.hub import load_split
-from tasks.tracking.sender import open_store
+from tasks.tracking.store import open_store
 from tests import tiny
 from tests.tasks import project
 
@@ -91,18 +91,18 @@ def a_pickle_named_safetensors(model: Path, marker: Path) -> str:
 def an_index_of_a_pickle(model: Path, marker: Path) -> str:
     shards(model, "weights.bin")
     torch.save({"weight": Payload(marker)}, model / "weights.bin")
-    return "names 'weights.bin', which is no safetensors file beside it"
+    return "names 'weights.bin', which is no safetensors file in its folder"
 
 
 def an_index_out_of_the_folder(model: Path, marker: Path) -> str:
     shards(model, "../other.safetensors")
     shutil.copy(model / "model-00001-of-00001.safetensors", model.parent / "other.safetensors")
-    return "names '../other.safetensors', which is no safetensors file beside it"
+    return "names '../other.safetensors', which is no safetensors file in its folder"
 
 
 def an_absolute_index(model: Path, marker: Path) -> str:
     shards(model, str(model / "model-00001-of-00001.safetensors"))
-    return "which is no safetensors file beside it"
+    return "which is no safetensors file in its folder"
 
 
 def a_model_of_its_own_code(model: Path, marker: Path) -> str:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM, BertForMaskedLM, BertModel
 
 from stillhouse.encoders.checkpoint import load_tokenizer
-from stillhouse.encoders.mlm_head import has_head, start_head
+from stillhouse.encoders.mlm_head import has_mlm_head, start_head
 from stillhouse.errors import InputError
 from tasks import fit_mlm
 from tasks.stage.params import PARAMS, read_yaml
@@ -74,7 +74,7 @@ def test_a_fitted_head_predicts_better_than_it_started(
     before, after = accuracies(capsys.readouterr().out)
     assert after > before + 0.1
     assert isinstance(AutoModelForMaskedLM.from_pretrained(out), BertForMaskedLM)
-    assert has_head(out, AutoModelForMaskedLM.from_pretrained(out))
+    assert has_mlm_head(out, AutoModelForMaskedLM.from_pretrained(out))
     assert load_tokenizer(out).get_vocab() == load_tokenizer(encoder).get_vocab()
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from flows.promotion.decision import try_to_promote
 from flows.registry.versions import register
-from tasks.tracking.sender import open_store
+from tasks.tracking.store import open_store
 from tests.flows.conftest import fill_project, train_again
 
 NAME = "stillhouse-docstrings"

@@ -29,7 +29,7 @@ from flows.registry.versions import find_version, register, stored_rows
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.errors import InputError
 from tasks.stage.params import read_yaml
-from tasks.tracking.sender import open_store, tracking_uri
+from tasks.tracking.store import open_store, tracking_uri
 from tests.flows.conftest import WORDS, evaluated, fill_project, lock_data, train_again
 
 NAME = "stillhouse-docstrings"

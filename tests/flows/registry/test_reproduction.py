@@ -13,7 +13,7 @@ from flows.registry.reproduction import reproduce
 from flows.registry.versions import register
 from flows.reproduce import main
 from stillhouse.errors import InputError
-from tasks.tracking.sender import open_store
+from tasks.tracking.store import open_store
 from tests.flows import test_whole_recipe as whole
 
 NAME = "stillhouse-docstrings"

@@ -18,7 +18,7 @@ from flows.registry.names import task_name
 from flows.registry.reports import numbers, table
 from flows.registry.versions import Registered, is_registered, register, versions
 from stillhouse.errors import InputError
-from tasks.tracking.sender import open_store
+from tasks.tracking.store import open_store
 from tests.flows.conftest import fill_project, train_again
 
 NAME = "stillhouse-docstrings"

@@ -20,10 +20,10 @@ from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.errors import InputError
 from stillhouse.onnx.export import export_onnx
 from tasks.data.questions import load_questions
-from tasks.evaluate import kind_of as judged_by
 from tasks.evaluation.answer_scoring import answer_all
+from tasks.evaluation.judge import judge_of
 from tasks.stage import params
-from tasks.tracking.sender import open_store, tracking_uri
+from tasks.tracking.store import open_store, tracking_uri
 from tests import tiny
 from tests.flows.conftest import METRICS
 from tests.tasks import project
@@ -59,7 +59,7 @@ def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         paths = [Path(part) for part in ("data/qa", "models/structured-qa", "models/onnx/structured-qa")]
-        judged_by(paths[1], params.PARAMS).judge(*paths).write(Path("reports/evaluated-qa/structured-qa"))
+        judge_of(paths[1], params.PARAMS).score(*paths).write(Path("reports/evaluated-qa/structured-qa"))
         for recipe in ("hinton", "structured-qa"):
             register(recipe)
             try_to_promote(recipe)

@@ -101,7 +101,7 @@ def test_groups_count_their_own_weights(share, groups):
 
 
 def test_the_largest_published_count_is_ten_million_above_what_its_shape_has():
-    # 235 M in the paper's table; the shape that stands beside it has fewer, and so has the released checkpoint's.
+    # 235 M in the paper's table; the shape given there has fewer, and so has the released checkpoint's.
     assert count(XXLARGE, 128, "all") == 224_638_976
 
 

@@ -126,7 +126,7 @@ def test_ddp_goes_on_after_a_skipped_layer(tmp_path):
     try:
         model = model_of(dropout=0.0).train()
         LayerDrop(model, 1.0)
-        # As `fit` has it: DDP does not look for weights without a gradient.
+        # Stricter than `fit`, whose DDP looks for weights without a gradient: here each has one, if only of zero.
         parallel = DistributedDataParallel(model, find_unused_parameters=False)
         for _ in range(3):
             task_loss(parallel(**inputs()).logits, torch.tensor([0, 1])).backward()

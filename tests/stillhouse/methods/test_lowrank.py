@@ -192,7 +192,7 @@ def test_a_budget_buys_the_least_error_where_components_cost_the_same():
     sizes = dict.fromkeys("abc", (9, 9))
     draw = torch.Generator().manual_seed(1)
     spectra = {name: torch.rand(9, generator=draw).double().sort(descending=True).values for name in sizes}
-    found = method.ranks_of_budget(spectra, sizes, 6 * 18)  # too few for a whole matrix beside two others
+    found = method.ranks_of_budget(spectra, sizes, 6 * 18)  # too few for a whole matrix and two others
 
     def missed(ranks: dict[str, int]) -> float:
         return sum(float(spectra[name][rank:].sum()) for name, rank in ranks.items())

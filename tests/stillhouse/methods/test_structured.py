@@ -24,7 +24,7 @@ from stillhouse.methods.structured import (
 from stillhouse.models.shape import Shape
 from stillhouse.surgery import factorize, share_layers
 from stillhouse.surgery.cost import layer_flops
-from stillhouse.surgery.gates import KINDS, gate_sizes, gated, gated_layer_norm, masks
+from stillhouse.surgery.gates import GATE_KINDS, gate_sizes, gated, gated_layer_norm, masks
 from stillhouse.training.batches import collate, collator, model_inputs
 from stillhouse.training.classify import classify
 from stillhouse.training.loop import fit
@@ -74,7 +74,13 @@ def outputs(model):
 
 @pytest.mark.parametrize(
     ("kinds", "attention"),
-    [(("heads",), "sdpa"), (("units",), "sdpa"), (("dimensions",), "sdpa"), (KINDS, "sdpa"), (KINDS, "eager")],
+    [
+        (("heads",), "sdpa"),
+        (("units",), "sdpa"),
+        (("dimensions",), "sdpa"),
+        (GATE_KINDS, "sdpa"),
+        (GATE_KINDS, "eager"),
+    ],
     ids=["heads", "units", "dimensions", "all", "all-eager"],
 )
 @pytest.mark.parametrize("family", ["bert", "roberta"])
@@ -82,7 +88,7 @@ def outputs(model):
 def test_masked_and_sliced_models_agree(task, family, kinds, attention):
     model = model_for(task, family)
     model.set_attn_implementation(attention)
-    keep = {kind: KEEP[kind] if kind in kinds else WHOLE[kind] for kind in KINDS}
+    keep = {kind: KEEP[kind] if kind in kinds else WHOLE[kind] for kind in GATE_KINDS}
     with gated(model, masks({kind: KEEP[kind] for kind in kinds}, SIZES)):
         masked = outputs(model)
     sliced = outputs(slice_model(model, keep))
@@ -241,7 +247,7 @@ def test_gates_close_and_the_multipliers_stop_at_the_share(penalty, tmp_path):
 
 def test_gain_is_the_mean_over_sentences_of_the_slope_at_gates_of_1(tmp_path):
     model = model_for()
-    gain = Gain(copy.deepcopy(model), KINDS)
+    gain = Gain(copy.deepcopy(model), GATE_KINDS)
     train(
         gain, lambda _, batch: gain.measure(len(batch["input_ids"]), lambda m: classify(m, batch)), tmp_path, epochs=1
     )
@@ -289,7 +295,7 @@ def test_the_best_of_all_layers_stay_in_the_number_asked_for():
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_shares_are_met_exactly_and_by_layer_up_to_the_multiple(share, seed):
     scores = random_scores(SIZES, seed)
-    remove = dict.fromkeys(KINDS, share)
+    remove = dict.fromkeys(GATE_KINDS, share)
     exact = choose(scores, SIZES, remove, 1)
     for kind, sizes in SIZES.items():
         assert sum(map(len, exact[kind])) == sum(sizes) - int(share * sum(sizes) + 1e-9)

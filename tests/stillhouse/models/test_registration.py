@@ -39,3 +39,9 @@ def test_a_compressed_model_loads_whatever_was_imported_first(checkpoint: Path, 
     done = subprocess.run([sys.executable, "-c", code, str(checkpoint)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "CompactBertForSequenceClassification [1, 2]\n"
+
+
+def test_importing_stillhouse_imports_neither_torch_nor_transformers() -> None:
+    code = "import sys, stillhouse; print(sorted({'torch', 'transformers'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

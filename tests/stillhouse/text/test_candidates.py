@@ -12,7 +12,7 @@ from stillhouse.text.candidates import Candidates, Encoded
 from stillhouse.text.likely_words import Place
 from stillhouse.text.vocabulary import vocabulary_words
 from stillhouse.text.word_vectors import EmbeddingVectors, WordVectors, read_word_vectors
-from stillhouse.text.words import word_spans
+from stillhouse.text.words import content_word_spans
 from tests.tiny_mlm import FUNCTION, PIECES, SPECIAL, VOCABULARY, WHOLE, masked_lm, sentences, tokenizer
 
 
@@ -23,7 +23,7 @@ def finder(count: int = 5, batch_size: int = 8, max_length: int = 32) -> Candida
 
 
 def places(count: int = 30) -> list[Place]:
-    return [(text, *span) for text in sentences(count) for span in word_spans(text)]
+    return [(text, *span) for text in sentences(count) for span in content_word_spans(text)]
 
 
 def test_candidates_are_k_whole_words_and_never_the_word_itself() -> None:
@@ -74,7 +74,7 @@ def test_candidates_of_a_word_of_several_pieces_are_neighbours_of_the_mean_of_it
 
 def test_a_word_beyond_the_context_is_masked_in_the_middle_of_its_own_window() -> None:
     text = " ".join(random.Random(1).choices(WHOLE, k=300))
-    spans = word_spans(text)
+    spans = content_word_spans(text)
     source = finder(max_length=12)
     found = source.find([(text, *span) for span in spans])
     assert all(len(candidates) == 5 for candidates in found)

@@ -1,7 +1,7 @@
 import pytest
 
-from stillhouse.text.likely_words import Place, Texts, augment
-from stillhouse.text.words import WORD, is_content_word, replace_words, word_spans, written_like
+from stillhouse.text.likely_words import Place, Texts, replace_with_likely_words
+from stillhouse.text.words import WORD, content_word_spans, is_content_word, replace_words, written_like
 
 POOL = [f"new{letter}" for letter in "abcdefghij"]
 
@@ -21,7 +21,7 @@ def words(text: str) -> list[str]:
 
 def test_with_probability_one_every_content_word_of_every_copy_is_replaced() -> None:
     text = "The dull film , slow and loud , isn't great ."
-    [copies] = augment(rows(text), pool, copies=8, replace=1.0, seed=3)
+    [copies] = replace_with_likely_words(rows(text), pool, copies=8, replace=1.0, seed=3)
     assert len(copies) == 8
     for (copy,) in copies:
         for before, after in zip(words(text), words(copy), strict=True):
@@ -35,7 +35,7 @@ def test_with_probability_zero_there_are_no_copies_and_no_candidates_are_asked_f
         asked.extend(places)
         return pool(places)
 
-    assert augment(rows("a dull film", "great"), find, copies=5, replace=0.0, seed=1) == [[], []]
+    assert replace_with_likely_words(rows("a dull film", "great"), find, copies=5, replace=0.0, seed=1) == [[], []]
     assert asked == []
 
 
@@ -47,27 +47,27 @@ def test_candidates_are_asked_for_exactly_where_a_copy_replaces_a_word() -> None
         return [[text[start:end] + "new"] for text, start, end in places]
 
     texts = [f"film {i} scene story plot music actor".replace(str(i), "abcdefghij"[i] * 3) for i in range(10)]
-    results = augment(rows(*texts), find, copies=2, replace=0.3, seed=1)
+    results = replace_with_likely_words(rows(*texts), find, copies=2, replace=0.3, seed=1)
     replaced = set()
     for text, copies in zip(texts, results, strict=True):
         for (copy,) in copies:
-            for span, after in zip(word_spans(text), words(copy), strict=True):
+            for span, after in zip(content_word_spans(text), words(copy), strict=True):
                 if after.endswith("new"):
                     replaced.add((text, *span))
     assert replaced == set(asked)
-    assert len(asked) == len(set(asked)) < sum(len(word_spans(text)) for text in texts)
+    assert len(asked) == len(set(asked)) < sum(len(content_word_spans(text)) for text in texts)
 
 
 def test_words_are_replaced_as_often_as_the_probability_says() -> None:
     text = " ".join(["film"] * 500)
-    [copies] = augment(rows(text), pool, copies=20, replace=0.4, seed=2)
+    [copies] = replace_with_likely_words(rows(text), pool, copies=20, replace=0.4, seed=2)
     share = sum(word != "film" for (copy,) in copies for word in copy.split()) / (500 * 20)
     assert share == pytest.approx(0.4, abs=0.02)
 
 
 def test_candidates_are_drawn_evenly() -> None:
     text = " ".join(["film"] * 1000)
-    [copies] = augment(rows(text), pool, copies=10, replace=1.0, seed=2)
+    [copies] = replace_with_likely_words(rows(text), pool, copies=10, replace=1.0, seed=2)
     drawn = [word for (copy,) in copies for word in copy.split()]
     for candidate in pool([("", 0, 0)])[0]:
         assert drawn.count(candidate) / len(drawn) == pytest.approx(0.1, abs=0.015)
@@ -75,15 +75,17 @@ def test_candidates_are_drawn_evenly() -> None:
 
 def test_a_row_depends_on_the_seed_and_its_index_alone() -> None:
     data = rows(*(f"dull film {'abcdefgh'[i] * 2} story" for i in range(8)))
-    together = augment(data, pool, copies=4, replace=0.5, seed=7)
-    alone = [augment([row], pool, copies=4, replace=0.5, seed=7)[0] for row in data]
+    together = replace_with_likely_words(data, pool, copies=4, replace=0.5, seed=7)
+    alone = [replace_with_likely_words([row], pool, copies=4, replace=0.5, seed=7)[0] for row in data]
     assert together == alone
-    assert augment(data[::-1], pool, copies=4, replace=0.5, seed=7) == together[::-1]
-    assert augment(data, pool, copies=4, replace=0.5, seed=8) != together
+    assert replace_with_likely_words(data[::-1], pool, copies=4, replace=0.5, seed=7) == together[::-1]
+    assert replace_with_likely_words(data, pool, copies=4, replace=0.5, seed=8) != together
 
 
 def test_equal_texts_in_different_rows_get_different_copies() -> None:
-    one, other = augment(rows("dull film story plot", "dull film story plot"), pool, copies=3, replace=0.5, seed=7)
+    one, other = replace_with_likely_words(
+        rows("dull film story plot", "dull film story plot"), pool, copies=3, replace=0.5, seed=7
+    )
     assert one != other
 
 
@@ -93,7 +95,7 @@ def test_pairs_never_mix_rows_and_both_sides_change() -> None:
     def own(places: list[Place]) -> list[list[str]]:
         return [[f"{text.split()[0]}{c}" for c in "xyz"] for text, _, _ in places]
 
-    results = augment(rows(*pairs), own, copies=6, replace=0.5, seed=4)
+    results = replace_with_likely_words(rows(*pairs), own, copies=6, replace=0.5, seed=4)
     changed = [0, 0]
     for i, copies in enumerate(results):
         assert copies
@@ -106,7 +108,7 @@ def test_pairs_never_mix_rows_and_both_sides_change() -> None:
 
 
 def test_copies_are_distinct_and_never_the_original() -> None:
-    results = augment(
+    results = replace_with_likely_words(
         rows(*["dull film"] * 50), lambda places: [["one"] for _ in places], copies=20, replace=0.5, seed=1
     )
     for copies in results:
@@ -116,7 +118,7 @@ def test_copies_are_distinct_and_never_the_original() -> None:
 
 def test_what_is_not_replaced_stays_byte_for_byte() -> None:
     text = "\tDULL , film… — 7 of 10;  isn't   Great!\n"
-    [copies] = augment(
+    [copies] = replace_with_likely_words(
         rows(text),
         lambda places: [["x"] if "film" in t[a:b] else [] for t, a, b in places],
         copies=1,
@@ -127,12 +129,12 @@ def test_what_is_not_replaced_stays_byte_for_byte() -> None:
 
 
 def test_a_text_without_words_has_no_copies() -> None:
-    assert augment(rows("", " ... ", "7 of 10"), pool, copies=3, replace=1.0, seed=0) == [[], [], []]
+    assert replace_with_likely_words(rows("", " ... ", "7 of 10"), pool, copies=3, replace=1.0, seed=0) == [[], [], []]
 
 
 def test_words_are_letters_only_and_no_stop_words() -> None:
     text = "The state-of-the-art np_array isn't x2 good, 3rd café!"
-    assert [text[a:b] for a, b in word_spans(text)] == ["state", "art", "np", "array", "good", "café"]
+    assert [text[a:b] for a, b in content_word_spans(text)] == ["state", "art", "np", "array", "good", "café"]
 
 
 def test_a_replacement_takes_the_casing_of_the_word() -> None:

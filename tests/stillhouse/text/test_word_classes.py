@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from stillhouse.text.word_classes import augment, count_classes
+from stillhouse.text.word_classes import count_classes, replace_by_word_class
 from stillhouse.text.word_tokenizer import word_spans
 
 NOUNS, VERBS = ["film", "plot", "actor", "scene"], ["runs", "sings", "sleeps"]
@@ -22,7 +22,7 @@ CLASSES = count_classes(CORPUS, tag)
 
 
 def copies(*texts: str, seed: tuple[int, int] = (1, 0), **changes) -> list[tuple[str, ...]]:
-    return augment(texts, tag, CLASSES, **NOTHING | {"seed": seed} | changes)
+    return replace_by_word_class(texts, tag, CLASSES, **NOTHING | {"seed": seed} | changes)
 
 
 def words(text: str) -> list[str]:

@@ -21,14 +21,14 @@ from tests.tasks import project
     ids=["both to the byte", "a byte too many", "too little kept", "any size", "any score", "nothing asked"],
 )
 def test_a_budget_is_met_when_each_limit_that_is_asked_is_reached(size, kept, smaller_asked, kept_asked, met):
-    beside = against(size, 750, kept, smaller_asked=smaller_asked, kept_asked=kept_asked)
-    assert beside["met"] is met
-    assert beside["smaller"] == 750 / size and beside["kept"] == kept
+    figures = against(size, 750, kept, smaller_asked=smaller_asked, kept_asked=kept_asked)
+    assert figures["met"] is met
+    assert figures["smaller"] == 750 / size and figures["kept"] == kept
 
 
 def test_a_sentence_says_what_is_reached_and_what_was_asked():
-    beside = against(50, 750, 0.9612, smaller_asked=7.5, kept_asked=0.968)
-    assert sentence(beside) == "missed: 15.00× smaller (7.5× asked), 96.12% kept (96.8% asked)"
+    figures = against(50, 750, 0.9612, smaller_asked=7.5, kept_asked=0.968)
+    assert sentence(figures) == "missed: 15.00× smaller (7.5× asked), 96.12% kept (96.8% asked)"
     free = against(50, 750, 0.9612, smaller_asked=None, kept_asked=None)
     assert sentence(free) == "met: 15.00× smaller, 96.12% kept"
 

@@ -1,4 +1,4 @@
-"""SQuAD 2.0's metrics, on cases computed by hand and beside a computation of another shape."""
+"""SQuAD 2.0's metrics, on cases computed by hand, and compared with another way to compute them."""
 
 import random
 import re

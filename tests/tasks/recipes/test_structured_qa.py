@@ -12,7 +12,7 @@ from stillhouse.answers.spans import span_logits
 from stillhouse.encoders.checkpoint import load_model
 from stillhouse.models.shape import Shape
 from stillhouse.surgery.cost import layer_flops
-from stillhouse.surgery.gates import KINDS, gate_sizes, gated, masks
+from stillhouse.surgery.gates import GATE_KINDS, gate_sizes, gated, masks
 from tasks import evaluate, export, report, structured
 from tasks.data.questions import load_questions, windows_to_answer
 from tasks.kinds.answers import answers
@@ -68,8 +68,8 @@ def test_each_chooser_meets_the_shares_and_what_is_sliced_gives_the_masked_logit
     params(clone, choose=choose, remove=remove, multiple=1, **{"structured-qa.retrain.phase": None})
     run(*GATES)
     run(*RETRAIN)
-    keep = {kind: stays()[kind] for kind in KINDS}
-    assert [sum(map(len, keep[kind])) for kind in KINDS] == [6, 144, 24]
+    keep = {kind: stays()[kind] for kind in GATE_KINDS}
+    assert [sum(map(len, keep[kind])) for kind in GATE_KINDS] == [6, 144, 24]
     teacher, sliced = loaded("models/teacher-qa"), loaded("models/structured-qa")
     assert np.array_equal(logits(loaded("models/structured-qa-gates")), logits(teacher))
     with gated(teacher, masks(keep, gate_sizes(teacher))):

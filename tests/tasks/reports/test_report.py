@@ -49,13 +49,13 @@ def write(root: Path, models: dict[str, tuple[float, float, float, float]] = MOD
             "examples": 872,
             "metrics": {"accuracy": value, "f1": value - 0.01},
         }
-        mood = random.Random(name).uniform(0.5, 2)
+        pace = random.Random(name).uniform(0.5, 2)
         times = {
             "hardware": "a processor, 2 cores",
             "threads": 2,
             "runtime": "a runtime",
-            "batches": timed(p50 * mood),
-            "teacher": timed(teacher[2] * mood),
+            "batches": timed(p50 * pace),
+            "teacher": timed(teacher[2] * pace),
             "speedup": dict.fromkeys(("1", "32"), teacher[2] / p50),
         }
         (folder / "metrics.json").write_text(json.dumps(figures | changes))

@@ -16,8 +16,9 @@ from stillhouse.errors import InputError
 from tasks.stage import program
 from tasks.tracking import sender
 from tasks.tracking.journal import AWAY, OUTBOX, away_since, flatten, stage_run
+from tasks.tracking.store import open_store, tracking_uri
 
-NOWHERE = "http://user:secret@127.0.0.1:9"  # the discard port: nobody listens
+NOWHERE = "http://user:secret@127.0.0.1:9"  # the discard port: nothing listens there
 
 
 class Phase(BaseModel):
@@ -47,7 +48,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        sender.open_store()
+        open_store()
     return folder / "mlruns" / "mlflow.db"
 
 
@@ -65,15 +66,15 @@ def no_sender(with_store: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def runs() -> list[Run]:
-    client, experiment = sender.open_store()
+    client, experiment = open_store()
     return client.search_runs([experiment], order_by=["attributes.start_time"])
 
 
 def deliver() -> None:
     """One round of the sender, in this process."""
-    post = sender.Post()
+    connection = sender.Connection()
     for path in sorted(OUTBOX.glob("*.jsonl")):
-        post.send(sender.Letter(path))
+        connection.send(sender.Journal(path))
 
 
 def test_a_stage_leaves_a_finished_run_with_params_metrics_tags_and_artifacts(
@@ -103,7 +104,7 @@ def test_a_stage_leaves_a_finished_run_with_params_metrics_tags_and_artifacts(
     assert tags["recipe"] == tags["stage"] == "hinton" and tags["kind"] == "task_distill"
     assert tags["md5.data/task"] == "abc.dir" and tags["mlflow.parentRunId"] == "0" * 32
     assert len(tags["git_commit"]) == 40 and tags["git_dirty"] == "false"
-    history = MlflowClient(sender.tracking_uri()).get_metric_history(sent.info.run_id, "loss")
+    history = MlflowClient(tracking_uri()).get_metric_history(sent.info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(0, 1.0), (1, 0.5), (2, pytest.approx(1 / 3))]
     artifact = project / "mlruns" / "artifacts" / sent.info.run_id / "artifacts" / "note.txt"
     assert artifact.read_text() == "kept"
@@ -149,7 +150,7 @@ def test_a_server_that_is_away_in_the_middle_loses_nothing(monkeypatch: pytest.M
     deliver()
     (sent,) = runs()
     assert sent.info.status == "FINISHED"
-    history = MlflowClient(sender.tracking_uri()).get_metric_history(sent.info.run_id, "loss")
+    history = MlflowClient(tracking_uri()).get_metric_history(sent.info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(0, 3.0), (1, 2.0)]
     assert not list(OUTBOX.iterdir())
 
@@ -173,9 +174,9 @@ def test_what_is_said_of_a_server_that_comes_and_goes_is_whole_or_nothing(monkey
     heard = set()
 
     def comes_and_goes() -> None:
-        post = sender.Post()
+        connection = sender.Connection()
         for _ in range(2000):
-            post._away(OSError())
+            connection._away(OSError())
             AWAY.unlink()
 
     with ThreadPoolExecutor(1) as pool:
@@ -209,7 +210,7 @@ def test_a_command_sends_what_was_left_and_says_what_is_left(
     assert "1 of 1 runs that waited in mlruns/outbox are out of it" in capfd.readouterr().out
     (sent,) = runs()
     assert sent.info.status == "FINISHED" and sent.data.metrics == {"loss": 3.0}
-    assert [each.path for each in MlflowClient(sender.tracking_uri()).list_artifacts(sent.info.run_id)] == ["note.txt"]
+    assert [each.path for each in MlflowClient(tracking_uri()).list_artifacts(sent.info.run_id)] == ["note.txt"]
     assert not list(OUTBOX.glob("*.jsonl"))
 
 

@@ -1,0 +1,84 @@
+"""The MLflow store of this project: its address, its experiment, and the settings that MLflow reads.
+
+With `sender`, the only module of `tasks` that imports mlflow, and only when the store is opened.
+"""
+
+import fcntl
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from tasks.stage.secrets import without_login
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+STORE = Path("mlruns")
+EXPERIMENT = "stillhouse"
+
+
+def open_store() -> tuple["MlflowClient", str]:
+    """A client, and the id of the experiment; both are made on first use.
+
+    Raises:
+        MlflowException, SQLAlchemyError, OSError: the store cannot be reached.
+    """
+    prepare_environment()
+    import logging
+
+    from mlflow.exceptions import MlflowException
+    from mlflow.tracking import MlflowClient
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    uri = tracking_uri()
+    STORE.mkdir(exist_ok=True)
+    # One at a time: two processes that create the tables of one SQLite file disturb each other.
+    with (STORE / ".init.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        client = MlflowClient(uri)
+        found = client.get_experiment_by_name(EXPERIMENT)
+        if found:
+            return client, found.experiment_id
+        # A server chooses itself where artifacts go.
+        artifacts = None if uri.startswith("http") else (STORE / "artifacts").resolve().as_uri()
+        try:
+            return client, client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+        except MlflowException as error:
+            # Another machine made it in the meantime, on the same server.
+            found = client.get_experiment_by_name(EXPERIMENT)
+            if error.error_code != "RESOURCE_ALREADY_EXISTS" or not found:
+                raise
+            return client, found.experiment_id
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, else the SQLite store of this project."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.resolve()}/mlflow.db"
+
+
+def shown_uri() -> str:
+    """The tracking URI without user, password and query."""
+    parts = urlsplit(tracking_uri())
+    host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
+    return f"{parts.scheme}://{host}{parts.path}"
+
+
+def prepare_environment() -> None:
+    """Settings that MLflow reads when it is imported or called, unless the user has set them.
+
+    A login in MLFLOW_TRACKING_URI moves to variables that MLflow does not print: its errors and warnings quote the URI.
+    """
+    given = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if given.startswith("http"):
+        os.environ["MLFLOW_TRACKING_URI"], user, password = without_login(given)
+        if user:
+            os.environ["MLFLOW_TRACKING_USERNAME"], os.environ["MLFLOW_TRACKING_PASSWORD"] = user, password
+    # Not for the user to set: its default is to run what a pickle says.
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # The sender tries again by itself; MLflow's own seven retries would block it for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
