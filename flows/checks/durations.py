@@ -7,7 +7,7 @@ from pathlib import Path
 from flows.checks.finding import Finding, Setup, ok, reason, warning, within
 from flows.dag.graph import stale
 from flows.registry.versions import reach_store
-from tasks.tracking.sender import shown_uri, tracking_uri
+from tasks.tracking.store import shown_uri, tracking_uri
 
 LOCKED = 15.0  # seconds for DVC to look at every stage; a lock that another process holds takes longer
 ANSWERED = 30.0  # seconds for MLflow to be imported and asked

@@ -1,9 +1,9 @@
 """DVC's default remote, shared by runners: a stage that another has run is pulled, and what is made here is pushed.
 
-`dvc repro --pull` does the first. `dvc push --run-cache` would do the second, but sends the run cache's entries before
-their outputs, and of these only what dvc.lock names now. Here, each entry that the remote lacks is sent after its
-outputs. So the next push makes up for a remote that was away and for a flow that was killed, and an entry in the
-remote never promises what is not there.
+`dvc repro --pull` does the first. `dvc push --run-cache` would do the second, but holds DVC's repository lock until all
+is sent, so that no other stage starts or ends, and sends only the outputs that dvc.lock names now. Here, each entry of
+the run cache that the remote lacks is sent after its outputs, without the lock. So the next push sends what a remote
+that was away or a flow that was killed left over, and every entry in the remote has its outputs there.
 """
 
 import subprocess
@@ -42,14 +42,14 @@ class Remote:
         self._stopped = False
 
     def give_up(self, reason: str) -> None:
-        """Ask it no more in this flow, and say so once."""
+        """Stop using it in this flow, and say so once."""
         with self._lock:
             if self.asked:
                 print(f"remote: cannot be used, going on without it: {reason}", flush=True)
             self.asked = False
 
     def push_soon(self) -> None:
-        """Send what is new while stages run; a push that has not started yet serves all that ask for one."""
+        """Send what is new while stages run; one push that has not started yet is enough for all."""
         with self._lock:
             if not self._stopped and (self._last is None or self._last.running() or self._last.done()):
                 self._last = self._pushes.submit(self._push)

@@ -1,10 +1,10 @@
 """A stage in several processes: its program starts itself again by `accelerate launch`, and says how that ended.
 
     train: {processes: 2}      in params.yaml, or
-    STILLHOUSE_PROCESSES=2     in the environment of a deployment, which has the last word
+    STILLHOUSE_PROCESSES=2     in the environment of a deployment, which overrides it
 
-The launcher starts as many copies of the program as there are to be processes, GPUs where the machine has them, else
-gloo on the CPU. What only one process can do, the first does: see `stillhouse.training.processes` and
+The launcher starts one copy of the program a process, on GPUs where the machine has them, else on the CPU with gloo.
+What only one process can do, the first does: see `stillhouse.training.processes` and
 `tasks.stage.outputs`.
 
 The copies tell the program that was called, through files in a folder, who they are and why they left. So it can ask
@@ -40,7 +40,7 @@ LOCK = "lock"  # in that folder, held by the program that was called for as long
 
 
 def run(main: Callable[[], None]) -> None:
-    """`tasks.stage.program.run` for a program that trains: in several processes, where it is told so."""
+    """`tasks.stage.program.run` for a program that trains: in several processes where `wanted` says so."""
     if FOLDER in os.environ:
         _run_as_one_of_several(main)
         return
@@ -61,7 +61,7 @@ def _run_or_launch(main: Callable[[], None]) -> None:
 
 
 def _run_as_one_of_several(main: Callable[[], None]) -> None:
-    """What this process has to say when it leaves, the one that launched it says."""
+    """Report how this process ends to the one that launched it, which prints it."""
     try:
         _join()
         ended = program.ending(main)
@@ -135,7 +135,7 @@ def _environment(folder: Path, number: int) -> dict[str, str]:
         FOLDER: str(folder),
         # The launcher's own choice is one thread each.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(torch.get_num_threads() // number, 1))),
-        # All on this machine: nobody else is to reach them.
+        # All on this machine: no port is open to others.
         "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
         "NCCL_SOCKET_IFNAME": os.environ.get("NCCL_SOCKET_IFNAME", "lo"),
     }
@@ -155,7 +155,7 @@ def _explain(folder: Path, number: int, asked: bool, launcher: Path) -> NoReturn
     left = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.left"))]
     said = [report for report in left if report["code"] != EXIT_FAULT]
     if said:
-        # What the same command cannot mend comes first.
+        # A fault in the input comes before passing trouble: the same command would fail again.
         first = min(said, key=lambda report: report["code"])
         program.leave(first["code"], first["message"])
     if asked:
@@ -195,7 +195,7 @@ def _place(name: str) -> Path:
 
 
 def _leave_with(called: Path, launcher: int) -> None:
-    """End with the program that was called: killed, it cannot say so, and its copies would train on beside the next.
+    """End with the program that was called: killed, it cannot tell its copies, which would train on into the next run.
 
     Args:
         called: the file whose lock it holds; its process may be there after its death, until somebody asks for it.

@@ -20,7 +20,7 @@ from flows.checks import data, durations, machine, project, servers, storage, te
 from flows.checks.finding import Finding, Setup, within
 from tasks.stage import program
 from tasks.stage.params import read_yaml
-from tasks.tracking.sender import open_store
+from tasks.tracking.store import open_store
 from tests import tiny
 from tests.tasks import project as clone
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from transformers import BertForMaskedLM, Trainer
+from transformers import AutoModelForSequenceClassification, BertForMaskedLM, PreTrainedModel, Trainer
 
+from stillhouse.encoders.checkpoint import load_model
+from tasks import corpus_phase
 from tasks.stage import program
 from tests import tiny
 
@@ -66,6 +68,21 @@ def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STILLHOUSE_TRACKING", "off")
     params(folder)
     fill(folder)
+
+
+def on_task(module: Any, recipe: str, *words: str, out: str, teacher: str = "models/teacher") -> tuple:
+    """What `run` takes for a recipe's program on the task: `on_task(prune, "magnitude", out="magnitude")`."""
+    return (module, recipe, *words, "--data", "data/task", "--teacher", teacher, "--out", f"models/{out}")
+
+
+def on_corpus(recipe: str, corpus: str = "data/corpus") -> tuple:
+    """What `run` takes for a recipe's corpus phase; the student is `models/general`."""
+    return (corpus_phase, recipe, "--corpus", corpus, "--mlm", "models/mlm", "--out", "models/general")
+
+
+def loaded(folder: str) -> PreTrainedModel:
+    """The classifier in a folder."""
+    return load_model(folder, AutoModelForSequenceClassification)
 
 
 def run(module: Any, *words: object) -> None:

@@ -15,27 +15,23 @@ from transformers import (
 from stillhouse.encoders.checkpoint import load_model
 from stillhouse.encoders.families import encoder_layers
 from stillhouse.encoders.measure import parameters
-from tasks import corpus_phase, export, task_phase
+from tasks import export, task_phase
 from tasks.recipes import albert
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import on_corpus, on_task, refused, run
 
-GENERAL = (corpus_phase, "albert", "--corpus", "data/pairs", "--mlm", "models/mlm", "--out", "models/general")
-TASK = (
-    task_phase, "albert", "--data", "data/task", "--teacher", "models/teacher",
-    "--student", "models/general", "--out", "models/albert",
-)  # fmt: skip
+GENERAL = on_corpus("albert", corpus="data/pairs")
+TASK = on_task(task_phase, "albert", "--student", "models/general", out="albert")
 
 
 @pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    changed(tmp_path)
+def clone(clone):
+    changed(clone)
     texts = tiny.sentences(96, seed=3)[0]
-    (tmp_path / "data/pairs").mkdir()
-    Dataset.from_dict({"text": texts[:48], "text_pair": texts[48:]}).to_parquet(tmp_path / "data/pairs/corpus.parquet")
-    return tmp_path
+    (clone / "data/pairs").mkdir()
+    Dataset.from_dict({"text": texts[:48], "text_pair": texts[48:]}).to_parquet(clone / "data/pairs/corpus.parquet")
+    return clone
 
 
 def changed(clone, **changes):

@@ -16,20 +16,11 @@ from tasks import augment_words, evaluate, export, task_phase
 from tasks.recipes import bilstm as recipe
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import on_task, refused, run
 
 AUGMENT = (augment_words, "bilstm", "--data", "data/task", "--out", "data/bilstm-augmented")
-DISTILL = (
-    task_phase, "bilstm", "--data", "data/task", "--rows", "data/bilstm-augmented/train.parquet",
-    "--teacher", "models/teacher", "--out", "models/bilstm",
-)  # fmt: skip
+DISTILL = on_task(task_phase, "bilstm", "--rows", "data/bilstm-augmented/train.parquet", out="bilstm")
 KINDS = {"sentences": {}, "pairs": {"pair": True}, "scores": {"regression": True}}
-
-
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    return tmp_path
 
 
 def evaluated(name: str, *teacher: str) -> dict:

@@ -12,22 +12,13 @@ from transformers import (
 
 from stillhouse.encoders.checkpoint import load_model
 from stillhouse.methods import distilbert as method
-from tasks import corpus_phase, finetune, task_phase
+from tasks import finetune, task_phase
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import on_corpus, on_task, refused, run
 
-GENERAL = (corpus_phase, "distilbert", "--corpus", "data/corpus", "--mlm", "models/mlm", "--out", "models/general")
-TASK = (
-    task_phase, "distilbert", "--data", "data/task", "--teacher", "models/teacher",
-    "--student", "models/general", "--out", "models/distilbert",
-)  # fmt: skip
-
-
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    return tmp_path
+GENERAL = on_corpus("distilbert")
+TASK = on_task(task_phase, "distilbert", "--student", "models/general", out="distilbert")
 
 
 def test_the_general_student_is_a_bare_encoder_of_every_other_layer(clone):

@@ -2,32 +2,24 @@
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
 
-from stillhouse.encoders.checkpoint import load_model
 from stillhouse.training.schedules import Scheduled
 from tasks import task_phase
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import loaded, on_task, refused, run
 
-TASK = ("--data", "data/task", "--teacher", "models/teacher")
-HINT = (task_phase, "fitnets", "--phase", "hint", *TASK, "--out", "models/fitnets-hint")
-DISTILL = (task_phase, "fitnets", *TASK, "--student", "models/fitnets-hint", "--out", "models/fitnets")
+HINT = on_task(task_phase, "fitnets", "--phase", "hint", out="fitnets-hint")
+DISTILL = on_task(task_phase, "fitnets", "--student", "models/fitnets-hint", out="fitnets")
 DEEP = {
     "layers": 6, "hidden_size": 16, "heads": 2, "intermediate_size": 32, "init": "random", "source_layers": None,
 }  # fmt: skip
 
 
 @pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    project.params(tmp_path, **{"fitnets.hint.student": DEEP})
-    return tmp_path
-
-
-def loaded(folder: str):
-    return load_model(folder, AutoModelForSequenceClassification)
+def clone(clone):
+    project.params(clone, **{"fitnets.hint.student": DEEP})
+    return clone
 
 
 def test_the_student_is_deeper_and_thinner_and_a_plain_model(clone):

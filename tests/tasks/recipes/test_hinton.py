@@ -19,15 +19,9 @@ from tasks import finetune, task_phase
 from tasks.stage.params import load
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import on_task, refused, run
 
 CORPUS = "data/corpus/corpus.parquet"
-
-
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    return tmp_path
 
 
 def member(name: str, seed: int) -> tuple:
@@ -35,9 +29,7 @@ def member(name: str, seed: int) -> tuple:
 
 
 def hinton(rows: str = "data/task/train.parquet", teacher: str = "models/teacher") -> tuple:
-    return (
-        task_phase, "hinton", "--data", "data/task", "--rows", rows, "--teacher", teacher, "--out", "models/hinton",
-    )  # fmt: skip
+    return on_task(task_phase, "hinton", "--rows", rows, out="hinton", teacher=teacher)
 
 
 def weights(folder: str | Path) -> bytes:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
 
-from stillhouse.encoders.checkpoint import load_model, load_tokenizer, save_model
+from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.encoders.student import build_student
 from stillhouse.models.configuration_bilstm import BiLstmConfig
 from stillhouse.models.modeling_bilstm import BiLstmForSequenceClassification
@@ -16,25 +15,15 @@ from stillhouse.text.wordpiece import train_wordpiece
 from tasks import evaluate, export, task_phase
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
-
-QUANTIZE = (task_phase, "int8", "--phase", "quantize", "--data", "data/task", "--teacher", "models/teacher")
-QUANTIZE = (*QUANTIZE, "--student", "models/teacher", "--out", "models/int8")
+from tests.tasks.project import loaded, on_task, refused, run
 
 
 def source(folder: str) -> tuple:
     """The stage with another checkpoint to quantize."""
-    return (*QUANTIZE[:-3], folder, *QUANTIZE[-2:])
+    return on_task(task_phase, "int8", "--phase", "quantize", "--student", folder, out="int8")
 
 
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    return tmp_path
-
-
-def loaded(folder: str):
-    return load_model(folder, AutoModelForSequenceClassification)
+QUANTIZE = source("models/teacher")
 
 
 def weights(folder: str) -> dict[str, torch.Tensor]:

@@ -17,29 +17,25 @@ from transformers import (
 from stillhouse.encoders.checkpoint import load_model
 from stillhouse.encoders.families import encoder_layers
 from stillhouse.training.batches import collate, model_inputs
-from tasks import corpus_phase, finetune, prune, task_phase
+from tasks import finetune, prune, task_phase
 from tasks.phases import pruning
 from tasks.recipes import layerdrop
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import on_corpus, on_task, refused, run
 
-GENERAL = (corpus_phase, "layerdrop", "--corpus", "data/corpus", "--mlm", "models/mlm", "--out", "models/general")
-TASK = (
-    task_phase, "layerdrop", "--phase", "finetune", "--data", "data/task", "--teacher", "models/teacher",
-    "--student", "models/general", "--out", "models/full",
-)  # fmt: skip
+GENERAL = on_corpus("layerdrop")
+TASK = on_task(task_phase, "layerdrop", "--phase", "finetune", "--student", "models/general", out="full")
 SIZES = {"layerdrop.general.target": 2, "layerdrop.finetune.target": 2, "layerdrop.prune.keep": 2}
 # Any model with a head will do to be cut: here the teacher, of four layers.
-PRUNE = (prune, "layerdrop", "--data", "data/task", "--teacher", "models/teacher", "--out", "models/layerdrop")
+PRUNE = on_task(prune, "layerdrop", out="layerdrop")
 INPUTS = model_inputs(collate([{"input_ids": [2, 7, 8, 3]}, {"input_ids": [2, 9, 10, 11, 12, 3]}], pad_id=0))
 
 
 @pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    project.params(tmp_path, **SIZES)
-    return tmp_path
+def clone(clone):
+    project.params(clone, **SIZES)
+    return clone
 
 
 def changed(clone, **changes):

@@ -8,20 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
+from transformers import RobertaConfig, RobertaForSequenceClassification
 
-from stillhouse.encoders.checkpoint import load_model
 from stillhouse.encoders.measure import parameters
 from stillhouse.training.batches import collate, model_inputs
 from tasks import export, factorize, task_phase
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import loaded, on_task, refused, run
 
-TASK = ("--data", "data/task", "--teacher", "models/teacher")
-FACTORIZE = (factorize, "lowrank", *TASK, "--out", "models/lowrank-factorize")
-RECOVER = (task_phase, "lowrank", "--phase", "recover", *TASK)
-RECOVER = (*RECOVER, "--student", "models/lowrank-factorize", "--out", "models/lowrank")
+FACTORIZE = on_task(factorize, "lowrank", out="lowrank-factorize")
+RECOVER = on_task(task_phase, "lowrank", "--phase", "recover", "--student", "models/lowrank-factorize", out="lowrank")
 
 FRESH = """
 import sys, torch, stillhouse
@@ -29,16 +26,6 @@ from transformers import AutoModelForSequenceClassification
 model = AutoModelForSequenceClassification.from_pretrained(sys.argv[1])
 print(type(model).__name__, model(torch.tensor([[2, 7, 8, 3]])).logits.flatten().tolist())
 """
-
-
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    return tmp_path
-
-
-def loaded(folder: str):
-    return load_model(folder, AutoModelForSequenceClassification)
 
 
 def logits(model) -> torch.Tensor:

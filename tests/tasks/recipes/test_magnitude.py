@@ -12,18 +12,9 @@ from tasks import curve, finetune, prune
 from tasks.recipes import magnitude
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import on_task, refused, run
 
-PRUNE = (
-    prune, "magnitude", "--data", "data/task", "--teacher", "models/teacher",
-    "--out", "models/magnitude", "--curve", "reports/magnitude/curve.csv",
-)  # fmt: skip
-
-
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    return tmp_path
+PRUNE = on_task(prune, "magnitude", "--curve", "reports/magnitude/curve.csv", out="magnitude")
 
 
 def changed(clone, **changes):

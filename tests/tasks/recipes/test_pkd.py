@@ -15,16 +15,10 @@ from tasks import finetune, task_phase
 from tasks.recipes import pkd
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import on_task, refused, run
 
-PKD = (task_phase, "pkd", "--data", "data/task", "--teacher", "models/teacher", "--out", "models/pkd")
+PKD = on_task(task_phase, "pkd", out="pkd")
 INPUTS = model_inputs(collate([{"input_ids": [2, 7, 8, 3]}, {"input_ids": [2, 9, 10, 11, 12, 3]}], pad_id=0))
-
-
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    return tmp_path
 
 
 def loaded():

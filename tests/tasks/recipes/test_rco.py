@@ -15,10 +15,10 @@ from tasks.recipes import rco
 from tasks.stage.params import Phase
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import on_task, refused, run
 
-RCO = (task_phase, "rco", "--data", "data/task", "--teacher", "models/route", "--out", "models/rco")
-HINTON = (task_phase, "hinton", "--data", "data/task", "--teacher", "models/route/04", "--out", "models/hinton")
+RCO = on_task(task_phase, "rco", out="rco", teacher="models/route")
+HINTON = on_task(task_phase, "hinton", out="hinton", teacher="models/route/04")
 INPUTS = model_inputs(collate([{"input_ids": [2, 7, 8, 3]}, {"input_ids": [2, 9, 10, 11, 12, 3]}], pad_id=0))
 GREEDY = {
     "rco.distill.anchors": "greedy",
@@ -29,11 +29,10 @@ GREEDY = {
 
 
 @pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
+def clone(clone):
     for stop in range(1, 5):
-        tiny.save(tiny.bert(layers=4, seed=stop), tmp_path / f"models/route/{stop:02d}")
-    return tmp_path
+        tiny.save(tiny.bert(layers=4, seed=stop), clone / f"models/route/{stop:02d}")
+    return clone
 
 
 def loaded():

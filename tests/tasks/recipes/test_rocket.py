@@ -15,12 +15,6 @@ from tests.tasks.project import refused, run
 LAUNCH = (task_phase, "rocket", "--phase", "launch", "--data", "data/task", "--out", "models/rocket")
 
 
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    return tmp_path
-
-
 def loaded():
     return load_model("models/rocket", AutoModelForSequenceClassification)
 

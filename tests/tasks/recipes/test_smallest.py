@@ -14,25 +14,16 @@ from tasks import evaluate, export, factorize, report, structured, task_phase
 from tasks.phases import run as phases
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import on_task, refused, run
 
 DATA = ("--data", "data/task")
-STUDENT = (task_phase, "smallest", "--phase", "student", *DATA, "--teacher", "models/teacher")
-STUDENT = (*STUDENT, "--out", "models/smallest-hinton")
-FACTORIZE = (factorize, "smallest", *DATA, "--teacher", "models/smallest-hinton", "--out", "models/smallest-lowrank")
-GATES = (structured, "smallest", "--phase", "gates", *DATA, "--teacher", "models/smallest-lowrank")
-GATES = (*GATES, "--out", "models/smallest-gates")
-RETRAIN = (structured, "smallest", *DATA, "--teacher", "models/teacher", "--gates", "models/smallest-gates")
-RETRAIN = (*RETRAIN, "--out", "models/smallest-structured")
-QUANTIZE = (task_phase, "smallest", "--phase", "quantize", *DATA, "--teacher", "models/teacher")
-QUANTIZE = (*QUANTIZE, "--student", "models/smallest-structured", "--out", "models/smallest")
+STUDENT = on_task(task_phase, "smallest", "--phase", "student", out="smallest-hinton")
+FACTORIZE = on_task(factorize, "smallest", out="smallest-lowrank", teacher="models/smallest-hinton")
+GATES = on_task(structured, "smallest", "--phase", "gates", out="smallest-gates", teacher="models/smallest-lowrank")
+RETRAIN = on_task(structured, "smallest", "--gates", "models/smallest-gates", out="smallest-structured")
+CUT = ("--student", "models/smallest-structured")
+QUANTIZE = on_task(task_phase, "smallest", "--phase", "quantize", *CUT, out="smallest")
 CHAIN = (STUDENT, FACTORIZE, GATES, RETRAIN, QUANTIZE)
-
-
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    return tmp_path
 
 
 def shape(folder: str) -> Shape:

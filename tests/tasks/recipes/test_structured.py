@@ -7,9 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
 
-from stillhouse.encoders.checkpoint import load_model
 from stillhouse.errors import InputError
 from stillhouse.methods.structured import slice_model
 from stillhouse.models.shape import Shape
@@ -17,23 +15,14 @@ from stillhouse.surgery.cost import layer_flops
 from tasks import export, structured
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import loaded, on_task, refused, run
 
-TASK = ("--data", "data/task", "--teacher", "models/teacher")
-GATES = (structured, "structured", "--phase", "gates", *TASK, "--out", "models/structured-gates")
-RETRAIN = (structured, "structured", *TASK, "--gates", "models/structured-gates", "--out", "models/structured")
-DISTIL = (structured, "structured-distil", *RETRAIN[2:-1], "models/structured-distil")
+GATES = on_task(structured, "structured", "--phase", "gates", out="structured-gates")
+RETRAIN, DISTIL = (
+    on_task(structured, name, "--gates", "models/structured-gates", out=name)
+    for name in ("structured", "structured-distil")
+)
 IDS = [[2, 7, 8, 3], [2, 11, 12, 3]]
-
-
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    return tmp_path
-
-
-def loaded(folder):
-    return load_model(folder, AutoModelForSequenceClassification)
 
 
 def logits(model):

@@ -14,22 +14,13 @@ from transformers import (
 
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.methods import subword as method
-from tasks import corpus_phase, finetune, task_phase
+from tasks import finetune, task_phase
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import on_corpus, on_task, refused, run
 
-GENERAL = (corpus_phase, "subword", "--corpus", "data/corpus", "--mlm", "models/mlm", "--out", "models/general")
-TASK = (
-    task_phase, "subword", "--data", "data/task", "--teacher", "models/teacher",
-    "--student", "models/general", "--out", "models/subword",
-)  # fmt: skip
-
-
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    return tmp_path
+GENERAL = on_corpus("subword")
+TASK = on_task(task_phase, "subword", "--student", "models/general", out="subword")
 
 
 def test_it_goes_from_the_corpus_to_a_classifier_with_a_vocabulary_of_its_own(clone):

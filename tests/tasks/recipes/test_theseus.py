@@ -2,31 +2,22 @@
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
 
-from stillhouse.encoders.checkpoint import load_model
 from stillhouse.training.batches import collate, model_inputs
 from tasks import task_phase
 from tasks.recipes import theseus
 from tests import tiny
 from tests.tasks import project
-from tests.tasks.project import refused, run
+from tests.tasks.project import loaded, on_task, refused, run
 
-TASK = ("--data", "data/task", "--teacher", "models/teacher")
-REPLACE = (task_phase, "theseus", "--phase", "replace", *TASK, "--out", "models/theseus-replace")
-FINETUNE = (task_phase, "theseus", "--phase", "finetune", *TASK)
-FINETUNE = (*FINETUNE, "--student", "models/theseus-replace", "--out", "models/theseus")
+REPLACE = on_task(task_phase, "theseus", "--phase", "replace", out="theseus-replace")
+FINETUNE = on_task(task_phase, "theseus", "--phase", "finetune", "--student", "models/theseus-replace", out="theseus")
 
 
 @pytest.fixture
-def clone(tmp_path, monkeypatch):
-    project.enter(tmp_path, monkeypatch)
-    project.params(tmp_path, **{"theseus.replace.layers": 2})
-    return tmp_path
-
-
-def loaded(folder: str):
-    return load_model(folder, AutoModelForSequenceClassification)
+def clone(clone):
+    project.params(clone, **{"theseus.replace.layers": 2})
+    return clone
 
 
 def test_the_successor_is_a_plain_model_of_few_layers_around_the_teachers_embeddings_and_head(clone):

@@ -137,7 +137,7 @@ def test_what_is_wrong_is_said_once(clone):
     assert not (clone / "models/out").exists()
 
 
-def test_the_environment_has_the_last_word(clone, monkeypatch):
+def test_the_environment_overrides_params_yaml(clone, monkeypatch):
     project.params(clone, **{"train.processes": 3})
     assert launch.wanted(["--out", "x"]) == 3
     assert launch.wanted(["--params", "params.yaml"]) == 3
