@@ -13,7 +13,7 @@ export GOMP_SPINCOUNT ?= 3000
 
 help:
 	@echo "make run        set up, compress with the TinyBERT recipe (RECIPE=hinton for another), show what came out"
-	@echo "make doctor     look at the whole set-up, and say what to do about each fault (RECIPE=… for the estimate)"
+	@echo "make doctor     look at the whole set-up, and say what to do about each fault (RECIPE=… for one recipe)"
 	@echo "make test       set up, run the tests"
 	@echo "make test-slow  the tests that run whole recipes, real servers and injected faults"
 	@echo "make up         start a Prefect server, an MLflow server and a worker on this machine, and deploy all flows"

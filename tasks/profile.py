@@ -19,10 +19,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from stillhouse.errors import InputError
-from tasks.phases.moved import places
-from tasks.phases.run import load_recipe
 from tasks.stage import program
 from tasks.stage.outputs import fresh_file
+from tasks.stage.outside import refuse_outputs
 from tasks.stage.params import PARAMS, read_yaml
 
 PROFILES = Path("profiles")
@@ -102,7 +101,8 @@ def apply(overlays: list[dict[str, Any]], params: Path) -> list[tuple[str, Any, 
         (key, old value, new value) of all that changed.
 
     Raises:
-        InputError: an overlay has a key that params.yaml has not; nothing is changed then.
+        InputError: an overlay has a key that params.yaml has not, or names what a stage writes as a source; nothing is
+            changed then.
     """
     before = read_yaml(params)
     yaml = _round_trip()
@@ -112,6 +112,7 @@ def apply(overlays: list[dict[str, Any]], params: Path) -> list[tuple[str, Any, 
     text = StringIO()
     yaml.dump(tree, text)
     after = YAML(typ="safe", pure=True).load(text.getvalue())
+    refuse_outputs(after, params.parent)
     changes = list(_differences(before, after, ""))
     if changes:
         with fresh_file(params) as file:
@@ -135,6 +136,10 @@ def _merge(tree: CommentedMap, overlay: dict[str, Any], path: str) -> None:
 
 
 def _way_out(key: str) -> str:
+    # Imported here: they import torch, which laying a profile does without.
+    from tasks.phases.moved import places
+    from tasks.phases.run import load_recipe
+
     slug = key.split(".")[0]
     try:
         now = places(key, load_recipe(slug).Params)

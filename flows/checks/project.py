@@ -9,6 +9,7 @@ from flows.checks.finding import Finding, Setup, fault, ok
 from flows.dag.graph import load_graph, recipes
 from stillhouse.errors import InputError
 from tasks.phases.moved import refuse_moved
+from tasks.stage.outside import refuse_outputs
 from tasks.stage.params import PARAMS, load, read_yaml
 
 
@@ -34,6 +35,10 @@ def pipeline(setup: Setup) -> Iterator[Finding]:
     """DVC accepts dvc.yaml, and the programs of its stages exist."""
     if not setup.graph:
         load_graph(setup.root)  # raises DVC's reason
+    try:
+        refuse_outputs(read_yaml(setup.root / PARAMS), setup.root)
+    except InputError as error:
+        yield fault("sources", str(error))
     missing = False
     for name, stage in read_yaml(setup.root / "dvc.yaml")["stages"].items():
         words = str(stage.get("do", stage)["cmd"]).split()

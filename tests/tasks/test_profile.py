@@ -147,3 +147,19 @@ def test_the_program_says_what_it_changed(params: Path) -> None:
     assert [line.split()[0] for line in listed.stdout.splitlines()] == [
         name for name, _ in list_profiles(ROOT / PROFILES)
     ]
+
+
+def test_what_is_merged_in_several_places_changes_in_the_one_that_a_profile_names(tmp_path):
+    params = tmp_path / "params.yaml"
+    params.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    overlay = {
+        "structured": {"gates": {"l0": {"start": 2.0}, "choose": "gain"}},
+        "pkd": {"distill": {"student": {"layers": 4}}},
+    }
+    changes = apply([overlay], params)
+    assert sorted(key for key, _, _ in changes) == [
+        "pkd.distill.student.layers", "structured.gates.choose", "structured.gates.l0.start",
+    ]  # fmt: skip
+    tree = read_yaml(params)
+    assert tree["structured"]["gates"]["l0"]["start"] == 2.0
+    assert tree["shared"]["gates"]["l0"]["start"] == tree["smallest"]["gates"]["l0"]["start"] == 3.0
