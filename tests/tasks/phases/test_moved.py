@@ -50,6 +50,6 @@ def test_blocks_of_today_pass(tmp_path):
 def test_a_profile_of_before_is_told_where_its_key_is_now(tmp_path):
     file = project.params(tmp_path)
     before = file.read_bytes()
-    with pytest.raises(InputError, match="params.yaml has no such key: it is now hinton.distill.student"):
+    with pytest.raises(InputError, match=r"params\.yaml has no such key: it is now hinton\.distill\.student"):
         apply([{"hinton": {"student": {"layers": 2}}}], file)
     assert file.read_bytes() == before

@@ -44,7 +44,7 @@ def test_what_only_a_type_checker_imports_is_not_run_and_empty_files_decide_noth
 
 
 def test_a_program_that_is_not_there_is_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no module 'tasks.nothing'"):
+    with pytest.raises(FileNotFoundError, match=r"no module 'tasks\.nothing'"):
         modules_of(tmp_path, "tasks.nothing")
 
 

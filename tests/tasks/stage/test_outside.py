@@ -45,7 +45,7 @@ def test_a_link_to_an_output_is_refused_and_a_folder_elsewhere_is_not(clone):
     (clone / "models/teacher").mkdir(parents=True)
     (clone / "link").symlink_to(clone / "models/teacher")
     (clone / "mine").mkdir()
-    with pytest.raises(InputError, match="teacher.model = 'link'"):
+    with pytest.raises(InputError, match=r"teacher\.model = 'link'"):
         refuse_outputs(with_source(clone, "teacher.model", "link"), clone)
     refuse_outputs(with_source(clone, "teacher.model", "mine"), clone)
     refuse_outputs(with_source(clone, "teacher.model", "models/some-hub-id"), clone)
@@ -82,7 +82,11 @@ def test_dvc_clears_nothing_that_is_named_as_a_source(clone, key, folder):
     path = f"{Path(sys.executable).parent}:{program.environment()['PATH']}"
     done = subprocess.run(
         [sys.executable, "-m", "dvc", "repro", "teacher", "corpus"],
-        cwd=clone, env=program.environment(PATH=path, PYTHONPATH=str(clone)), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=clone,
+        env=program.environment(PATH=path, PYTHONPATH=str(clone)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode != 0 and f"error: {key} = '{folder}' is, holds or lies in" in done.stdout + done.stderr
     assert (clone / folder / "mine").read_text() == "years of work"
