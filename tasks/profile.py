@@ -10,7 +10,6 @@ params.yaml itself is changed, with its comments and order kept: what runs is al
 
 import argparse
 from collections.abc import Iterator
-from copy import deepcopy
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -126,9 +125,6 @@ def _merge(tree: CommentedMap, overlay: dict[str, Any], path: str) -> None:
         name = f"{path}{key}"
         if key not in tree:
             raise InputError(f"profile sets {name} = {_text(value)}: params.yaml has no such key: {_way_out(name)}")
-        if isinstance(tree[key], dict) and any(tree[key] is merged.get(key) for merged in tree.merge):
-            # By `<<`: what is changed here must not change there.
-            tree[key] = deepcopy(tree[key])
         if isinstance(tree[key], dict) and isinstance(value, dict):
             _merge(tree[key], value, f"{name}.")
         elif tree[key] != value:

@@ -91,6 +91,12 @@ def test_every_block_of_params_is_known_and_valid():
         load(block, model_of(block), ROOT / "params.yaml")
 
 
+def test_what_is_merged_is_plain_so_an_experiment_changes_one_place():
+    shared = read("params.yaml")["shared"]
+    assert len(shared) > 10
+    assert not [name for name, block in shared.items() for value in block.values() if isinstance(value, dict | list)]
+
+
 @pytest.mark.parametrize("profile", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_profile_gives_valid_params(profile, tmp_path):
     from tasks.profile import apply, read_profile
