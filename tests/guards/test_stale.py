@@ -75,6 +75,7 @@ def expected(graph: tuple[Stage, ...], file: str) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 def test_an_edit_makes_just_those_stages_stale_that_run_what_it_changed(clone):
     graph = load_graph(clone.root)
     assert stale(clone.root, graph) == set()
