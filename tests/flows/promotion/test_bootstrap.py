@@ -7,7 +7,7 @@ from flows.promotion.bootstrap import compare, value
 from flows.registry.rows import answer_rows, read_rows, write_rows
 from stillhouse.errors import InputError
 from tasks.evaluation import metrics, squad_metrics
-from tasks.evaluation.costs import write_json
+from tasks.stage.json_files import write_json
 from tests import tiny
 
 RANDOM = np.random.default_rng(0)

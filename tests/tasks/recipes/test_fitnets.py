@@ -82,9 +82,15 @@ def test_lambda_falls_over_the_second_stage_and_multiplies_the_soft_loss(clone, 
     [
         ({"fitnets.hint.hint_layer": 5}, "hint_layer = 5: the model has layers 1 to 4"),
         ({"fitnets.hint.guided_layer": 7}, "guided_layer = 7: the model has layers 1 to 6"),
-        ({"fitnets.distill.temperature": 0.0}, "fitnets.distill.temperature = 0.0"),
+        ({"fitnets.hint.phase": {"epochs": 0.0}}, "fitnets.hint.phase.epochs = 0.0"),
     ],
 )
 def test_bad_numbers_are_refused_in_one_line(clone, capsys, changes, message):
     project.params(clone, **{"fitnets.hint.student": DEEP}, **changes)
     assert message in refused(capsys, *HINT)
+
+
+def test_a_phase_does_not_ask_what_another_one_reads(clone, capsys):
+    project.params(clone, **{"fitnets.hint.student": DEEP, "fitnets.distill.temperature": 0.0})
+    run(*HINT)
+    assert "fitnets.distill.temperature = 0.0" in refused(capsys, *DISTILL)

@@ -93,7 +93,7 @@ def test_evaluation_says_how_far_the_graph_is_and_how_far_rounding_moves(clone, 
 )
 def test_what_does_not_fit_is_refused_in_one_line(clone, capsys, monkeypatch, changes, words):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    project.params(clone, **{f"int8.{key}": value for key, value in changes.items()})
+    project.params(clone, **{f"int8.quantize.{key}": value for key, value in changes.items()})
     assert words in refused(capsys, *QUANTIZE)
     assert not Path("models/int8").exists()
 

@@ -53,7 +53,7 @@ def steps(text: str) -> int:
 def test_the_student_is_a_plain_model_that_gives_the_logits_it_had(clone, monkeypatch):
     project.params(clone, **{"train.precision": "fp32"} | GREEDY)
     plans = []
-    distill = rco.distill.phase
+    distill = rco.distill
     monkeypatch.setattr(rco, "distill", lambda *given: plans.append(distill(*given)) or plans[-1])
     run(*RCO)
     student = loaded()
