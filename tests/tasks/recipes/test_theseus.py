@@ -35,7 +35,7 @@ def test_the_successor_is_a_plain_model_of_few_layers_around_the_teachers_embedd
 
 def test_the_successor_gives_the_logits_that_it_had_inside_the_teacher(clone, monkeypatch):
     plans = []
-    replace = theseus.replace.phase
+    replace = theseus.replace
     monkeypatch.setattr(theseus, "replace", lambda *given: plans.append(replace(*given)) or plans[-1])
     run(*REPLACE)
     inputs = model_inputs(collate([{"input_ids": [2, 7, 8, 3]}], pad_id=0))
