@@ -19,7 +19,7 @@ def durations(setup: Setup) -> Iterator[Finding]:
         yield warning("durations", "without a valid dvc.yaml no stage is known")
         return
     try:
-        outdated = within(LOCKED, lambda: stale(setup.root, setup.stages))
+        outdated = within(LOCKED, lambda: stale(setup.root, setup.stages, refresh=False))
     except TimeoutError:
         remedy = "wait for the dvc that runs here"
         yield warning("durations", f"DVC did not say in {LOCKED:.0f} s what is stale", remedy)

@@ -101,11 +101,13 @@ def comparisons(stages: Iterable[Stage]) -> tuple[str, ...]:
     return ("compare", *(stage.name for stage in stages if stage.name.startswith("compare-")))
 
 
-def stale(root: Path, stages: Iterable[Stage]) -> set[str]:
-    """The names of those stages that are out of date, or that come after one that is; stage `code` is refreshed first.
+def stale(root: Path, stages: Iterable[Stage], refresh: bool = True) -> set[str]:
+    """The names of those stages that are out of date, or that come after one that is.
 
     Args:
         stages: each after what it needs, as `lineage` gives them.
+        refresh: bring stage `code` up to date first. Where it is not, nothing is written, and after an edit all that
+            comes after `code` counts as stale, which is all but `code` itself.
 
     Raises:
         InputError: stage `code` refuses params.yaml.
@@ -115,7 +117,7 @@ def stale(root: Path, stages: Iterable[Stage]) -> set[str]:
         found: set[str] = set()
         with _reading(root) as repo:
             by_name = {stage.name: stage for stage in repo.index.stages if isinstance(stage, PipelineStage)}
-            if code.STAGE not in by_name or not _changed(by_name[code.STAGE]):
+            if not refresh or code.STAGE not in by_name or not _changed(by_name[code.STAGE]):
                 for stage in stages:
                     if found.intersection(stage.needs) or _changed(by_name[stage.name]):
                         found.add(stage.name)

@@ -112,7 +112,7 @@ def test_the_table_shows_the_teacher_of_the_recipes_own_task() -> None:
 @pytest.mark.usefixtures("here")
 def test_a_missing_model_is_named() -> None:
     shutil.copytree("reports/evaluated-qa/structured-qa", "reports/evaluated-qa/other")
-    with pytest.raises(InputError, match=r"'models/other' holds no model.safetensors"):
+    with pytest.raises(InputError, match=r"'models/other/config.json' is missing: run python -m flows.compress other"):
         gather_facts("other")
 
 
