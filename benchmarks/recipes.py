@@ -1,4 +1,4 @@
-"""How fast each method trains, beside the foundation's: samples/s, and matrix work per second.
+"""How fast each method trains, next to the foundation's: samples/s, and matrix work per second.
 
     python -m benchmarks.recipes --data sst2 --corpus wikitext2/valid.txt
 

@@ -1,4 +1,4 @@
-"""Training throughput beside TextBrewer: the same student, teacher, sentences, batch size and losses, in one run.
+"""Training throughput next to TextBrewer: the same student, teacher, sentences, batch size and losses, in one run.
 
     pip install --constraint constraints.txt textbrewer==0.2.1.post1
     python -m benchmarks.throughput --data sst2/train.tsv

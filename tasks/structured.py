@@ -4,7 +4,7 @@
     python -m tasks.structured structured --data … --teacher … --gates models/structured-gates --out models/structured
 
 The first writes the teacher's checkpoint (its weights may be trained with the gates) and gates.json: the heads, FFN
-units and dimensions that stay, counted from 0. The second prints, beside the share of the FLOPs, that of measured time;
+units and dimensions that stay, counted from 0. The second prints, with the share of the FLOPs, that of measured time;
 its teacher may be another model, whose logits then teach the slices. What kind of task it is, the recipe says.
 """
 

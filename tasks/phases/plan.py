@@ -54,7 +54,7 @@ class Plan:
         keep: gives those of the tokenized rows that are trained on; a method that measures on others takes them here.
         callbacks: what the method does between steps.
         finish: makes what is saved of the trained student; of the student as it is where there is no phase.
-        beside: writes what belongs to the checkpoint into its folder, once the student is trained.
+        extras: writes what else belongs to the checkpoint into its folder, once the student is trained.
     """
 
     student: PreTrainedModel
@@ -69,7 +69,7 @@ class Plan:
     keep: Callable[[Dataset], Dataset] | None = None
     callbacks: Sequence[TrainerCallback] = ()
     finish: Callable[[PreTrainedModel], PreTrainedModel] | None = None
-    beside: Callable[[Path], None] | None = None
+    extras: Callable[[Path], None] | None = None
 
 
 def left_out(student: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None = None) -> Plan:

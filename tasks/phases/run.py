@@ -92,8 +92,8 @@ def train_student(plan: Plan, given: Given, train: TrainParams, work: Path, run:
     result = train_plan(plan, given, train, work, run)
     with fresh_dir(folder) as out:
         save_model(plan.finish(plan.student) if plan.finish else plan.student, plan.tokenizer or given.tokenizer, out)
-        if plan.beside:
-            plan.beside(out)
+        if plan.extras:
+            plan.extras(out)
     if result:
         run.log_metrics({"train_loss": result.loss, "train_samples_per_second": result.samples_per_second})
 

@@ -1,4 +1,4 @@
-"""rocket: one stage, a light net beside its booster, the teacher's model before fine-tuning."""
+"""rocket: one stage, a light net with its booster, the teacher's model before fine-tuning."""
 
 from typing import Literal
 
@@ -19,7 +19,7 @@ from tasks.stage.params import Block, Phase
 class Launch(Block):
     """`rocket.launch` in params.yaml."""
 
-    shared: int = Field(ge=0, description="Lowest layers that both nets share, besides the embeddings")
+    shared: int = Field(ge=0, description="Lowest layers that both nets share, and the embeddings")
     light_layers: int = Field(gt=0, description="Layers of the light net's own, above the shared ones")
     init: Literal["last", "next", "random"] = Field(
         description="Those start as the booster's last layers, as the ones after the shared, or at random"

@@ -73,7 +73,7 @@ class Params(Block):
 
 
 def gates(params: Gates, given: Given, kind: Kind) -> Plan:
-    """What stays, written beside the teacher's weights as gates.json.
+    """What stays, written with the teacher's weights as gates.json.
 
     Raises:
         InputError: nothing is to go, or more than can.
@@ -101,14 +101,14 @@ def gates(params: Gates, given: Given, kind: Kind) -> Plan:
         (folder / "gates.json").write_text(json.dumps({**keep, "flops_share": round(share, 6)}) + "\n")
 
     if params.choose == "random":
-        return Plan(teacher, teacher, kind.loss, None, beside=lambda folder: write(folder, noise))
+        return Plan(teacher, teacher, kind.loss, None, extras=lambda folder: write(folder, noise))
     if params.choose == "gain":
         gain = method.Gain(teacher, list(remove))
 
         def measure(model: nn.Module, batch: Batch) -> Tensor:
             return gain.measure(len(batch["input_ids"]), lambda gated: kind.loss(gated, batch))
 
-        return Plan(teacher, gain, measure, params.phase, beside=lambda folder: write(folder, gain.gains()))
+        return Plan(teacher, gain, measure, params.phase, extras=lambda folder: write(folder, gain.gains()))
     learned = method.HardConcreteGates(
         teacher,
         {part: 1 - share for part, share in goes.items()},
@@ -122,7 +122,7 @@ def gates(params: Gates, given: Given, kind: Kind) -> Plan:
         term = learned.constraint(params.l0.ascent, params.l0.damping) if penalty is None else learned.penalty(penalty)
         return {"task": kind.loss(model, batch), "l0": term}
 
-    return Plan(teacher, learned, learn, params.phase, beside=lambda folder: write(folder, learned.log_alpha()))
+    return Plan(teacher, learned, learn, params.phase, extras=lambda folder: write(folder, learned.log_alpha()))
 
 
 def retrain(params: Retrain, given: Given, kind: Kind) -> Plan:

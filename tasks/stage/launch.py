@@ -174,7 +174,7 @@ def _join() -> None:
     draft = _place(f"{rank}.draft")
     draft.write_text(str(os.getpid()))
     draft.rename(_place(f"{rank}.pid"))
-    # The launcher's stderr is for the launcher; the first process speaks for all.
+    # The launcher's stderr is for the launcher; the first process prints for all.
     os.dup2(1, 2)
     if not processes.is_first():
         with Path(os.devnull).open("w") as nowhere:

@@ -141,7 +141,7 @@ def test_a_question_is_answered_if_its_odds_are_not_above_the_threshold(clone):
         assert sum(map(bool, read("reports/teacher-qa/answers/answers.json").values())) == given
 
 
-def test_a_student_is_measured_and_shown_beside_its_teacher(clone):
+def test_a_student_is_measured_and_shown_with_its_teacher(clone):
     teacher = evaluated(clone)
     tiny.save(tiny.answerer(layers=1, seed=1), clone / "models/structured-qa")
     run(export, "--model", "models/structured-qa", "--out", "models/onnx/structured-qa")

@@ -86,7 +86,7 @@ def test_a_target_in_time_is_met_and_its_flops_are_of_the_length_that_questions_
     assert stays()["flops_share"] == pytest.approx(layer_flops(sliced, 32) / layer_flops(whole, 32), abs=1e-6)
 
 
-def test_both_recipes_go_from_questions_to_the_comparison_beside_their_teacher(clone):
+def test_both_recipes_go_from_questions_to_the_comparison_with_their_teacher(clone):
     for stage in (GATES, RETRAIN, DISTIL):
         run(*stage)
     plain, distilled = (logits(loaded(f"models/{name}")) for name in ("structured-qa", "structured-qa-distil"))
