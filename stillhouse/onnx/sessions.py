@@ -21,6 +21,7 @@ def open_session(file: Path, threads: int) -> Any:
         InputError: the file is missing or damaged.
     """
     import onnxruntime
+    from google.protobuf.message import DecodeError
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
 
     if not file.is_file():
@@ -32,9 +33,31 @@ def open_session(file: Path, threads: int) -> Any:
     # Without VNNI, pairs of int8 products are summed in 16 bits, which overflow: this widens them there, at some speed.
     options.add_session_config_entry("session.x64quantprecision", "1")
     try:
-        return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    except (InvalidProtobuf, InvalidGraph, InvalidArgument, Fail) as error:
+        try:
+            return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Fail:
+            # Widening takes each int8 matrix out of the graph, and fails at the second layer that uses the same one.
+            return onnxruntime.InferenceSession(_own_matrices(file), options, providers=["CPUExecutionProvider"])
+    except (InvalidProtobuf, InvalidGraph, InvalidArgument, Fail, DecodeError) as error:
         raise InputError(f"'{file}': damaged ONNX file ({' '.join(str(error).split())[:200]}): export again") from None
+
+
+def _own_matrices(file: Path) -> bytes:
+    """The graph, in memory, with a copy of each shared int8 matrix for every node that reads it."""
+    import onnx
+
+    model = onnx.load(file)
+    shared = {each.name: each for each in model.graph.initializer if each.data_type == onnx.TensorProto.INT8}
+    seen: set[str] = set()
+    for number, node in enumerate(model.graph.node):
+        for place, name in enumerate(node.input):
+            if name in seen:
+                copy = model.graph.initializer.add()
+                copy.CopyFrom(shared[name])
+                copy.name = node.input[place] = f"{name}.{number}"
+            elif name in shared:
+                seen.add(name)
+    return model.SerializeToString()
 
 
 def feed(session: Any, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -123,7 +123,7 @@ def test_a_set_up_in_order_has_no_line_that_is_not_ok(
     more = {"tokenizer", "worker", "deployments", "outbox"}
     assert {line.split()[1] for line in lines[:-2]} == {name for name, *_ in doctor.CHECKS} | more
     (line,) = [line for line in lines if starts(line, "ok", "durations")]
-    assert "not run yet: prepare, teacher, " in line and "evaluate@hinton" in line
+    assert "not run yet: code, prepare, teacher, " in line and "evaluate@hinton" in line
     assert {file for file in tiny_project.parent.rglob("*") if ".dvc" not in file.parts} == before
 
 
@@ -341,7 +341,7 @@ def test_the_newest_finished_run_of_a_stage_says_how_long_it_took(tiny_project: 
     teacher_line, evaluated, new = map(str, durations.durations(doctor.set_up(tiny_project, "hinton")))
     assert teacher_line == "ok       durations   teacher: 10 min on 1970-01-04"
     assert evaluated == "ok       durations   evaluate@hinton: 12 s on 1970-01-06"
-    assert new.startswith("ok       durations   not run yet: prepare, ") and "hinton" in new
+    assert new.startswith("ok       durations   not run yet: code, prepare, ") and "hinton" in new
 
 
 def test_with_mlflow_away_one_line_says_that_durations_are_not_known(

@@ -162,4 +162,4 @@ def test_what_is_merged_in_several_places_changes_in_the_one_that_a_profile_name
     ]  # fmt: skip
     tree = read_yaml(params)
     assert tree["structured"]["gates"]["l0"]["start"] == 2.0
-    assert tree["shared"]["gates"]["l0"]["start"] == tree["smallest"]["gates"]["l0"]["start"] == 3.0
+    assert tree["shared"]["l0"]["start"] == tree["smallest"]["gates"]["l0"]["start"] == 3.0

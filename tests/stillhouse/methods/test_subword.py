@@ -282,7 +282,7 @@ def test_a_bert_of_five_thousand_pieces_at_the_default_shape_is_under_seven_mega
 
     from tests.tasks.project import ROOT
 
-    params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))["subword"]
+    params = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))["subword"]["general"]
     assert params["vocabulary"] == 5000 and params["layer_map"] is None
     shape = params["student"]
     config = BertConfig(
