@@ -157,7 +157,8 @@ PREPARE, QA, CORPUS = (f"{what} --out out" for what in ("task", "qa", "corpus"))
 FINETUNE = "--data data/task --out out/teacher --route out/route"
 EXPORT = "--model models/teacher --out out"
 EVALUATE = "teacher --data data/task --model models/teacher --onnx models/onnx/teacher --out out"
-STUDENT = f"{EVALUATE} --teacher reports/evaluated/teacher --teacher-onnx models/onnx/teacher"
+REPORT = "reports/evaluated/teacher"
+STUDENT = f"{EVALUATE} --teacher {REPORT} --teacher-onnx models/onnx/teacher"
 DISTILL = "hinton --data data/task --teacher models/teacher --out out"
 CHAMPION = f"models:/{NAME}@champion"
 
@@ -249,11 +250,9 @@ CASES = [
     Case("another label", config(id2label={"0": "bad", "1": "ugly"}), evaluate, EVALUATE, "ugly"),
     Case("no graph", gone("models/onnx/teacher/model.onnx"), evaluate, EVALUATE, "model.onnx' is missing"),
     Case("a broken graph", text("models/onnx/teacher/model.onnx", "x"), evaluate, EVALUATE, "damaged ONNX file"),
-    Case("no teacher's report", gone("reports/evaluated/teacher"), evaluate, STUDENT, "evaluate the teacher first"),
-    Case(
-        "a broken report", text("reports/evaluated/teacher/metrics.json", "{"), evaluate, STUDENT, "reports/evaluated/teacher/metrics.json"
-    ),
-    Case("half of a pair", nothing, evaluate, f"{EVALUATE} --teacher reports/evaluated/teacher", "--teacher and --teacher-onnx"),
+    Case("no teacher's report", gone(REPORT), evaluate, STUDENT, "evaluate the teacher first"),
+    Case("a broken report", text(f"{REPORT}/metrics.json", "{"), evaluate, STUDENT, f"{REPORT}/metrics.json"),
+    Case("half of a pair", nothing, evaluate, f"{EVALUATE} --teacher {REPORT}", "--teacher and --teacher-onnx"),
     Case("an unknown recipe's file", nothing, task_phase, DISTILL.replace("hinton", "../x", 1), "recipe '../x'"),
     # Flows
     Case("an unknown recipe", nothing, compress, "tinybrt", "recipe = 'tinybrt' is unknown: choose one of hinton"),
