@@ -37,27 +37,33 @@ def open_session(file: Path, threads: int) -> Any:
             return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Fail:
             # Widening takes each int8 matrix out of the graph, and fails at the second layer that uses the same one.
-            return onnxruntime.InferenceSession(_own_matrices(file), options, providers=["CPUExecutionProvider"])
+            graph = _own_matrices(file)
+            if graph is None:
+                raise
+            return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except (InvalidProtobuf, InvalidGraph, InvalidArgument, Fail, DecodeError) as error:
         raise InputError(f"'{file}': damaged ONNX file ({' '.join(str(error).split())[:200]}): export again") from None
 
 
-def _own_matrices(file: Path) -> bytes:
-    """The graph, in memory, with a copy of each shared int8 matrix for every node that reads it."""
+def _own_matrices(file: Path) -> bytes | None:
+    """The graph with a copy of each shared int8 matrix for every node that reads it; None where none is shared."""
     import onnx
 
-    model = onnx.load(file)
+    # Weights in other files stay unread: nothing that Stillhouse exports has any.
+    model = onnx.load(file, load_external_data=False)
     shared = {each.name: each for each in model.graph.initializer if each.data_type == onnx.TensorProto.INT8}
     seen: set[str] = set()
+    copied = False
     for number, node in enumerate(model.graph.node):
         for place, name in enumerate(node.input):
             if name in seen:
                 copy = model.graph.initializer.add()
                 copy.CopyFrom(shared[name])
                 copy.name = node.input[place] = f"{name}.{number}"
+                copied = True
             elif name in shared:
                 seen.add(name)
-    return model.SerializeToString()
+    return model.SerializeToString() if copied else None
 
 
 def feed(session: Any, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
