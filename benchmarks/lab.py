@@ -25,9 +25,9 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer, save_model, weight_files
 from stillhouse.encoders.mlm_head import start_head
 from stillhouse.training.batches import Batch, collator, model_inputs
-from stillhouse.training.classify import classify
 from stillhouse.training.loop import fit
 from stillhouse.training.masking import hide_tokens, masked_lm_loss
+from stillhouse.training.outcomes import classify
 from stillhouse.training.predict import predict
 
 

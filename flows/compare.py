@@ -1,9 +1,9 @@
-"""`python -m flows.compare`: every recipe, what they share once, then a table and a picture for each kind of task."""
+"""`python -m flows.compare`: every recipe, what they share once, then a table and a picture."""
 
 import argparse
 from pathlib import Path
 
-from flows.dag.graph import comparisons, lineage, load_graph, stale
+from flows.dag.graph import lineage, load_graph, stale
 from flows.dag.recipe_run import UI, warm_up
 from flows.dag.remote import remote_of
 from flows.registry.reports import REPORTS
@@ -15,7 +15,7 @@ def main() -> None:
     argparse.ArgumentParser(prog="python -m flows.compare", description=main.__doc__).parse_args()
     root = Path.cwd()
     graph = load_graph(root)
-    stages = lineage(graph, *comparisons(graph))
+    stages = lineage(graph, "compare")
     if stale(root, stages):
         from flows.dag.prefect import prefect_flow
 
@@ -28,9 +28,9 @@ def main() -> None:
         print(f"all {len(stages)} stages are up to date")
         if remote := remote_of(root):
             remote.finish()
-    for folder in (REPORTS / name for name in comparisons(graph)):
-        print(f"\n{(folder / 'report.md').read_text(encoding='utf-8')}")
-        print(f"\npicture:  {folder / 'report.png'}")
+    folder = REPORTS / "compare"
+    print(f"\n{(folder / 'report.md').read_text(encoding='utf-8')}")
+    print(f"\npicture:  {folder / 'report.png'}")
     print(f"MLflow:   {UI}")
 
 

@@ -15,7 +15,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.input import RunInput
 from prefect.runtime import flow_run
 
-from flows.dag.graph import Stage, comparisons, known_recipe, lineage, load_graph, recipes, stale
+from flows.dag.graph import Stage, known_recipe, lineage, load_graph, recipes, stale
 from flows.dag.process import StagesFailed, stop_all
 from flows.dag.recipe_run import UI, Parent, parent_run
 from flows.dag.remote import remote_of
@@ -24,7 +24,7 @@ from flows.dag.stage import run_stage
 from flows.promotion.decision import Decision, NotPromoted, Verdict, roll_back, serve_command, try_to_promote
 from flows.promotion.gate import PromoteParams
 from flows.registry.names import task_name
-from flows.registry.reports import REPORTS, evaluated, numbers, read_report, table
+from flows.registry.reports import REPORTS, numbers, read_report, table
 from flows.registry.versions import register
 from tasks.stage.params import load
 from tasks.tracking.provenance import git_tags
@@ -57,8 +57,7 @@ def compress(recipe: str, again: Sequence[str] = ()) -> str:
     root = Path.cwd()
     graph = load_graph(root)
     stages = lineage(graph, f"report@{known_recipe(recipe, recipes(graph))}")
-    block = "qa" if any(stage.name == "prepare-qa" for stage in stages) else "data"
-    with parent_run(f"{recipe} · {task_name(block=block)}", "compress", {"recipe": recipe}) as parent:
+    with parent_run(f"{recipe} · {task_name()}", "compress", {"recipe": recipe}) as parent:
         run_stages(root, stages, parent.environment | {"STILLHOUSE_RECIPE": recipe}, again)
         _log_outcome(parent, recipe)
         version = register(recipe, parent.run_id)
@@ -71,22 +70,20 @@ def compress(recipe: str, again: Sequence[str] = ()) -> str:
 
 @flow(name="compare", flow_run_name=run_name, persist_result=False)
 def compare() -> None:
-    """Bring all recipes up to date, what they share once, and compare those of one kind of task.
+    """Bring all recipes up to date, what they share once, and compare them.
 
     Raises:
         StagesFailed: at least one stage did not end well.
     """
     root = Path.cwd()
     graph = load_graph(root)
-    names = comparisons(graph)
+    folder = REPORTS / "compare"
     with parent_run(f"compare · {task_name()}", "compare", {}) as parent:
-        run_stages(root, lineage(graph, *names), parent.environment)
-        for name in names:
-            parent.run.log_artifact(REPORTS / name)
-    for name in names:
-        page = (REPORTS / name / "report.md").read_text(encoding="utf-8")
-        create_markdown_artifact(f"{page}\n\n{_mlflow_link(parent.run_id)}", key=f"{name}-result")
-        _show_picture(REPORTS / name / "report.png", f"{name}-picture")
+        run_stages(root, lineage(graph, "compare"), parent.environment)
+        parent.run.log_artifact(folder)
+    page = (folder / "report.md").read_text(encoding="utf-8")
+    create_markdown_artifact(f"{page}\n\n{_mlflow_link(parent.run_id)}", key="compare-result")
+    _show_picture(folder / "report.png", "compare-picture")
 
 
 @flow(name="watch", flow_run_name=run_name, persist_result=False)
@@ -121,7 +118,7 @@ def promote(recipe: str = "", rollback: bool = False, ask: bool = False) -> str:
         NotPromoted: the version did not pass the gate, or a person said no, or none answered in time.
     """
     if rollback:
-        return roll_back(recipe)
+        return roll_back()
     decision = try_to_promote(recipe, ask=ask)
     _show_decision(decision)
     if decision.waiting:
@@ -212,9 +209,8 @@ def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str],
 
 
 def _log_outcome(parent: Parent, recipe: str) -> None:
-    figures = evaluated(recipe)
-    latency = {"latency": read_report(figures, "latency.json")["batches"]}
-    parent.run.log_metrics(numbers(read_report(figures, "metrics.json")) | numbers(latency))
+    latency = {"latency": read_report(recipe, "latency.json")["batches"]}
+    parent.run.log_metrics(numbers(read_report(recipe, "metrics.json")) | numbers(latency))
     for name in ("report.md", "report.png"):
         parent.run.log_artifact(REPORTS / recipe / name)
 

@@ -1,6 +1,6 @@
 """`python -m flows.promote SLUG`: make a recipe's newest version the champion of its task, if it passes the gate.
 
-`--rollback` gives the task its previous champion back; `flows.promotion.decision` does the work.
+`--rollback` gives the task its previous champion back. `flows.promotion.decision` does the work.
 """
 
 import argparse
@@ -8,7 +8,8 @@ import getpass
 
 from flows.promotion.decision import Verdict, roll_back, serve_command, try_to_promote
 from flows.promotion.lock import unlock
-from flows.registry.versions import model_of, reach_store
+from flows.registry.names import registered_model
+from flows.registry.versions import reach_store
 from stillhouse.errors import InputError
 from tasks.stage import program
 
@@ -18,15 +19,15 @@ WAITS = "promote.approval.required = true: say yes with --approve REASON, or run
 def main() -> None:
     """Promote a recipe's newest version, or roll back."""
     parser = argparse.ArgumentParser(prog="python -m flows.promote", description=main.__doc__)
-    parser.add_argument("recipe", nargs="?", help="the recipe to promote; to roll back or unlock: any of the same task")
+    parser.add_argument("recipe", nargs="?", help="the recipe to promote; to roll back or to unlock none is needed")
     parser.add_argument("--rollback", action="store_true", help="give the task its previous champion back")
     parser.add_argument("--approve", metavar="REASON", help="say yes, where promote.approval asks for it, and why")
     parser.add_argument("--unlock", action="store_true", help="remove the lock of a promotion whose process is gone")
     arguments = parser.parse_args()
     if arguments.unlock:
-        _unlock(arguments.recipe or "")
+        _unlock()
     elif arguments.rollback:
-        print(roll_back(arguments.recipe or ""))
+        print(roll_back())
     elif arguments.recipe:
         _promote(arguments.recipe, arguments.approve)
     else:
@@ -45,9 +46,9 @@ def _promote(recipe: str, reason: str | None) -> None:
     print(f"serve it: {serve_command(decision.model)}")
 
 
-def _unlock(recipe: str) -> None:
+def _unlock() -> None:
     client, _ = reach_store()
-    name = model_of(client, recipe)
+    name = registered_model()
     if not unlock(client, name):
         print(f"{name} is not locked")
 

@@ -23,6 +23,8 @@ from stillhouse.text.likely_words import Find, Texts, replace_with_likely_words
 from stillhouse.text.word_vectors import EmbeddingVectors, read_word_vectors
 from stillhouse.training.progress import Meter
 from tasks.data.augmented_rows import TextRows, interleaved, open_rows
+from tasks.data.schema import kind_of
+from tasks.kinds.find import kind_class
 from tasks.stage import program
 from tasks.stage.outputs import fresh_dir, fresh_file
 from tasks.stage.params import PARAMS, Block, load
@@ -49,7 +51,8 @@ def main() -> None:
     args = arguments()
     params = load("augment", AugmentParams, args.params)
     with stage_run("augment", params, [args.data, args.mlm]) as run:
-        task = open_rows(args.data / "train.parquet")
+        file = args.data / "train.parquet"
+        task = open_rows(file, kind_class(kind_of(file)).augmented)
         find = candidates(args.mlm, params)
         vectors = [Path(params.word_vectors)] if params.word_vectors else []
         work = workspace("augment", [task.file, args.mlm, *vectors], [params])

@@ -21,6 +21,9 @@ from stillhouse.errors import InputError
 from stillhouse.text.word_classes import Tag, Texts, WordClasses, count_classes, replace_by_word_class
 from tasks.data.augmented_rows import TextRows, interleaved, open_rows
 from tasks.data.part_of_speech import tag
+from tasks.data.schema import kind_of
+from tasks.kinds.find import kind_class
+from tasks.phases.recipe import check_kind
 from tasks.phases.teacher import TeacherParams, teacher_source
 from tasks.stage import program
 from tasks.stage.outputs import fresh_dir
@@ -41,13 +44,15 @@ class AugmentWordsParams(Block):
 
 def main() -> None:
     args = arguments()
+    check_kind(args.recipe, args.params)
     name = f"{args.recipe}-augment"
     params = load(name, AugmentWordsParams, args.params)
     if params.mask + params.same_class > 1:
         raise InputError(f"{name}: mask ({params.mask}) + same_class ({params.same_class}) is more than 1: lower one")
     teacher = load("teacher", TeacherParams, args.params).model
     with stage_run("augment", {name: params, "teacher": {"model": teacher}}, [args.data]) as run:
-        split = open_rows(args.data / "train.parquet")
+        file = args.data / "train.parquet"
+        split = open_rows(file, kind_class(kind_of(file)).augmented)
         with fresh_dir(args.out) as out:
             written = write_rows(split, params, tag, mask_token(teacher), out / "train.parquet")
         print(f"{args.out}: {split.rows} rows and {written - split.rows} copies of them", flush=True)

@@ -1,17 +1,20 @@
 """Which code each stage runs: `python -m tasks.code --out code`.
 
-Writes a file for each program (`code/finetune`) and for each recipe (`code/recipes/hinton`): a line for each module of
-the project that it runs, with a digest of that module's source without comments and docstrings. Stages depend on these
-files, so an edit makes just those stages stale that run what it changed.
+Writes a file for each program (`code/finetune`), each recipe (`code/recipes/hinton`) and each kind of task
+(`code/kinds/classes`): a line for each module of the project that it runs, with a digest of that module's source
+without comments and docstrings. Stages depend on these files, so an edit makes just those stages stale that run what it
+changed.
 
 It is the first stage of all, so it also looks at what the others cannot: whether a source that params.yaml names is
-what a stage writes. DVC would clear it.
+what a stage writes, which DVC would clear, and whether a block is left that nothing reads any more.
 """
 
 import argparse
+import ast
 from pathlib import Path
 
 from tasks.stage import program
+from tasks.stage.former import refuse_former
 from tasks.stage.modules import digest, modules_of
 from tasks.stage.outputs import fresh_dir
 from tasks.stage.outside import refuse_outputs
@@ -23,21 +26,33 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="where the lists of modules go")
     parser.add_argument("--params", type=Path, default=PARAMS)
     args = parser.parse_args()
-    refuse_outputs(read_yaml(args.params), Path.cwd())
+    params = read_yaml(args.params)
+    refuse_former(params)
+    refuse_outputs(params, Path.cwd())
     with fresh_dir(args.out) as out:
         write_code(Path.cwd(), out)
 
 
 def write_code(root: Path, out: Path) -> None:
-    """Write the files of all programs and recipes of the project in `root` into the folder `out`."""
-    (out / "recipes").mkdir(parents=True)
+    """Write the files of all programs, recipes and kinds of the project in `root` into the folder `out`."""
+    out.mkdir(exist_ok=True)
     for file in sorted((root / "tasks").glob("*.py")):
         if file.stem != "__init__":
             (out / file.stem).write_text(listing(root, f"tasks.{file.stem}"), encoding="utf-8")
-    for file in sorted((root / "tasks" / "recipes").glob("*.py")):
-        if file.stem != "__init__":
-            slug = file.stem.replace("_", "-")
-            (out / "recipes" / slug).write_text(listing(root, f"tasks.recipes.{file.stem}"), encoding="utf-8")
+    for room in ("recipes", "kinds"):
+        (out / room).mkdir()
+        for file in sorted((root / "tasks" / room).glob("*.py")):
+            if file.stem != "__init__" and (room == "recipes" or is_kind(file)):
+                name = file.stem.replace("_", "-")
+                (out / room / name).write_text(listing(root, f"tasks.{room}.{file.stem}"), encoding="utf-8")
+
+
+def is_kind(file: Path) -> bool:
+    """Whether a module is a kind of task, not something that kinds share."""
+    return any(
+        isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "KIND"
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+    )
 
 
 def listing(root: Path, module: str) -> str:

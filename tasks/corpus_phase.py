@@ -11,7 +11,8 @@ from transformers import AutoModel, AutoModelForMaskedLM
 
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from tasks.data.dataset import load_split
-from tasks.phases.run import Given, load_phase, train_student
+from tasks.phases.recipe import load_phase
+from tasks.phases.run import Given, train_student
 from tasks.phases.teacher import TeacherParams, teacher_source
 from tasks.stage import launch
 from tasks.stage.params import PARAMS, TrainParams, load

@@ -1,11 +1,13 @@
 """Score and measure a model, a student together with its teacher.
 
     python -m tasks.evaluate teacher --data data/task --model models/teacher --onnx models/onnx/teacher --out …
-    python -m tasks.evaluate hinton --data … --model … --onnx … --teacher reports/teacher --teacher-onnx … --out …
+    python -m tasks.evaluate hinton --data … --model … --onnx … --teacher reports/evaluated/teacher --teacher-onnx …
 
-What kind of task it is, the checkpoint says: one of question answering is judged by the block `evaluate-qa`, all others
-by `evaluate`. Writes metrics.json (the same each time), latency.json (times: never quite the same) and predictions.csv
-(`dvc plots`). A student is held against the block `budget` too; that it is missed is written, and is no error.
+The score is of the task's test split, which no other stage reads, and of validation where it has none. Writes
+metrics.json (the same each time), latency.json (times: never quite the same), predictions.csv (`dvc plots`) and the
+folder details: rows.csv, what the gate's bootstrap reads of each row; served.json, what the model is served with; and
+what else its kind of task keeps. A student is held against the block `budget` too; that it is missed is written, and is
+no error.
 """
 
 import argparse
@@ -16,26 +18,34 @@ from typing import Any
 from stillhouse.errors import InputError
 from tasks.evaluation.budget import against, sentence
 from tasks.evaluation.costs import latency_figures, rounded, size_figures
-from tasks.evaluation.judge import Judge, judge_of
-from tasks.evaluation.judged import Judged
+from tasks.evaluation.predictions import write_pairs
+from tasks.evaluation.rows import FILE, write_rows
+from tasks.kinds.find import load_task
+from tasks.kinds.judging import Judged, judge
 from tasks.stage import program
 from tasks.stage.json_files import read_json, write_json
-from tasks.stage.params import PARAMS, BudgetParams, EvaluateParams, EvaluateQaParams, load
+from tasks.stage.outputs import fresh_dir
+from tasks.stage.params import PARAMS, BudgetParams, EvaluateParams, TrainParams, load
 from tasks.tracking.journal import StageRun, stage_run
 
 
 def main() -> None:
     args = arguments()
-    judge = judge_of(args.model, args.params)
+    params = load("evaluate", EvaluateParams, args.params)
+    train = load("train", TrainParams, args.params)
     budget = load("budget", BudgetParams, args.params) if args.teacher else None
-    logged = judge.logged | ({"budget": budget} if budget else {})
+    task = load_task(args.data, args.params)
+    kind = task.kind
+    kind.check_metric(params.metric)
+    logged = {"evaluate": params, "train": {"max_length": train.max_length}, "kinds": {kind.name: kind.numbers}}
+    logged |= {"budget": budget} if budget else {}
     with stage_run("evaluate", logged, [args.data, args.model, args.onnx]) as run:
-        teacher = read_metrics(args.teacher, judge) if args.teacher else None
-        judged = judge.score(args.data, args.model, args.onnx)
-        figures = all_figures(args.recipe, judge.params, judged, args.model, teacher)
+        teacher = read_metrics(args.teacher, params.metric) if args.teacher else None
+        judged = judge(task, args.model, args.onnx, train.eval_batch_size)
+        figures = all_figures(args.recipe, params, judged, args.model, teacher)
         if teacher and budget:
             figures["budget"] = held_against(budget, figures, teacher)
-        times = all_times(args.onnx, args.teacher_onnx, judge.params, judged, teacher)
+        times = all_times(args.onnx, args.teacher_onnx, params, judged, teacher)
         files = write(judged, figures, times, args.out)
         print("\n".join(summary(figures, times)), flush=True)
         log(run, figures, times, files)
@@ -43,8 +53,8 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tasks.evaluate", description=__doc__.split("\n")[0])
-    parser.add_argument("recipe", help="slug of the recipe, teacher or teacher-qa")
-    parser.add_argument("--data", type=Path, required=True, help="the task, or the questions")
+    parser.add_argument("recipe", help="slug of the recipe, or teacher")
+    parser.add_argument("--data", type=Path, required=True, help="the task")
     parser.add_argument("--model", type=Path, required=True, help="the checkpoint")
     parser.add_argument("--onnx", type=Path, required=True, help="folder of its model.onnx")
     parser.add_argument("--teacher", type=Path, help="the teacher's report: a student keeps a share of its score")
@@ -57,49 +67,58 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def read_metrics(folder: Path, judge: Judge) -> dict[str, Any]:
+def read_metrics(folder: Path, metric: str) -> dict[str, Any]:
     """The teacher's metrics.json.
 
     Raises:
         InputError: it is missing, damaged, or of another metric.
     """
     file = folder / "metrics.json"
-    figures = read_json(file, f"evaluate the teacher first (dvc repro evaluate-{folder.name})")
-    if figures["task_metric"] != judge.params.metric:
+    figures = read_json(file, "evaluate the teacher first (dvc repro evaluate-teacher)")
+    if figures["task_metric"] != metric:
         raise InputError(
-            f"'{file}' is of {figures['task_metric']}, {judge.block}.metric = '{judge.params.metric}': "
-            "evaluate the teacher again"
+            f"'{file}' is of {figures['task_metric']}, evaluate.metric = '{metric}': evaluate the teacher again"
         )
     return figures
 
 
 def all_figures(
-    recipe: str,
-    params: EvaluateParams | EvaluateQaParams,
-    judged: Judged,
-    checkpoint: Path,
-    teacher: Mapping[str, Any] | None,
+    recipe: str, params: EvaluateParams, judged: Judged, checkpoint: Path, teacher: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What metrics.json says of a model: its score, its size and its cost.
 
     Args:
         recipe: its slug.
-        params: of its kind of task.
         judged: what its kind of task says of it.
         checkpoint: its folder.
         teacher: the teacher's metrics.json; None for the teacher itself.
+
+    Raises:
+        InputError: the teacher was scored on another split.
     """
-    return {
+    if teacher and teacher.get("split") != judged.split:
+        raise InputError(
+            f"the teacher's score is of {teacher.get('split')}, the student's of {judged.split}: "
+            "evaluate the teacher again (dvc repro evaluate-teacher)"
+        )
+    value = judged.metrics[params.metric]
+    figures: dict[str, Any] = {
         "recipe": recipe,
+        "kind": judged.kind.name,
+        "split": judged.split,
         "task_metric": params.metric,
-        "value": judged.value,
-        "kept": kept(judged.value, teacher["value"]) if teacher else 1.0,
-        **size_figures(judged.model, checkpoint, params.tokens, judged.pair),
+        "value": value,
+        "kept": kept(value, teacher["value"]) if teacher else 1.0,
+        **size_figures(judged.model, checkpoint, params.tokens, judged.kind.pair),
         **judged.onnx,
-        "examples": judged.examples,
+        "examples": len(judged.examples.rows),
         "vocabulary": judged.vocabulary,
-        "metrics": judged.scores,
+        "metrics": judged.metrics,
     }
+    if judged.validation:
+        rows, metrics = judged.validation
+        figures["validation"] = {"value": metrics[params.metric], "examples": rows, "metrics": metrics}
+    return figures
 
 
 def kept(value: float, teacher: float) -> float:
@@ -116,7 +135,7 @@ def held_against(budget: BudgetParams, figures: Mapping[str, Any], teacher: Mapp
 def all_times(
     onnx: Path,
     teacher_onnx: Path | None,
-    params: EvaluateParams | EvaluateQaParams,
+    params: EvaluateParams,
     judged: Judged,
     teacher: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
@@ -125,30 +144,35 @@ def all_times(
     Args:
         onnx: folder of its model.onnx.
         teacher_onnx: folder of the teacher's.
-        params: of its kind of task.
         judged: what its kind of task says of it.
         teacher: the teacher's metrics.json.
     """
     folders = {"student": onnx} | ({"teacher": teacher_onnx} if teacher_onnx else {})
     # Teacher and student are timed on the same token ids, so on those that both know.
     vocabulary = min(judged.vocabulary, teacher["vocabulary"]) if teacher else judged.vocabulary
-    return latency_figures(folders, params, vocabulary, judged.pair)
+    return latency_figures(folders, params, vocabulary, judged.kind.pair)
 
 
 def write(judged: Judged, figures: Mapping[str, Any], times: Mapping[str, Any], out: Path) -> list[Path]:
-    """Write metrics.json, latency.json and the predictions into `out`; give what was written."""
+    """Write all files into `out`; give what was written."""
     out.mkdir(parents=True, exist_ok=True)
-    predictions = judged.write(out)
+    kind, predictions, examples = judged.kind, judged.predictions, judged.examples
+    write_pairs(out / "predictions.csv", kind.pairs(predictions, examples))
+    with fresh_dir(out / "details") as details:
+        write_rows(judged.rows, details / FILE)
+        write_json(details / "served.json", judged.served)
+        kind.write_details(details, predictions, examples)
     write_json(out / "metrics.json", rounded(figures))
     write_json(out / "latency.json", times)
-    return [out / name for name in ("metrics.json", "latency.json", *predictions)]
+    return [out / name for name in ("metrics.json", "latency.json", "predictions.csv", "details")]
 
 
 def summary(figures: Mapping[str, Any], times: Mapping[str, Any]) -> list[str]:
     """What the stage prints at its end: a line of the model, and one of the budget if it was held against one."""
     size, row = next(iter(times["batches"].items()))
     line = (
-        f"{figures['recipe']}: {figures['task_metric']} {figures['value']:.4f} ({figures['kept']:.1%} of the teacher), "
+        f"{figures['recipe']}: {figures['split']} {figures['task_metric']} {figures['value']:.4f} "
+        f"({figures['kept']:.1%} of the teacher), "
         f"{figures['parameters'] / 1e6:.2f} M parameters, {figures['onnx_bytes'] / 1e6:.1f} MB, "
         f"p50 {row['p50_ms']:.2f} ms at batch {size} ({times['speedup'][size]:.2f}×)"
     )

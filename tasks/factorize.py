@@ -11,9 +11,10 @@ import torch
 
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.encoders.measure import parameters
-from tasks.data.dataset import load_task
-from tasks.evaluation.scoring import validation_score
-from tasks.phases.run import Given, load_phase, load_teacher
+from tasks.kinds.find import load_task
+from tasks.kinds.judging import Scorer
+from tasks.phases.recipe import load_phase
+from tasks.phases.run import Given
 from tasks.stage import program
 from tasks.stage.outputs import fresh_dir
 from tasks.stage.params import PARAMS, EvaluateParams, TrainParams, load
@@ -25,18 +26,17 @@ def main() -> None:
     factorize, params = load_phase(args.recipe, "factorize", args.params)
     train = load("train", TrainParams, args.params)
     metric = load("evaluate", EvaluateParams, args.params).metric
+    task = load_task(args.data, args.params)
+    kind = task.kind
+    kind.check_metric(metric)
     blocks = {f"{args.recipe}.factorize": params, "train": train, "evaluate": {"metric": metric}}
+    blocks["kinds"] = {kind.name: kind.numbers}
     with stage_run("factorize", blocks, [args.data, args.teacher]) as run:
-        task = load_task(args.data)
         tokenizer = load_tokenizer(args.teacher)
-        teacher = load_teacher(args.teacher, task).to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
-        model = factorize(params, Given(task.train, task, tokenizer, teacher, [args.teacher]), train.max_length)
-        scores = {
-            name: validation_score(
-                each, tokenizer, task, metric=metric, max_length=train.max_length, batch_size=train.eval_batch_size
-            )
-            for name, each in (("teacher", teacher), ("before_recovery", model))
-        }
+        teacher = kind.load(args.teacher).to("cuda" if torch.cuda.is_available() else "cpu")  # type: ignore[arg-type]
+        model = factorize(params, Given(task.train, task, tokenizer, teacher, [args.teacher]))
+        scorer = Scorer(kind, task.validation, tokenizer, metric, train.eval_batch_size)
+        scores = {name: scorer(each)[0] for name, each in (("teacher", teacher), ("before_recovery", model))}
         print(f"validation {metric}: {scores['before_recovery']:.4f} before recovery, teacher {scores['teacher']:.4f}")
         run.log_metrics({f"{metric}_{name}": score for name, score in scores.items()})
         run.log_metrics({"parameters": parameters(model), "teacher_parameters": parameters(teacher)})

@@ -15,12 +15,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.errors import InputError
-from stillhouse.training.classify import classify
-from tasks.data.dataset import load_task, tokenize
-from tasks.evaluation.metrics import check_headline
-from tasks.evaluation.scoring import validation_score
+from tasks.kinds.find import load_task
+from tasks.kinds.judging import Scorer
 from tasks.phases.plan import Plan, run_phase
-from tasks.phases.teacher import TeacherParams, load_classifier_start, teacher_source
+from tasks.phases.teacher import TeacherParams, teacher_source
 from tasks.stage import launch
 from tasks.stage.outputs import fresh_dir
 from tasks.stage.params import PARAMS, Block, EvaluateParams, TrainParams, load
@@ -46,21 +44,21 @@ def main() -> None:
         params = with_seed(params, args.seed)
     train = load("train", TrainParams, args.params)
     metric = load("evaluate", EvaluateParams, args.params).metric
-    blocks = {"teacher": params, "train": train, "evaluate": {"metric": metric}}
+    task = load_task(args.data, args.params)
+    kind = task.kind
+    kind.check_metric(metric)
+    blocks = {"teacher": params, "train": train, "evaluate": {"metric": metric}, "kinds": {kind.name: kind.numbers}}
     with stage_run("finetune", blocks, [args.data]) as run:
         # Two of an ensemble may have one seed, and run side by side.
-        work = workspace(f"{args.out.parent.name}-{args.out.name}", [args.data], [params, train, metric])
-        task = load_task(args.data)
-        check_headline(metric, len(task.labels))
+        numbers = [params, train, metric, kind.numbers]
+        work = workspace(f"{args.out.parent.name}-{args.out.name}", [args.data], numbers)
         source = teacher_source(params.model)
         tokenizer = load_tokenizer(source)
-        model = load_classifier_start(source, task, params.phase.seed if params.phase else None)
+        model = kind.start(source, params.phase.seed if params.phase else None)
         route = Route(model, tokenizer, params.route if params.phase and args.route else 0, work / "route")
-        plan = Plan(model, model, classify, params.phase, callbacks=[route])
-        result = run_phase(plan, tokenize(task.train, tokenizer, train.max_length), tokenizer, train, work, run)
-        score = validation_score(
-            model, tokenizer, task, metric=metric, max_length=train.max_length, batch_size=train.eval_batch_size
-        )
+        plan = Plan(model, model, kind.hard, params.phase, callbacks=[route])
+        result = run_phase(plan, kind.encode(task.train, tokenizer), tokenizer, train, work, run)
+        score, _ = Scorer(kind, task.validation, tokenizer, metric, train.eval_batch_size)(model)
         print(f"{args.out.name}: validation {metric} {score:.4f} (floor {params.floor})", flush=True)
         run.log_metrics({metric: score} | ({"train_loss": result.loss} if result else {}))
         if score < params.floor:

@@ -1,11 +1,11 @@
-"""Stages `prepare`, `prepare-qa`, `corpus` and `corpus-pairs`: from any source to the one schema.
+"""Stages `prepare`, `corpus` and `corpus-pairs`: from any source to the one schema.
 
     python -m tasks.prepare task --out data/task
-    python -m tasks.prepare qa --out data/qa
     python -m tasks.prepare corpus --out data/corpus
     python -m tasks.prepare pairs --out data/corpus-pairs
 
-What each writes is said in `tasks/sources/make_task.py`, `make_questions.py`, `make_corpus.py` and `make_pairs.py`.
+What a task's rows are its kind says, `tasks/kinds/`; what the others write, `tasks/sources/make_corpus.py` and
+`make_pairs.py`.
 """
 
 import argparse
@@ -14,28 +14,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tasks.kinds.find import kind_class
+from tasks.sources.blocks import DataParams
 from tasks.sources.make_corpus import CorpusParams, prepare_corpus
 from tasks.sources.make_pairs import prepare_pairs
-from tasks.sources.make_questions import QaParams, prepare_qa
-from tasks.sources.make_task import DataParams, prepare_task
 from tasks.stage import program
-from tasks.stage.params import PARAMS, Block, load
+from tasks.stage.params import PARAMS, load
 from tasks.tracking.journal import stage_run
-
-# What is prepared: its block of params.yaml, that block's model, and what writes it and gives its counts.
-PREPARED: dict[str, tuple[str, type[Block], Callable[[Any, Path], dict[str, float]]]] = {
-    "task": ("data", DataParams, prepare_task),
-    "qa": ("qa", QaParams, prepare_qa),
-    "corpus": ("corpus", CorpusParams, prepare_corpus),
-    "pairs": ("corpus", CorpusParams, prepare_pairs),
-}
 
 
 def main() -> None:
     args = arguments()
-    block, model, prepare = PREPARED[args.what]
-    params = load(block, model, args.params)
     started = time.monotonic()
+    params: Any
+    prepare: Callable[[Any, Path], dict[str, float]]
+    if args.what == "task":
+        params = load("data", DataParams, args.params)
+        prepare = kind_class(params.kind).prepare
+    else:
+        params = load("corpus", CorpusParams, args.params)
+        prepare = {"corpus": prepare_corpus, "pairs": prepare_pairs}[args.what]
     with stage_run(kind="prepare", params=params) as run:
         run.log_metrics(prepare(params, args.out))
     print(f"{args.out}: done in {time.monotonic() - started:.1f} s", flush=True)
@@ -43,7 +41,7 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tasks.prepare", description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=list(PREPARED))
+    parser.add_argument("what", choices=["task", "corpus", "pairs"])
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--params", type=Path, default=PARAMS)
     return parser.parse_args()

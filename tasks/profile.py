@@ -72,22 +72,16 @@ def read_profile(name: str, folder: Path) -> dict[str, Any]:
 def local_overlays(overlays: list[dict[str, Any]], task: Path | None, corpus: Path | None) -> list[dict[str, Any]]:
     """What `--folder` and `--corpus` add to the profiles.
 
-    Questions have one layout, SQuAD's: a profile that has `qa.files` says enough.
-
     Raises:
-        InputError: no such folder, or not one profile that says how its files are laid out.
+        InputError: no such folder, or no profile that says how its files are laid out.
     """
     added: list[dict[str, Any]] = []
     if task is not None:
-        files = {block: [each.get(block, {}).get("files") or {} for each in overlays] for block in ("data", "qa")}
-        blocks = ["data"] * any(each.get("layout") for each in files["data"]) + ["qa"] * any(files["qa"])
-        if not blocks:
+        if not any((each.get("data", {}).get("files") or {}).get("layout") for each in overlays):
             raise InputError(
-                f"--folder {task}: none of the profiles says how its files are laid out (data.files.layout, qa.files)"
+                f"--folder {task}: none of the profiles says how its files are laid out (data.files.layout)"
             )
-        if len(blocks) > 1:
-            raise InputError(f"--folder {task}: the profiles want one for each of {blocks}: lay them over one by one")
-        added.append({blocks[0]: {"source": "files", "files": {"folder": _folder("--folder", task)}}})
+        added.append({"data": {"source": "files", "files": {"folder": _folder("--folder", task)}}})
     if corpus is not None:
         added.append({"corpus": {"source": "files", "folder": _folder("--corpus", corpus)}})
     return added
@@ -134,7 +128,7 @@ def _merge(tree: CommentedMap, overlay: dict[str, Any], path: str) -> None:
 def _way_out(key: str) -> str:
     # Imported here: they import torch, which laying a profile does without.
     from tasks.phases.moved import places
-    from tasks.phases.run import load_recipe
+    from tasks.phases.recipe import load_recipe
 
     slug = key.split(".")[0]
     try:

@@ -8,9 +8,10 @@ import argparse
 from pathlib import Path
 
 from stillhouse.encoders.checkpoint import load_tokenizer
-from tasks.data.dataset import load_task
+from tasks.kinds.find import load_task
 from tasks.phases.pruning import Bench
-from tasks.phases.run import Given, load_phase, load_teacher, train_student
+from tasks.phases.recipe import load_phase
+from tasks.phases.run import Given, train_student
 from tasks.phases.teacher import TeacherParams
 from tasks.stage import launch
 from tasks.stage.outputs import fresh_file
@@ -25,12 +26,15 @@ def main() -> None:
     train = load("train", TrainParams, args.params)
     metric = load("evaluate", EvaluateParams, args.params).metric
     start = load("teacher", TeacherParams, args.params).model
+    task = load_task(args.data, args.params)
+    kind = task.kind
+    kind.check_metric(metric)
     blocks = {f"{args.recipe}.prune": params, "train": train, "evaluate": {"metric": metric}}
+    blocks["kinds"] = {kind.name: kind.numbers}
     with stage_run("prune", blocks, [args.data, args.teacher]) as run:
-        work = workspace(args.recipe, [args.data, args.teacher], [params, train, metric, start])
-        task = load_task(args.data)
+        work = workspace(args.recipe, [args.data, args.teacher], [params, train, metric, start, kind.numbers])
         tokenizer = load_tokenizer(args.teacher)
-        given = Given(task.train, task, tokenizer, load_teacher(args.teacher, task), [args.teacher])
+        given = Given(task.train, task, tokenizer, kind.load(args.teacher), [args.teacher])
         bench = Bench(given, train, metric, start, work, run)
         train_student(plan(params, given, bench), given, train, work, run, args.out)
         if args.curve:

@@ -5,7 +5,7 @@
 
 The first writes the teacher's checkpoint (its weights may be trained with the gates) and gates.json: the heads, FFN
 units and dimensions that stay, counted from 0. The second prints, with the share of the FLOPs, that of measured time;
-its teacher may be another model, whose logits then teach the slices. What kind of task it is, the recipe says.
+its teacher may be another model, whose logits then teach the slices.
 """
 
 import argparse
@@ -17,15 +17,17 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from stillhouse.encoders.checkpoint import load_model
+from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.encoders.measure import longest_input
 from stillhouse.errors import InputError
 from stillhouse.methods.structured import Keep, slice_model
 from stillhouse.onnx.latency import time_in_turns, token_batch
 from stillhouse.surgery.gates import GATE_KINDS
-from tasks.phases.run import load_phase, load_recipe, train_student
+from tasks.kinds.find import load_task
+from tasks.phases.recipe import load_phase
+from tasks.phases.run import Given, train_student
 from tasks.stage import launch
-from tasks.stage.params import PARAMS, TrainParams, load
+from tasks.stage.params import PARAMS, EvaluateParams, TrainParams, load
 from tasks.stage.workspace import clear, workspace
 from tasks.tracking.journal import stage_run
 
@@ -36,18 +38,23 @@ def main() -> None:
     args = arguments()
     plan, params = load_phase(args.recipe, args.phase, args.params)
     train = load("train", TrainParams, args.params)
-    kind = load_recipe(args.recipe).KIND(args.params)
+    tokens = load("evaluate", EvaluateParams, args.params).tokens
+    task = load_task(args.data, args.params)
+    kind = task.kind
     reads = [path for path in (args.data, args.teacher, args.gates) if path]
-    with stage_run("prune", {f"{args.recipe}.{args.phase}": params, "train": train, **kind.numbers}, reads) as run:
-        work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, str(kind.numbers)])
-        given = kind.load(args.data, args.teacher)
+    blocks = {f"{args.recipe}.{args.phase}": params, "train": train, "kinds": {kind.name: kind.numbers}}
+    with stage_run("prune", blocks | {"evaluate": {"tokens": tokens}}, reads) as run:
+        work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, str(tokens), kind.numbers])
+        teacher = kind.load(args.teacher)
+        given = Given(task.train, task, load_tokenizer(args.teacher), teacher, [args.teacher])
         if args.gates is not None:
             student = slice_model(load_model(args.gates, kind.auto), read_keep(args.gates))
-            share = time_share(student, given.teacher, kind.tokens)
-            print(f"sliced: {share:.1%} of the teacher's time at {BATCH} × {kind.tokens} tokens, measured", flush=True)
+            share = time_share(student, given.teacher, tokens)
+            print(f"sliced: {share:.1%} of the teacher's time at {BATCH} × {tokens} tokens, measured", flush=True)
             run.log_metrics({"time_share": share})
             given = replace(given, student=student)
-        train_student(plan(params, given, kind), given, train, work, run, args.out)
+        made = plan(params, given, tokens) if args.phase == "gates" else plan(params, given)
+        train_student(made, given, train, work, run, args.out)
         clear(work)
 
 
@@ -55,7 +62,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tasks.structured", description=__doc__.split("\n")[0])
     parser.add_argument("recipe", help="slug of the recipe, and of its block in params.yaml")
     parser.add_argument("--phase", choices=["gates", "retrain"], default="retrain")
-    parser.add_argument("--data", type=Path, required=True, help="the task, or the questions")
+    parser.add_argument("--data", type=Path, required=True, help="the task")
     parser.add_argument("--teacher", type=Path, required=True, help="what is pruned; of `retrain`, whose logits teach")
     parser.add_argument("--gates", type=Path, help="what the phase `gates` wrote; of the phase `retrain`")
     parser.add_argument("--out", type=Path, required=True, help="where the model goes")

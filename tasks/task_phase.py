@@ -8,9 +8,12 @@ from transformers import AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 from stillhouse.encoders.checkpoint import architecture, load_model, load_tokenizer
 from stillhouse.encoders.student import give_head
 from stillhouse.errors import InputError
-from tasks.data.dataset import TaskData, load_split, load_task
-from tasks.phases.run import Given, load_phase, load_teacher, train_student
-from tasks.phases.teacher import TeacherParams, load_classifier_start, teacher_source
+from tasks.data.dataset import load_split
+from tasks.kinds.contract import Kind
+from tasks.kinds.find import load_task
+from tasks.phases.recipe import load_phase
+from tasks.phases.run import Given, train_student
+from tasks.phases.teacher import TeacherParams, teacher_source
 from tasks.stage import launch
 from tasks.stage.params import PARAMS, TrainParams, load
 from tasks.stage.workspace import clear, workspace
@@ -22,15 +25,17 @@ def main() -> None:
     plan, params = load_phase(args.recipe, args.phase, args.params)
     train = load("train", TrainParams, args.params)
     reads = [path for path in (args.data, args.rows, args.teacher, args.student) if path]
-    with stage_run("task_phase", {f"{args.recipe}.{args.phase}": params, "train": train}, reads) as run:
+    task = load_task(args.data, args.params)
+    kind = task.kind
+    blocks = {f"{args.recipe}.{args.phase}": params, "train": train, "kinds": {kind.name: kind.numbers}}
+    with stage_run("task_phase", blocks, reads) as run:
         name = None if args.teacher else load("teacher", TeacherParams, args.params).model
-        work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, name or ""])
-        task = load_task(args.data)
+        work = workspace(f"{args.recipe}-{args.phase}", reads, [params, train, name or "", kind.numbers])
         teachers = checkpoints(args.teacher) if args.teacher else []
         source = teachers[-1] if name is None else teacher_source(name)
-        teacher = load_teacher(source, task) if name is None else load_classifier_start(source, task, seed=0)
+        teacher = kind.load(teachers[-1]) if name is None else kind.start(source, seed=0)
         tokenizer = load_tokenizer(source)
-        student, student_tokenizer = load_student(args.student, teacher, task) if args.student else (None, None)
+        student, student_tokenizer = load_student(args.student, teacher, kind) if args.student else (None, None)
         rows = load_split(args.rows) if args.rows else task.train
         given = Given(rows, task, tokenizer, teacher, teachers, student, student_tokenizer)
         train_student(plan(params, given), given, train, work, run, args.out)
@@ -66,19 +71,17 @@ def checkpoints(folder: Path) -> list[Path]:
     return found
 
 
-def load_student(
-    folder: Path, teacher: PreTrainedModel, task: TaskData
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_student(folder: Path, teacher: PreTrainedModel, kind: Kind) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The student of the phase before, in the task's order of labels; an encoder gets a new head here.
 
     Raises:
         InputError: it has the head of another kind of task.
     """
-    tokenizer, kind = load_tokenizer(folder), architecture(folder)
-    if kind.endswith("ForSequenceClassification"):
-        return load_teacher(folder, task), tokenizer
-    if not kind.endswith(("Model", "ForMaskedLM", "ForPreTraining")):
-        raise InputError(f"'{folder}' is a {kind}: give a model that classifies, or an encoder")
+    tokenizer, name = load_tokenizer(folder), architecture(folder)
+    if name.endswith(kind.head):
+        return kind.load(folder), tokenizer
+    if not name.endswith(("Model", "ForMaskedLM", "ForPreTraining")):
+        raise InputError(f"'{folder}' is a {name}: give a model …{kind.head}, or an encoder")
     return give_head(load_model(folder, AutoModel), teacher, seed=0), tokenizer
 
 

@@ -28,7 +28,7 @@ from tests.clones import clone, command, free_port, hashes, run
 
 KINDS = ("stage", "dvc", "flow", "stage", "dvc", "flow", "worker", "prefect", "mlflow")  # what is drawn from
 LAUNCHER = "prefect.engine"
-RECIPES = ["tinybert", "prune-recover", "smallest", "structured-qa", "bilstm", "distilbert", "theseus"]
+RECIPES = ["tinybert", "prune-recover", "smallest", "bilstm", "distilbert", "theseus"]
 PATIENCE = 900.0  # seconds that the deployments may take when nothing is killed any more
 
 

@@ -1,9 +1,11 @@
 """Tiny models, tokenizers and tasks that the tests share: real files, seconds to train."""
 
+import json
 from pathlib import Path
 
 import torch
 from datasets import ClassLabel, Dataset, Features, Value
+from pyarrow import parquet
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
@@ -15,6 +17,8 @@ from transformers import (
     RobertaConfig,
     RobertaForSequenceClassification,
 )
+
+from tasks.data.schema import KEY
 
 WORDS = [
     *("the", "a", "film", "plot", "actor", "scene", "story", "is", "was", "feels", "looks", "very", "quite", "rather"),
@@ -113,7 +117,15 @@ def write_task(
         columns["label"] = [float(label) for label in labels] if regression else labels
         features["label"] = Value("float32") if regression else ClassLabel(names=["bad", "good"])
         Dataset.from_dict(columns, Features(features)).to_parquet(folder / f"{split}.parquet")
+        state_kind(folder / f"{split}.parquet", "scores" if regression else "classes")
     return folder
+
+
+def state_kind(file: Path, kind: str) -> None:
+    """What `tasks.prepare` writes of the kind of task into a split's schema."""
+    table = parquet.read_table(file)
+    stated = {**(table.schema.metadata or {}), KEY: json.dumps({"kind": kind}).encode()}
+    parquet.write_table(table.replace_schema_metadata(stated), file)
 
 
 def questions(count: int, seed: int = 0) -> list[dict]:
@@ -139,10 +151,11 @@ def questions(count: int, seed: int = 0) -> list[dict]:
 
 
 def write_questions(folder: Path, train: int = 48, validation: int = 18) -> Path:
-    """data/qa as `tasks.prepare` would write it."""
+    """data/task of the kind answers, as `tasks.prepare` would write it."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, count, seed in (("train", train, 1), ("validation", validation, 2)):
         Dataset.from_list(questions(count, seed)).to_parquet(folder / f"{split}.parquet")
+        state_kind(folder / f"{split}.parquet", "answers")
     return folder
 
 

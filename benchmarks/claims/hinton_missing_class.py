@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from benchmarks.claims import Claim, Relation
 from benchmarks.claims.hinton import step, student
 from benchmarks.lab import Lab, Rows
-from stillhouse.training.classify import classify
+from stillhouse.training.outcomes import classify
 
 MISSING = 1
 

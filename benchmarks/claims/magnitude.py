@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
 from stillhouse.methods.magnitude import HeldZeros, prune
-from stillhouse.training.classify import classify
+from stillhouse.training.outcomes import classify
 
 RECOVERY = 1.0  # passes of recovery at each share
 

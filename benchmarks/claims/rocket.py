@@ -33,7 +33,7 @@ def run(with_booster: bool, block: bool, wanted: str, lab: Lab, seed: int) -> li
     model = Rocket(net, full, SHARED)
 
     def step(model: nn.Module, batch: Batch) -> dict:
-        ours, theirs = model(model_inputs(batch))
+        ours, theirs = (outputs.logits for outputs in model(model_inputs(batch)))
         return launch_loss(ours, theirs, batch["labels"], "logits", WEIGHT, 1.0, gradient_block=block)
 
     lab.fit(model, step, lab.rows, seed=seed)

@@ -16,7 +16,7 @@ from stillhouse.methods import structured
 from stillhouse.methods.hinton import distillation_loss
 from stillhouse.surgery.gates import gate_sizes
 from stillhouse.training.batches import Batch, model_inputs
-from stillhouse.training.classify import classify
+from stillhouse.training.outcomes import classify
 
 REMOVE = {"heads": 0.5, "units": 0.5}
 MULTIPLE = 8

@@ -10,8 +10,8 @@ from benchmarks.lab import Lab
 from stillhouse.encoders.student import build_student
 from stillhouse.methods.theseus import Theseus, replacement_schedule
 from stillhouse.training.batches import Batch, model_inputs
-from stillhouse.training.classify import classify
 from stillhouse.training.losses import task_loss
+from stillhouse.training.outcomes import classify
 from stillhouse.training.schedules import Scheduled
 
 START = [3, 6]  # the last layers of two groups: the first layers of a mean-pooling teacher say nothing at [CLS]
@@ -28,7 +28,7 @@ def run(schedule: str, base: float, lab: Lab, seed: int) -> list[int]:
     rate = Scheduled(replacement_schedule(schedule, base, 0.8))
 
     def step(model: nn.Module, batch: Batch) -> dict:
-        return {"task": task_loss(model(model_inputs(batch), rate.value), batch["labels"])}
+        return {"task": task_loss(model(model_inputs(batch), rate.value).logits, batch["labels"])}
 
     lab.fit(Theseus(teacher, successor), step, lab.rows, seed=seed, callbacks=[rate])
     lab.fit(successor, classify, lab.rows, seed=seed, epochs=FINE_TUNED)

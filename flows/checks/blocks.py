@@ -7,22 +7,19 @@ from pydantic import BaseModel
 
 from stillhouse.errors import InputError
 
-# Blocks that are not a recipe's: the module and the name of their models.
+# Blocks that are not a recipe's: the module and the name of their models, or of what makes them.
 SHARED = {
-    "data": ("tasks.sources.make_task", "DataParams"),
-    "qa": ("tasks.sources.make_questions", "QaParams"),
+    "data": ("tasks.sources.blocks", "DataParams"),
     "corpus": ("tasks.sources.make_corpus", "CorpusParams"),
     "shared": ("tasks.stage.params", "SharedParams"),
     "train": ("tasks.stage.params", "TrainParams"),
     "teacher": ("tasks.phases.teacher", "TeacherParams"),
-    "windows": ("tasks.stage.params", "WindowParams"),
-    "teacher-qa": ("tasks.finetune_qa", "TeacherQaParams"),
+    "kinds": ("tasks.kinds.find", "kinds_params"),
     "ensemble": ("tasks.finetune", "EnsembleParams"),
     "mlm": ("tasks.fit_mlm", "MlmParams"),
     "augment": ("tasks.augment", "AugmentParams"),
     "bilstm-augment": ("tasks.augment_words", "AugmentWordsParams"),
     "evaluate": ("tasks.stage.params", "EvaluateParams"),
-    "evaluate-qa": ("tasks.stage.params", "EvaluateQaParams"),
     "budget": ("tasks.stage.params", "BudgetParams"),
     "promote": ("flows.promotion.gate", "PromoteParams"),
 }
@@ -38,4 +35,6 @@ def model_of(block: str) -> type[BaseModel]:
     module, name = SHARED.get(block, (f"tasks.recipes.{word}", "Params"))
     if not word.isidentifier() or importlib.util.find_spec(module) is None:
         raise InputError(f"params.yaml: block '{block}' is neither shared nor a recipe's: check its spelling")
-    return getattr(importlib.import_module(module), name)
+    found = getattr(importlib.import_module(module), name)
+    # The block `kinds` has a key a kind, so its model is made of theirs.
+    return found if isinstance(found, type) else found()

@@ -1,4 +1,4 @@
-"""The data: where `data`, `qa` and `corpus` take it from, and whether its labels are the teacher's."""
+"""The data: where `data` and `corpus` take it from, and whether the teacher's head and labels are of its kind."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,19 +13,18 @@ from pyarrow import ArrowInvalid, parquet
 
 from flows.checks.blocks import model_of
 from flows.checks.finding import PATIENCE, Finding, Setup, fault, ok, reason, warning
-from flows.checks.teacher import config_of, local_folder
+from flows.checks.teacher import config_of, kind_in, local_folder
 from stillhouse.encoders.labels import label_order
 from stillhouse.errors import InputError
-from tasks.phases.teacher import has_classifier
+from tasks.kinds.find import kind_class
 from tasks.sources.docstrings import find_library
-from tasks.sources.layouts import read_columns, read_layout
-from tasks.sources.split import Source
-from tasks.sources.squad import read_squad_folder
 from tasks.sources.texts import read_folder
 from tasks.stage.params import load
 
 # A block, its stage, and what the stage writes.
-SOURCES = {"data": ("prepare", "data/task"), "qa": ("prepare-qa", "data/qa"), "corpus": ("corpus", "data/corpus")}
+SOURCES = {"data": ("prepare", "data/task"), "corpus": ("corpus", "data/corpus")}
+# Heads of models that are not fine-tuned to a task: what is under them is a start for any.
+UNTUNED = ("MaskedLM", "PreTraining")
 
 
 def sources(setup: Setup) -> Iterator[Finding]:
@@ -62,29 +61,17 @@ def _files(block: str, params: Any) -> str:
             raise InputError("corpus.folder = null: name a folder of .txt, or choose another corpus.source")
         next(read_folder(Path(params.folder)), None)
         return f"text in {params.folder}"
-    files = params.files
-    if files.folder is None:
+    if params.files.folder is None:
         raise InputError(f"{block}.files.folder = null: name a folder, or choose another {block}.source")
-    folder, names = Path(files.folder), (files.train, files.validation)
+    folder = Path(params.files.folder)
     if not folder.is_dir():
         raise InputError(f"{block}.files.folder = '{folder}': no such folder: correct it in params.yaml")
-    source = read_squad_folder(folder, *names) if block == "qa" else _table(params, folder, names)
-    for split in (source.train, source.validation):
+    source = kind_class(params.kind).source(params)
+    for split in source.splits.values():
         if next(split.rows(), None) is None:
             raise InputError(f"'{split.where}' has no rows")
-    return f"'{source.train.where}' and '{source.validation.where}' with {', '.join(source.columns)}"
-
-
-def _table(params: Any, folder: Path, names: tuple[str | None, str | None]) -> Source:
-    if params.files.layout is None:
-        raise InputError("data.files.layout = null: choose table, or one of GLUE's")
-    if params.files.layout != "table":
-        return read_layout(params.files.layout, folder, *names)
-    columns = {name: column for name, column in params.columns.model_dump().items() if column is not None}
-    for key in ("text", "label"):
-        if key not in columns:
-            raise InputError(f"data.columns.{key} = null: name the column that holds it")
-    return read_columns(folder, *names, columns)
+    names = " and ".join(f"'{split.where}'" for split in source.splits.values())
+    return f"{names} with {', '.join(source.columns)}"
 
 
 def _on_the_hub(block: str, hub: Any, out: Path) -> Finding:
@@ -108,38 +95,54 @@ def _on_the_hub(block: str, hub: Any, out: Path) -> Finding:
 
 
 def labels(setup: Setup) -> Iterator[Finding]:
-    """The prepared task's labels are those of the teacher's classifier, if it has one."""
-    name = (setup.params.get("teacher") or {}).get("model")
-    if not isinstance(name, str) or not setup.has("teacher"):
-        return
-    file = Path(SOURCES["data"][1]) / "train.parquet"
-    if not file.is_file():
-        yield ok("labels", f"'{file.parent}' is not prepared yet: nothing to compare with the teacher's")
+    """The teacher's head, if it has one, is of the task's kind, and its labels are those of the prepared task."""
+    name, kind = (setup.params.get("teacher") or {}).get("model"), kind_in(setup)
+    if kind is None or not isinstance(name, str) or not setup.has("teacher"):
         return
     try:
-        data = _data_labels(file)
         folder = local_folder(name)
         if folder is None:
             yield ok("labels", f"'{name}' is not fetched yet: nothing to compare with the data's")
-        elif not has_classifier(folder):
-            yield ok("labels", f"the data has {len(data) or 'scores'}; teacher.model has no classifier: it gets one")
+            return
+        config = config_of(folder)
+        model = str((config.get("architectures") or [""])[0])
+        if not model.endswith(kind.head):
+            yield _without_head(model, kind.head)
+            return
+        file = Path(SOURCES["data"][1]) / "train.parquet"
+        if not file.is_file():
+            yield ok("labels", f"'{file.parent}' is not prepared yet: nothing to compare with the teacher's")
+            return
+        data = _data_labels(file)
+        if data is None:
+            yield ok("labels", f"teacher.model is a {model}; {kind.name} have no labels")
         else:
-            yield _agree(data, config_of(folder), file.parent)
+            yield _agree(data, config, file.parent)
     except InputError as error:
         yield fault("labels", str(error))
 
 
-def _data_labels(file: Path) -> tuple[str, ...]:
-    """The label names in order; none for scores."""
+def _without_head(model: str, wanted: str) -> Finding:
+    _, tuned, head = model.partition("For")
+    if tuned and head not in UNTUNED:
+        remedy = "give one of this task, or one that is not fine-tuned"
+        return fault("labels", f"teacher.model is a {model}, the task wants a model …{wanted}", remedy)
+    return ok("labels", f"teacher.model has no head …{wanted}: it gets one")
+
+
+def _data_labels(file: Path) -> tuple[str, ...] | None:
+    """The label names in order; () for scores, None where rows have no label."""
     try:
-        feature = Features.from_arrow_schema(parquet.read_schema(file)).get("label")
+        features = Features.from_arrow_schema(parquet.read_schema(file))
     except ArrowInvalid as error:
         raise InputError(f"'{file}' is damaged ({reason(error)}): dvc repro -f prepare") from None
-    return tuple(feature.names) if isinstance(feature, ClassLabel) else ()
+    if "label" not in features:
+        return None
+    return tuple(features["label"].names) if isinstance(features["label"], ClassLabel) else ()
 
 
 def _agree(data: tuple[str, ...], config: dict[str, Any], folder: Path) -> Finding:
-    """Compare the labels by the rules of `tasks.phases.teacher.load_start`."""
+    """Compare the labels by the rules that a teacher is loaded by."""
     named = config.get("id2label") or {}
     model = tuple(named[key] for key in sorted(named, key=int))
     count = len(model) or 2  # transformers' default, which its config.json leaves out

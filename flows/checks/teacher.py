@@ -1,6 +1,5 @@
-"""The model to start from: it exists, is safe to load, is of a known family, and its tokenizer fits it."""
+"""The model to start from: it exists, is safe to load, is of a known family, and its tokenizer fits it and the task."""
 
-import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,34 +14,41 @@ from stillhouse.encoders.checkpoint import load_tokenizer, same_vocabulary, weig
 from stillhouse.encoders.families import FAMILIES
 from stillhouse.errors import InputError
 from stillhouse.models.family import family
+from tasks.kinds.contract import Kind
+from tasks.kinds.find import kind_class
 from tasks.phases.teacher import teacher_source
-
-BLOCKS = {"teacher": ("train", "max_length"), "teacher-qa": ("windows", "max_length")}  # and what each reads at most
+from tasks.stage.json_files import read_json
 
 
 def teachers(setup: Setup) -> Iterator[Finding]:
-    """`teacher.model` and `teacher-qa.model`, as far as the recipe needs them."""
-    for block, (reader, key) in BLOCKS.items():
-        name = (setup.params.get(block) or {}).get("model")
-        if not isinstance(name, str) or not setup.has(block):
-            continue
+    """`teacher.model`, if the recipe needs it, and other checkpoints that recipes start from."""
+    name = (setup.params.get("teacher") or {}).get("model")
+    if isinstance(name, str) and setup.has("teacher"):
         try:
             folder = local_folder(name)
-            if folder is None:
-                yield _on_the_hub(block, name)
-                continue
-            tokenizer = load_tokenizer(folder)  # looks at the checkpoint's files first
-            config = config_of(folder)
-            kind, weights = _family(config, folder), _weights(folder)
+            yield from [_on_the_hub(name)] if folder is None else _in_a_folder(setup, name, folder)
         except InputError as error:
-            yield fault(block, f"{block}.model: {error}")
-            continue
-        yield ok(
-            block, f"{block}.model = '{name}': {kind}, {config['num_hidden_layers']} layers, {weights / 1e6:.1f} MB"
-        )
-        longest = (setup.params.get(reader) or {}).get(key)
-        yield _fits(block, len(tokenizer), config, longest, f"{reader}.{key}")
+            yield fault("teacher", f"teacher.model: {error}")
     yield from _others(setup)
+
+
+def _in_a_folder(setup: Setup, name: str, folder: Path) -> Iterator[Finding]:
+    tokenizer = load_tokenizer(folder)  # looks at the checkpoint's files first
+    config = config_of(folder)
+    what, weights = _family(config, folder), _weights(folder)
+    yield ok(
+        "teacher", f"teacher.model = '{name}': {what}, {config['num_hidden_layers']} layers, {weights / 1e6:.1f} MB"
+    )
+    kind = kind_in(setup)
+    yield _fits(len(tokenizer), config, *(kind.longest(setup.params) if kind else (None, "")))
+
+
+def kind_in(setup: Setup) -> type[Kind] | None:
+    """The kind of task that `data.kind` names; None where it names none, which the check of params.yaml says."""
+    try:
+        return kind_class(str((setup.params.get("data") or {}).get("kind")))
+    except InputError:
+        return None
 
 
 @cache
@@ -76,11 +82,7 @@ def config_of(folder: Path) -> dict[str, Any]:
     Raises:
         InputError: it is missing or damaged.
     """
-    file = folder / "config.json"
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"'{file}' cannot be read ({reason(error)}): fetch the checkpoint again") from None
+    return read_json(folder / "config.json", "fetch the checkpoint again")
 
 
 def _family(config: dict[str, Any], folder: Path) -> str:
@@ -103,40 +105,37 @@ def _weights(folder: Path) -> int:
     return sum(file.stat().st_size for file in weight_files(folder))
 
 
-def _fits(block: str, words: int, config: dict[str, Any], longest: int | None, key: str) -> Finding:
+def _fits(words: int, config: dict[str, Any], longest: int | None, key: str) -> Finding:
     """Every token and every position has a row of the embeddings."""
     rows, places = config.get("vocab_size"), config.get("max_position_embeddings")
     if rows is not None and words > rows:
         remedy = "give the tokenizer that the checkpoint was trained with"
         return fault(
-            "tokenizer", f"{block}.model: the tokenizer knows {words} tokens, the embeddings have {rows} rows", remedy
+            "tokenizer", f"teacher.model: the tokenizer knows {words} tokens, the embeddings have {rows} rows", remedy
         )
     # RoBERTa numbers positions from pad_token_id + 1.
     if places and family(str(config.get("model_type"))) in ("roberta", "xlm-roberta", "camembert"):
         places -= int(config.get("pad_token_id", 1)) + 1
     if places and isinstance(longest, int) and longest > places:
-        return fault("tokenizer", f"{key} = {longest}, but {block}.model reads {places} tokens at most", f"lower {key}")
-    return ok("tokenizer", f"{block}: {words} tokens, {rows} rows of embeddings")
+        return fault("tokenizer", f"{key} = {longest}, but teacher.model reads {places} tokens at most", f"lower {key}")
+    return ok("tokenizer", f"teacher: {words} tokens, {rows} rows of embeddings")
 
 
-def _on_the_hub(block: str, name: str) -> Finding:
+def _on_the_hub(name: str) -> Finding:
+    model = f"teacher.model = '{name}'"
     try:
         there = HfApi().model_info(name, timeout=PATIENCE, files_metadata=True)
     except (HfHubHTTPError, HFValidationError) as error:
         remedy = "check its spelling, or log in where it is private"
-        return fault(block, f"{block}.model = '{name}': the hub has no such model ({type(error).__name__})", remedy)
+        return fault("teacher", f"{model}: the hub has no such model ({type(error).__name__})", remedy)
     except (OfflineModeIsEnabled, OSError, httpx2.TransportError) as error:
         remedy = "connect, or fetch it on a machine that is and give its folder"
-        return fault(
-            block, f"{block}.model = '{name}' is not here, and the hub cannot be reached ({reason(error)})", remedy
-        )
+        return fault("teacher", f"{model} is not here, and the hub cannot be reached ({reason(error)})", remedy)
     files = {file.rfilename: file.size or 0 for file in there.siblings or ()}
     weights = [size for file, size in files.items() if file.endswith(".safetensors")]
     if not weights:
-        return fault(
-            block, f"{block}.model = '{name}' has no safetensors", "convert it, or give a revision that has them"
-        )
-    return ok(block, f"{block}.model = '{name}': on the hub, {sum(weights) / 1e6:.1f} MB to fetch")
+        return fault("teacher", f"{model} has no safetensors", "convert it, or give a revision that has them")
+    return ok("teacher", f"{model}: on the hub, {sum(weights) / 1e6:.1f} MB to fetch")
 
 
 def _others(setup: Setup) -> Iterator[Finding]:

@@ -96,11 +96,6 @@ def known_recipe(recipe: str, there: Sequence[str]) -> str:
     return recipe
 
 
-def comparisons(stages: Iterable[Stage]) -> tuple[str, ...]:
-    """The stages that compare recipes: `compare`, and one for each other kind of task, such as `compare-qa`."""
-    return ("compare", *(stage.name for stage in stages if stage.name.startswith("compare-")))
-
-
 def stale(root: Path, stages: Iterable[Stage], refresh: bool = True) -> set[str]:
     """The names of those stages that are out of date, or that come after one that is.
 

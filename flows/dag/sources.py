@@ -19,7 +19,7 @@ from tasks.stage.params import PARAMS, load
 from tasks.stage.workspace import cache_dir
 
 # The stages that read from outside, and their blocks.
-BLOCKS = {"prepare": "data", "corpus": "corpus", "corpus-pairs": "corpus", "prepare-qa": "qa"}
+BLOCKS = {"prepare": "data", "corpus": "corpus", "corpus-pairs": "corpus"}
 
 
 def nothing_new(recipe: str) -> str:
@@ -60,11 +60,10 @@ def _seen_now(root: Path, stages: Iterable[Stage]) -> dict[str, str]:
 def _behind(root: Path, block: str) -> Any:
     """What lies behind a block's source, as plain values."""
     # Imported here: they import `datasets`, which other flows do without.
+    from tasks.sources.blocks import DataParams
     from tasks.sources.make_corpus import CorpusParams
-    from tasks.sources.make_questions import QaParams
-    from tasks.sources.make_task import DataParams
 
-    models: dict[str, Any] = {"data": DataParams, "corpus": CorpusParams, "qa": QaParams}
+    models: dict[str, Any] = {"data": DataParams, "corpus": CorpusParams}
     params: Any = load(block, models[block], root / PARAMS)
     if params.source == "docstrings":
         return _versions((params if block == "corpus" else params.docstrings).libraries)
@@ -77,8 +76,9 @@ def _behind(root: Path, block: str) -> Any:
     files = params if block == "corpus" else params.files
     if files.folder is None:
         raise InputError(f"{block}: source = files needs a folder")
-    names = [getattr(files, split, None) for split in ("train", "validation")]
-    return _files(root / files.folder, [name for name in names if name] if all(names) else [])
+    names = [getattr(files, split, None) for split in ("train", "validation", "test")]
+    # One that is not named has the layout's usual name, which is the source's affair: any file may be it.
+    return _files(root / files.folder, [name for name in names if name] if all(names[:2]) else [])
 
 
 def _files(folder: Path, names: list[str]) -> list[tuple[str, int, int]]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.registry.files import fetch
-from flows.registry.kinds import ServedKind, kind_of_checkpoint
-from flows.registry.rows import Rows
+from flows.registry.served import DATA
 from flows.registry.versions import evaluation_key, run_of, store_rows, stored_rows
 from stillhouse.errors import InputError
+from tasks.evaluation.rows import Rows
 from tasks.stage.params import PARAMS
 
 if TYPE_CHECKING:
@@ -18,31 +18,46 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 
-def rows_of(client: "MlflowClient", version: "ModelVersion", evaluation: str) -> Rows:
-    """What a version did on each row of an evaluation; scored on the data that lie here if it never had that one.
-
-    Args:
-        evaluation: the key that `flows.registry.versions.evaluation_key` gave to data and numbers.
+def rows_of(client: "MlflowClient", version: "ModelVersion", candidate: "ModelVersion") -> Rows:
+    """What a version did on each row that a candidate was judged on; scored here if it never had that evaluation.
 
     Raises:
-        InputError: the data or the numbers here are others, or the version cannot be scored on them.
+        InputError: the data or the numbers here are not the candidate's, or the version cannot be scored on them.
     """
-    run_id = run_of(version)
+    run_id, evaluation = run_of(version), candidate.tags.get("evaluation", "")
     kept = stored_rows(client, run_id, evaluation)
     if kept is not None:
         return kept
+    what = f"version {version.version}"
+    kinds = [each.tags.get("kind") for each in (version, candidate)]
+    # Versions from before there was such a tag: their checkpoint says it when it is scored.
+    if None not in kinds and kinds[0] != kinds[1]:
+        raise InputError(
+            f"{what} is a model of {kinds[0]}, the candidate one of {kinds[1]}: they cannot be compared; "
+            f"if {what} is out of service, delete its alias 'champion' first"
+        )
+    data_md5 = _data_here(candidate, f"{version.name} {what}")
     with tempfile.TemporaryDirectory() as scratch:
         folder = fetch(client, version, Path(scratch)) / "artifacts"
-        kind = kind_of_checkpoint(folder / "checkpoint")
-        _check_here(kind, evaluation, f"{version.name} version {version.version}")
-        print(f"scoring version {version.version} ({version.tags.get('recipe')}) on {kind.data} …", flush=True)
+        print(f"scoring {what} ({version.tags.get('recipe')}) on {DATA} …", flush=True)
+        # It imports torch and transformers.
+        from tasks.kinds.judging import judge_checkpoint
+
         try:
-            rows = _score(kind, folder, Path(scratch) / "report")
+            judged = judge_checkpoint(DATA, folder / "checkpoint", folder / "onnx", PARAMS)
         except InputError as error:
             raise InputError(
-                f"version {version.version} cannot be scored on {kind.data}: {error}; "
+                f"{what} cannot be scored on {DATA}: {error}; "
                 "if it is out of service, delete its alias 'champion' first"
             ) from None
+        rows = judged.rows
+    numbers = judged.served["judged_by"]
+    if evaluation_key(numbers, data_md5) != evaluation:
+        stated = ", ".join(f"{name} = {number}" for name, number in numbers.items())
+        raise InputError(
+            f"{PARAMS} here ({stated}) is not what the candidate was evaluated with, so {version.name} {what} "
+            "cannot be compared with it: restore it, or compress the candidate again"
+        )
     store_rows(client, run_id, evaluation, rows)
     return rows
 
@@ -58,23 +73,14 @@ def folder_md5(folder: Path) -> str:
     return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
 
 
-def _check_here(kind: ServedKind, evaluation: str, what: str) -> None:
-    data = Path(kind.data)
-    if not data.is_dir():
-        raise InputError(f"'{data}' is missing: run dvc pull {data} or dvc repro prepare, so that {what} can be scored")
-    found = folder_md5(data)
-    if evaluation_key(kind, found) != evaluation:
+def _data_here(candidate: "ModelVersion", what: str) -> str:
+    """The hash of the data that lie here, which must be the candidate's."""
+    if not DATA.is_dir():
+        raise InputError(f"'{DATA}' is missing: run dvc pull {DATA} or dvc repro prepare, so that {what} can be scored")
+    found, wanted = folder_md5(DATA), candidate.tags.get("data_md5")
+    if found != wanted:
         raise InputError(
-            f"'{data}' (md5 {found}) and {PARAMS} here are not what the candidate was evaluated on, so {what} cannot "
-            "be compared with it: run dvc checkout, or compress the candidate again"
+            f"'{DATA}' (md5 {found}) here is not what the candidate was evaluated on (md5 {wanted}), so {what} "
+            "cannot be compared with it: run dvc checkout, or compress the candidate again"
         )
-
-
-def _score(kind: ServedKind, folder: Path, report: Path) -> Rows:
-    # Imported here: it imports torch and transformers.
-    from tasks.evaluation.judge import judge_of
-
-    judge = judge_of(folder / "checkpoint", PARAMS)
-    report.mkdir()
-    judge.score(Path(kind.data), folder / "checkpoint", folder / "onnx").write(report)
-    return kind.rows(report, Path(kind.data))
+    return found

@@ -13,7 +13,8 @@ from flows.promotion.champion import rows_of
 from flows.promotion.gate import Contender, PromoteParams, Rival, judge
 from flows.promotion.lock import promotion_lock
 from flows.registry.files import check
-from flows.registry.versions import CANDIDATE, CHAMPION, model_of, reach_store, run_of, versions
+from flows.registry.names import registered_model
+from flows.registry.versions import CANDIDATE, CHAMPION, reach_store, run_of, versions
 from stillhouse.errors import InputError
 from tasks.stage import params
 from tasks.tracking.provenance import git_tags
@@ -71,7 +72,7 @@ def try_to_promote(recipe: str, version: str = "", verdict: Verdict | None = Non
     """
     limits = params.load("promote", PromoteParams)
     client, _ = reach_store()
-    name = model_of(client, recipe)
+    name = registered_model()
     with promotion_lock(client, name):
         found = versions(client, name)
         mine = _chosen(name, recipe, version, found)
@@ -99,17 +100,14 @@ def try_to_promote(recipe: str, version: str = "", verdict: Verdict | None = Non
     return decision
 
 
-def roll_back(recipe: str = "") -> str:
+def roll_back() -> str:
     """Make the previous champion of the task the champion again; what happened, in a line.
-
-    Args:
-        recipe: one of the task's; none is needed where there is but one task.
 
     Raises:
         InputError: there is no previous one, or its files are not what was registered.
     """
     client, _ = reach_store()
-    name = model_of(client, recipe)
+    name = registered_model()
     with promotion_lock(client, name):
         found = {str(each.version): each for each in versions(client, name)}
         past, left = _champions(client, name) if found else ([], None)
@@ -150,12 +148,11 @@ def _chosen(name: str, recipe: str, version: str, found: "list[ModelVersion]") -
 
 def _rival(client: "MlflowClient", mine: "ModelVersion", champion: "ModelVersion", limits: PromoteParams) -> Rival:
     """The champion's score and the candidate's, on the rows that the candidate was evaluated on."""
-    evaluation = mine.tags.get("evaluation", "")
     noise = limits.noise
     scores = compare(
         mine.tags.get("task_metric", ""),
-        rows_of(client, mine, evaluation),
-        rows_of(client, champion, evaluation),
+        rows_of(client, mine, mine),
+        rows_of(client, champion, mine),
         noise.resamples,
         noise.seed,
     )

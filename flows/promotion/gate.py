@@ -18,7 +18,7 @@ class NoiseParams(Block):
     """`promote.noise`: what of a difference between two models is chance."""
 
     standard_errors: float = Field(description="How many the candidate may lie below; negative: must lie above")
-    resamples: int = Field(gt=1, description="Of the validation rows, both models on the same ones")
+    resamples: int = Field(gt=1, description="Of the rows, both models on the same ones")
     seed: int = Field(ge=0, description="Which rows are drawn")
 
 
@@ -74,7 +74,8 @@ def judge(contender: Contender, rival: Rival | None, limits: PromoteParams) -> t
         (passed if good else failed).append(line)
 
     kept, difference = _number(contender, "kept"), _number(contender, "onnx_max_difference")
-    check(kept >= limits.min_kept, f"keeps {kept:.1%} of the teacher (promote.min_kept: {limits.min_kept:.1%})")
+    least = f"promote.min_kept: {limits.min_kept:.1%}"
+    check(kept >= limits.min_kept, f"keeps {kept:.1%} of the teacher on {_split(contender)} ({least})")
     # Two runtimes that round activations may differ by as much as rounding moves a logit, and both be right.
     rounding = _number(contender, "onnx_rounding")
     check(
@@ -104,10 +105,15 @@ def _against(contender: Contender, rival: Rival | None, limits: PromoteParams) -
     else:
         allowed, why = limits.margin, f"promote.margin; standard error {scores.standard_error:.4f}"
     line = (
-        f"{contender.facts['task_metric']} {scores.mine:.4f}, champion (version {rival.version}, {rival.recipe}) "
-        f"{scores.theirs:.4f}, allowed {allowed:.4f} ({why})"
+        f"{contender.facts['task_metric']} ({_split(contender)}) {scores.mine:.4f}, "
+        f"champion (version {rival.version}, {rival.recipe}) {scores.theirs:.4f}, allowed {allowed:.4f} ({why})"
     )
     return scores.mine >= scores.theirs - allowed, line
+
+
+def _split(contender: Contender) -> str:
+    """What the version was judged on; the tag is younger than the first versions, which had no test split."""
+    return contender.facts.get("split", "validation")
 
 
 def _number(contender: Contender, fact: str) -> float:

@@ -3,10 +3,11 @@
 import hashlib
 from pathlib import Path
 
+from flows.serving.by_kind import CODE
 from stillhouse.errors import InputError
 
 SERVING = Path(__file__).parents[1] / "serving"
-OURS = {name: SERVING / name for name in ("labels.py", "answers.py")}
+OURS = {name: SERVING / name for name in CODE.values()}
 # Versions that were registered before these files were renamed hold them under their former names, with their former
 # contents: the same code without the session option for int8 on processors that lack VNNI.
 FORMER = {

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from flows.registry.code import FORMER, OURS
-from flows.registry.kinds import MODELS, kind_of
+from flows.registry.served import served
+from flows.serving.by_kind import code_of
 from stillhouse.errors import InputError
 from tasks.tracking.store import tracking_uri
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
+MODELS = Path("models")
 # What may be in a checkpoint or next to an ONNX file; a pickle runs code when it is loaded.
 KEPT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.onnx", "*.onnx.data")
 PICKLES = (".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".npy")
@@ -38,13 +40,13 @@ def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
     """Store a recipe's model as artifacts of the run; where they are, and the digest of the folder.
 
     Raises:
-        InputError: part of it is missing, or a pickle is among it.
+        InputError: part of it is missing, a pickle is among it, or nothing here serves its kind of task.
     """
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
-    kind = kind_of(recipe)
+    model = served(recipe)
     with tempfile.TemporaryDirectory() as scratch:
         parts = {"checkpoint": MODELS / recipe, "onnx": MODELS / "onnx" / recipe}
         for part, source in parts.items():
@@ -55,10 +57,10 @@ def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
             warnings.simplefilter("ignore", UserWarning)
             mlflow.pyfunc.save_model(
                 folder,
-                python_model=str(OURS[kind.code]),
-                model_config=kind.numbers() | served_digests({part: Path(scratch) / part for part in parts}),
+                python_model=str(OURS[code_of(model.kind)]),
+                model_config=model.numbers | served_digests({part: Path(scratch) / part for part in parts}),
                 artifacts={part: str(Path(scratch) / part) for part in parts},
-                signature=ModelSignature(Schema([ColSpec(DataType.string, column) for column in kind.columns()])),
+                signature=ModelSignature(Schema([ColSpec(DataType.string, column) for column in model.columns])),
                 # Finding them out by itself, MLflow would run the model in a new environment.
                 pip_requirements=[f"{package}=={installed(package)}" for package in SERVED_WITH],
             )

@@ -5,31 +5,35 @@ from pathlib import Path
 from stillhouse.errors import InputError
 from tasks.stage.params import PARAMS, read_yaml
 
+# They share a name: they were all there was when the first models were registered.
+WITHOUT_SUFFIX = ("classes", "scores")
+# Layouts that say how a file looks, not what it is about.
+GENERAL = ("table", "squad")
 
-def task_name(params: Path = PARAMS, block: str = "data") -> str:
-    """The task, in one word: `docstrings`, `sst2`, …; of the block `qa` with that behind it, `docstrings-qa`.
+
+def task_name(params: Path = PARAMS) -> str:
+    """The task, in one word: `docstrings`, `sst2`, …; most kinds stand behind it: `docstrings-answers`.
 
     Raises:
-        InputError: params.yaml has no such block, or it is of no use.
+        InputError: params.yaml has no block `data`, or it is of no use.
     """
-    data = read_yaml(params).get(block) or {}
-    source = data.get("source")
+    data = read_yaml(params).get("data") or {}
+    source, kind = data.get("source"), data.get("kind")
     if source == "hub":
         hub = data.get("hub") or {}
         name = hub.get("config") or hub.get("name")
     elif source == "files":
         files = data.get("files") or {}
         layout = files.get("layout")
-        # `table` says how a file looks, not what it is about.
-        name = layout if layout and layout != "table" else Path(files.get("folder") or "").name
+        name = layout if layout and layout not in GENERAL else Path(files.get("folder") or "").name
     else:
         name = source
-    if not name:
-        raise InputError(f"{params}: {block}.source = {source!r} names no task: fill in its block under `{block}`")
+    if not name or not kind:
+        raise InputError(f"{params}: data.source = {source!r}, data.kind = {kind!r} name no task: fill in block `data`")
     word = str(name).rsplit("/", 1)[-1].lower()
-    return word if block == "data" else f"{word}-{block}"
+    return word if kind in WITHOUT_SUFFIX else f"{word}-{kind}"
 
 
-def model_name(task: str) -> str:
-    """The registered model of a task: versions from all recipes compete under it."""
-    return f"stillhouse-{task}"
+def registered_model(params: Path = PARAMS) -> str:
+    """The registered model of the task: versions from all recipes compete under it. Raises as `task_name` does."""
+    return f"stillhouse-{task_name(params)}"

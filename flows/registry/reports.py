@@ -1,44 +1,43 @@
 """A recipe's reports: read, flattened to numbers, and shown with its teacher's as a table."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from flows.registry.kinds import kind_of
-from stillhouse.errors import InputError
+from tasks.stage.json_files import read_json
 
 REPORTS = Path("reports")
+TEACHER = "teacher"
 
 
-def read_report(folder: Path, name: str) -> dict[str, Any]:
+def evaluated(recipe: str) -> Path:
+    """The folder of what `evaluate` wrote about a recipe's model."""
+    return REPORTS / "evaluated" / recipe
+
+
+def again(recipe: str) -> str:
+    """What to do where a report of a recipe is missing or damaged."""
+    return f"run python -m flows.compress {recipe}"
+
+
+def read_report(recipe: str, name: str) -> dict[str, Any]:
     """Read one JSON report.
 
     Raises:
         InputError: it is missing or damaged.
     """
-    try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{folder / name} is missing: run python -m flows.compress {folder.name}") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{folder / name} is not JSON ({error}): run dvc repro evaluate@{folder.name}") from None
-
-
-def evaluated(recipe: str) -> Path:
-    """The folder of what `evaluate` wrote about a recipe's model."""
-    return kind_of(recipe).evaluated / recipe
+    return read_json(evaluated(recipe) / name, again(recipe))
 
 
 def table(recipe: str) -> str:
     """Teacher and student in a Markdown table, aligned for a terminal."""
-    folder, its_teacher = evaluated(recipe), kind_of(recipe).teacher
-    teacher, student = (read_report(folder.with_name(name), "metrics.json") for name in (its_teacher, recipe))
-    latency = read_report(folder, "latency.json")
-    head = ["", student["task_metric"], "kept", "parameters", "on disk", "FLOPs", "p50 ms", "p99 ms"]
+    student, latency = read_report(recipe, "metrics.json"), read_report(recipe, "latency.json")
+    teacher = read_json(evaluated(TEACHER) / "metrics.json", again(recipe))
+    metric = f"{student['task_metric']} ({student['split']})"
+    head = ["", metric, "kept", "parameters", "on disk", "FLOPs", "p50 ms", "p99 ms"]
     # The teacher's latency is the one of the student's run: both under the same load.
     batch = smallest_batch(latency)
     rows = [
-        _row(its_teacher, teacher, latency["teacher"][batch]),
+        _row(TEACHER, teacher, latency["teacher"][batch]),
         _row(recipe, student, latency["batches"][batch]),
     ]
     note = f"latency: {latency['runtime']}, batch {batch}, {latency['threads']} threads, {latency['hardware']}"

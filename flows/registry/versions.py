@@ -1,9 +1,9 @@
 """The MLflow registry: one registered model per task, a version per distinct set of weights, recipes competing.
 
 A version holds the checkpoint and the ONNX file (`flows.registry.files`), and in its tags all facts that the promotion
-gate reads. Its run holds its results on each validation row, and the dvc.lock and params.yaml that it was made with: a
-decision needs the registry alone, and a reproduction also the commit. Aliases: `candidate` is the version registered
-last, `champion` the one in service.
+gate reads. Its run holds its results on each row that it was judged on, and the dvc.lock and params.yaml that it was
+made with: a decision needs the registry alone, and a reproduction also the commit. Aliases: `candidate` is the version
+registered last, `champion` the one in service.
 """
 
 import hashlib
@@ -11,18 +11,19 @@ import json
 import platform
 import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.registry.files import upload, weights_digest
-from flows.registry.kinds import MODELS, ServedKind, kind_of
-from flows.registry.names import model_name, task_name
-from flows.registry.reports import evaluated, read_report, smallest_batch
-from flows.registry.rows import FILE, Rows, read_rows, write_rows
+from flows.registry.files import MODELS, upload, weights_digest
+from flows.registry.names import registered_model
+from flows.registry.reports import read_report, smallest_batch
+from flows.registry.served import DATA, rows_here, served
 from stillhouse.errors import InputError
-from tasks.stage.params import PARAMS, read_yaml
+from tasks.evaluation.rows import FILE, Rows, read_rows, write_rows
+from tasks.stage.params import PARAMS
 from tasks.tracking.provenance import LOCK, dvc_hashes, git_tags
 from tasks.tracking.store import STORE, open_store, shown_uri, tracking_uri
 
@@ -55,11 +56,9 @@ def register(recipe: str, run_id: str = "") -> Registered:
     Raises:
         InputError: something of the recipe is missing, or a pickle is among it.
     """
-    facts = gather_facts(recipe)
-    kind = kind_of(recipe)
-    rows = kind.rows(evaluated(recipe), Path(kind.data))
+    facts, rows = gather_facts(recipe), rows_here(recipe)
     client, experiment = reach_store()
-    name = model_name(task_name(block=kind.block))
+    name = registered_model()
     _ensure_model(client, name)
     same = {key: facts[key] for key in ("recipe", "weights_sha256")}
     # A version without the digest of its files is never served: the model is stored again.
@@ -103,29 +102,27 @@ def gather_facts(recipe: str) -> dict[str, str]:
     Raises:
         InputError: the model or its reports are missing.
     """
-    metrics = read_report(evaluated(recipe), "metrics.json")
-    latency = read_report(evaluated(recipe), "latency.json")
+    metrics, latency = read_report(recipe, "metrics.json"), read_report(recipe, "latency.json")
     digest = weights_digest(MODELS / recipe)
-    kind = kind_of(recipe)
-    data_md5 = dvc_hashes().get(kind.data, "")
+    data_md5 = dvc_hashes().get(DATA.as_posix(), "")
     facts: dict[str, Any] = {
         "recipe": recipe,
         "weights_sha256": digest,
         "data_md5": data_md5,
-        "evaluation": evaluation_key(kind, data_md5),
+        "evaluation": evaluation_key(served(recipe).judged_by, data_md5),
         "libraries": json.dumps(libraries()),
         "hardware": latency["hardware"],
         "latency_p50_ms": latency["batches"][smallest_batch(latency)]["p50_ms"],
     }
-    kept = ["task_metric", "value", "kept", "examples", "checkpoint_bytes", "onnx_bytes"]
+    kept = ["kind", "task_metric", "split", "value", "kept", "examples", "checkpoint_bytes", "onnx_bytes"]
     kept += ["onnx_max_difference", "onnx_rounding"]
     facts |= {key: metrics[key] for key in kept}
     return {key: str(value) for key, value in facts.items()} | git_tags()
 
 
-def evaluation_key(kind: ServedKind, data_md5: str) -> str:
+def evaluation_key(judged_by: Mapping[str, Any], data_md5: str) -> str:
     """A key for what a model is judged on: the data, and the numbers of params.yaml that decide its score."""
-    text = json.dumps({"data_md5": data_md5} | kind.judged_by(), sort_keys=True)
+    text = json.dumps({"data_md5": data_md5, **judged_by}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -148,7 +145,8 @@ def stored_rows(client: "MlflowClient", run_id: str, evaluation: str) -> Rows | 
     if not any(each.path == f"{folder}/{FILE}" for each in client.list_artifacts(run_id, folder)):
         return None
     with tempfile.TemporaryDirectory() as scratch:
-        return read_rows(Path(client.download_artifacts(run_id, f"{folder}/{FILE}", scratch)))
+        file = Path(client.download_artifacts(run_id, f"{folder}/{FILE}", scratch))
+        return read_rows(file, "register the version again (python -m flows.compress RECIPE)")
 
 
 def libraries() -> dict[str, str]:
@@ -170,14 +168,6 @@ def reach_store() -> tuple["MlflowClient", str]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         # The type alone: the text of an error may hold a URI with a password in it.
         raise ConnectionError(f"MLflow at {shown_uri()} cannot be reached ({type(error).__name__})") from None
-
-
-def model_of(client: "MlflowClient", recipe: str) -> str:
-    """The registered model that a recipe has versions of; the one of `data` where it has none of any."""
-    there = [block for block in ("data", "qa") if block in read_yaml(PARAMS)]
-    names = [model_name(task_name(block=block)) for block in there]
-    having = [name for name in names if any(each.tags.get("recipe") == recipe for each in versions(client, name))]
-    return (having or names)[0]
 
 
 def find_version(client: "MlflowClient", model: str) -> "ModelVersion":

@@ -9,7 +9,6 @@ L tokens in a window, m the longest answer in tokens.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.answers.windows import CLS, OUTSIDE
-from stillhouse.encoders.checkpoint import architecture
 from stillhouse.onnx.sessions import feed
 from stillhouse.training.batches import collate
 from stillhouse.training.predict import token_rows
@@ -53,15 +51,6 @@ class Answer:
     def text(self, context: str, threshold: float) -> str:
         """The answer: "" where no answer is better by more than `threshold`."""
         return "" if self.null_odds > threshold else self.best(context)
-
-
-def is_question_answering(folder: Path) -> bool:
-    """Whether a checkpoint is an extractive model, by the class that it was saved from.
-
-    Raises:
-        InputError: no such checkpoint.
-    """
-    return architecture(folder).endswith("ForQuestionAnswering")
 
 
 def span_logits(

@@ -43,7 +43,7 @@ def cut_windows(
     special = tokenizer.num_special_tokens_to_add(pair=True)
     if max_length - question_length - special <= overlap:
         raise InputError(
-            f"windows.max_length = {max_length} has no room for a question of {question_length} tokens, {special} "
+            f"max_length = {max_length} has no room for a question of {question_length} tokens, {special} "
             f"special ones and more of the context than an overlap of {overlap}: raise it, or lower the others"
         )
     tokens = tokenizer(

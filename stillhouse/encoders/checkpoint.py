@@ -58,7 +58,7 @@ def architecture(folder: Path) -> str:
     _local(folder)
     try:
         names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures")
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, AttributeError) as error:
         raise InputError(f"'{folder}': damaged config.json ({error})") from None
     if not names:
         raise InputError(f"'{folder}': config.json names no architecture: save it with save_pretrained")

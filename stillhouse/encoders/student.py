@@ -4,12 +4,8 @@ import copy
 from typing import Any
 
 import torch
-from transformers import (
-    AutoModelForQuestionAnswering,
-    AutoModelForSequenceClassification,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+import transformers
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.encoders.families import encoder_layers
 from stillhouse.errors import InputError
@@ -104,8 +100,8 @@ def give_head(base: PreTrainedModel, teacher: PreTrainedModel, seed: int) -> Pre
 def _of_the_teachers_kind(teacher: PreTrainedModel, config: Any) -> PreTrainedModel:
     if not config.model_type.startswith(COMPACT):
         return type(teacher)(config)
-    questions = type(teacher).__name__.endswith("ForQuestionAnswering")
-    return (AutoModelForQuestionAnswering if questions else AutoModelForSequenceClassification).from_config(config)
+    head = type(teacher).__name__.partition("For")[2]  # of BertForQuestionAnswering, QuestionAnswering
+    return getattr(transformers, f"AutoModelFor{head}").from_config(config)
 
 
 def spread_layers(count: int, depth: int) -> list[int]:

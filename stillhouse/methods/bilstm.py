@@ -6,6 +6,9 @@ The student is a one-layer BiLSTM over word vectors, for pairs a siamese one (se
 `stillhouse.models.modeling_bilstm`. It learns from the training set and its augmentation (section 3.3):
 `stillhouse.text.word_classes`.
 
+Answers to questions, which the paper does not treat, have a BiLSTM with two logits a word:
+`stillhouse.models.modeling_bilstm_answers`.
+
 Where we differ: ‖·‖² is the sum over classes, as the formula has it, and the mean over sentences. The optimizer is the
 loop's AdamW, not Adadelta. Where no file of word vectors is given (the paper has word2vec's), they start from the
 teacher's input embeddings, which need no download.
@@ -20,7 +23,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.errors import InputError
-from stillhouse.training.losses import task_loss
+from stillhouse.training.losses import NO_OUTCOME, task_loss
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, alpha: float) -> dict[str, Tensor]:
@@ -36,7 +39,9 @@ def distillation_loss(student: Tensor, teacher: Tensor, labels: Tensor, alpha: f
     if alpha > 0:
         terms["hard"] = alpha * task_loss(student, labels)
     if alpha < 1:
-        terms["soft"] = (1 - alpha) * (student.float() - teacher.float()).square().sum(-1).mean()
+        # Of words that the teacher says nothing of, such as a question's own, there is no error.
+        error = torch.where(teacher > NO_OUTCOME / 2, student.float() - teacher.float(), 0)
+        terms["soft"] = (1 - alpha) * error.square().sum(-1).mean()
     return terms
 
 

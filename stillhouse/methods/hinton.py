@@ -17,10 +17,9 @@ Shapes: B sentences, N of a whole data set, C classes, K teachers.
 import math
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from stillhouse.errors import InputError
-from stillhouse.training.losses import soft_target_loss, task_loss
+from stillhouse.training.losses import logit_error, soft_target_loss, task_loss
 
 
 def distillation_loss(
@@ -40,7 +39,7 @@ def distillation_loss(
 
 def logit_loss(student: Tensor, teacher: Tensor, labels: Tensor | None, alpha: float) -> dict[str, Tensor]:
     """The high-temperature limit: squared error of the logits in place of the soft part. Arguments as above."""
-    return _weighted(F.mse_loss(student.float(), teacher.float()), student, labels, alpha)
+    return _weighted(logit_error(student, teacher), student, labels, alpha)
 
 
 def combine(logits: Tensor, temperature: float, mean: str) -> Tensor:

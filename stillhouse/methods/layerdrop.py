@@ -176,12 +176,12 @@ class LearntRates(nn.Module):
         means = torch.stack(self.means)  # (N, d)
         return torch.softmax((self.outer * torch.einsum("nkd,nd->nk", self.inner, means).tanh()).sum(-1).float(), 0)
 
-    def forward(self, inputs: Batch) -> Tensor:
-        """Logits (B, C) with coins drawn at q, which get their gradient as if they were q."""
+    def forward(self, inputs: Batch) -> Any:
+        """The model's outputs with coins drawn at q, which get their gradient as if they were q."""
         kept = (self.keep * self.shares(inputs)).clamp(max=1)  # q (N,)
         coins = (torch.rand(len(self.layers)) < kept.detach().cpu()).to(kept)
         self.gates = list(coins + (kept - kept.detach()))
-        return self.model(**inputs).logits
+        return self.model(**inputs)
 
     def release(self) -> None:
         """Give the model its own layers back."""

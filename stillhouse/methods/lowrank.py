@@ -22,21 +22,22 @@ m outputs, n inputs, r rank, V vocabulary, d width, D rows of the task.
 """
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from stillhouse.encoders.families import word_embeddings
 from stillhouse.errors import InputError
 from stillhouse.surgery.factorizing import matrices, saves
 from stillhouse.training.batches import Batch
-from stillhouse.training.classify import classify
+from stillhouse.training.outcomes import classify
 
 EMBEDDING = "word_embeddings"  # the name of the word vectors, next to those of `surgery.factorizing.matrices`
 
 Size = tuple[int, int]  # (m, n)
+Loss = Callable[[nn.Module, Batch], Tensor]
 
 
 def factorizable(model: PreTrainedModel, *, layers: bool, embedding: bool) -> dict[str, Tensor]:
@@ -46,15 +47,16 @@ def factorizable(model: PreTrainedModel, *, layers: bool, embedding: bool) -> di
 
 
 def fisher_information(
-    model: PreTrainedModel, batches: Iterable[Batch], names: Iterable[str], floor: float
+    model: PreTrainedModel, batches: Iterable[Batch], names: Iterable[str], floor: float, loss: Loss = classify
 ) -> dict[str, Tensor]:
     """F of the rows of some matrices, (m,) each: mean squared gradients of the task's loss, summed over each row.
 
     Args:
-        model: a classifier; its mode and gradients are as they were afterwards.
+        model: a fine-tuned one; its mode and gradients are as they were afterwards.
         batches: one row of the task each, with its label: the square of a mean of gradients is not what is wanted.
         names: of the matrices, from `factorizable`.
         floor: share of a matrix's mean F that its rows have at least, above 0.
+        loss: the task's, of a batch.
 
     Raises:
         InputError: no rows, or no gradient reaches a matrix.
@@ -65,9 +67,9 @@ def fisher_information(
     sums = {name: torch.zeros(len(weight), device=weight.device) for name, weight in weights.items()}
     count = 0
     for batch in batches:
-        assert len(batch["labels"]) == 1
-        loss = classify(model, {name: tensor.to(model.device) for name, tensor in batch.items()})
-        for name, gradient in zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True):
+        assert len(batch["input_ids"]) == 1
+        value = loss(model, {name: tensor.to(model.device) for name, tensor in batch.items()})
+        for name, gradient in zip(weights, torch.autograd.grad(value, list(weights.values())), strict=True):
             sums[name] += gradient.square().sum(1)
         count += 1
     model.train(training)

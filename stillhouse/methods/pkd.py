@@ -28,6 +28,7 @@ from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch, model_inputs
 from stillhouse.training.losses import soft_target_loss, task_loss
+from stillhouse.training.outcomes import ROWS, Outcomes
 from stillhouse.training.step import Step
 
 
@@ -73,8 +74,15 @@ def patience_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tenso
     return torch.stack(errors).sum()
 
 
-def patient_step(teacher: FrozenTeacher, mapping: Sequence[int], alpha: float, beta: float, temperature: float) -> Step:
-    """The step of the only phase, for `fit`; the batch brings the teacher's logits, (B, C).
+def patient_step(
+    teacher: FrozenTeacher,
+    mapping: Sequence[int],
+    alpha: float,
+    beta: float,
+    temperature: float,
+    outcomes: Outcomes = ROWS,
+) -> Step:
+    """The step of the only phase, for `fit`; the batch brings the teacher's logits.
 
     Args:
         teacher: keeps the states of the mapped layers, in the student's width.
@@ -82,16 +90,18 @@ def patient_step(teacher: FrozenTeacher, mapping: Sequence[int], alpha: float, b
         alpha: α, weight of KD; the labels have 1 − α.
         beta: β, weight of PT.
         temperature: T.
+        outcomes: of the task.
     """
 
     def step(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         inputs = model_inputs(batch)
         theirs = teacher(inputs).hidden
         ours = model(**inputs, output_hidden_states=True)
+        logits = outcomes.predicted(ours, batch)  # (N, C)
         states = [ours.hidden_states[m][:, 0] for m in range(1, len(mapping) + 1)]  # (B, d) each
         return {
-            "hard": (1 - alpha) * task_loss(ours.logits, batch["labels"]),
-            "soft": alpha * soft_target_loss(ours.logits, batch["teacher_logits"], temperature),
+            "hard": (1 - alpha) * task_loss(logits, outcomes.labels(batch)),
+            "soft": alpha * soft_target_loss(logits, outcomes.taught(batch), temperature),
             "patience": beta * patience_loss(states, [theirs[n][:, 0] for n in mapping]),
         }
 

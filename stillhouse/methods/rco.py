@@ -28,9 +28,9 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from stillhouse.errors import InputError
-from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.batches import Batch, by_length, model_inputs
 from stillhouse.training.losses import task_loss
-from stillhouse.training.predict import predict
+from stillhouse.training.outcomes import ROWS, Outcomes
 from stillhouse.training.step import Step
 
 Choose = Callable[[int, int], int]  # (part, anchor of the part before), from 0: the anchor of this part
@@ -87,9 +87,9 @@ class OnRoute(nn.Module):
         self.student = student
         self.register_buffer("anchor", torch.tensor(0))  # from 0
 
-    def forward(self, inputs: Batch) -> Tensor:
-        """Logits (B, C)."""
-        return self.student(**inputs).logits
+    def forward(self, inputs: Batch) -> Any:
+        """The student's outputs."""
+        return self.student(**inputs)
 
 
 class Equal:
@@ -113,6 +113,7 @@ class Greedy:
         delta: δ.
         temperature: T.
         batch_size: of the measurement.
+        outcomes: of the task.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Greedy:
         delta: float,
         temperature: float,
         batch_size: int,
+        outcomes: Outcomes = ROWS,
     ) -> None:
         self.student = student
         self.tokenizer = tokenizer
@@ -133,10 +135,11 @@ class Greedy:
         self.delta = delta
         self.temperature = temperature
         self.batch_size = batch_size
+        self.outcomes = outcomes
         self.rows: Any = None
 
     def hold_out(self, rows: Any) -> None:
-        """Take the rows to measure on, tokenized, with `teacher_logits` (K, C) each."""
+        """Take the rows to measure on, tokenized, with the anchors' logits."""
         self.rows = rows
 
     def __call__(self, part: int, anchor: int) -> int:
@@ -146,11 +149,25 @@ class Greedy:
 
     def hardness(self) -> list[float]:
         """H_j = KL(C_j, student as it is) for each anchor."""
-        ours = torch.from_numpy(predict(self.student, self.rows, self.tokenizer, batch_size=self.batch_size))  # (N, C)
-        anchors = torch.tensor(self.rows["teacher_logits"][:])  # (N, K, C)
-        hardness = [divergence(ours, theirs, self.temperature).item() for theirs in anchors.unbind(1)]
+        training = self.student.training
+        self.student.eval()
+        try:
+            with torch.inference_mode():
+                parts = [self._measure(batch) for batch in by_length(self.rows, self.tokenizer, self.batch_size)]
+        finally:
+            self.student.train(training)
+        counts = torch.tensor([count for count, _ in parts])
+        hardness = ((counts[:, None] * torch.stack([means for _, means in parts])).sum(0) / counts.sum()).tolist()
         print("KL to each anchor of the route:", " ".join(f"{h:.4f}" for h in hardness), flush=True)
         return hardness
+
+    def _measure(self, batch: Batch) -> tuple[int, Tensor]:
+        """How many distributions a batch has, and their mean KL to each anchor, (K,)."""
+        batch = {name: tensor.to(self.student.device) for name, tensor in batch.items()}
+        ours = self.outcomes.predicted(self.student(**model_inputs(batch)), batch)  # (N, C)
+        anchors = self.outcomes.taught(batch)  # (N, K, C)
+        means = [divergence(ours, theirs, self.temperature) for theirs in anchors.unbind(1)]
+        return len(ours), torch.stack(means).cpu()
 
 
 class Route(TrainerCallback):
@@ -184,20 +201,21 @@ class Route(TrainerCallback):
                 print(f"step {state.global_step}: anchor {int(self.model.anchor) + 1} of the route", flush=True)
 
 
-def route_step(route: OnRoute, weight: float, temperature: float) -> Step:
-    """The step of the only phase, for `fit`; the batch brings the anchors' logits, `teacher_logits` (B, K, C).
+def route_step(route: OnRoute, weight: float, temperature: float, outcomes: Outcomes = ROWS) -> Step:
+    """The step of the only phase, for `fit`; the batch brings the anchors' logits, (N, K, C).
 
     Args:
         route: knows the anchor.
         weight: λ.
         temperature: T.
+        outcomes: of the task.
     """
 
     def step(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        logits = model(model_inputs(batch))
-        anchor = batch["teacher_logits"].index_select(1, route.anchor.view(1)).squeeze(1)  # (B, C)
+        logits = outcomes.predicted(model(model_inputs(batch)), batch)  # (N, C)
+        anchor = outcomes.taught(batch).index_select(1, route.anchor.view(1)).squeeze(1)  # (N, C)
         return {
-            "hard": task_loss(logits, batch["labels"]),
+            "hard": task_loss(logits, outcomes.labels(batch)),
             "soft": weight * divergence(logits, anchor, temperature),
         }
 

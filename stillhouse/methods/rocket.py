@@ -120,13 +120,13 @@ class Rocket(nn.Module):
         booster.config.num_hidden_layers -= shared
         self.booster = booster
 
-    def forward(self, inputs: Batch) -> tuple[Tensor, Tensor]:
-        """l and z, (B, C) each."""
+    def forward(self, inputs: Batch) -> tuple[Any, Any]:
+        """The outputs of the light net and of the booster."""
         light = self.light(**inputs, output_hidden_states=True)
         self.trunk.states = light.hidden_states[self.shared]
         booster = self.booster(**inputs)
         self.trunk.states = None
-        return light.logits, booster.logits
+        return light, booster
 
 
 class _Trunk(nn.Module):

@@ -95,18 +95,18 @@ class Theseus(nn.Module):
         layers.extend(self.groups)
         self.predecessor = predecessor
 
-    def forward(self, inputs: Batch, rate: float) -> Tensor:
-        """Logits (B, C), with each group replaced with probability `rate`.
+    def forward(self, inputs: Batch, rate: float) -> Any:
+        """The predecessor's outputs, with each group replaced with probability `rate`.
 
         The coins come from torch's global CPU generator, which a checkpoint keeps.
         """
         return self.replaced(inputs, (torch.rand(len(self.groups)) < rate).tolist())
 
-    def replaced(self, inputs: Batch, coins: Sequence[bool]) -> Tensor:
-        """Logits (B, C) where group i computes by its successor if coins[i]."""
+    def replaced(self, inputs: Batch, coins: Sequence[bool]) -> Any:
+        """Its outputs where group i computes by its successor if coins[i]."""
         for group, coin in zip(self.groups, coins, strict=True):
             group.coin = coin
-        return self.predecessor(**inputs).logits
+        return self.predecessor(**inputs)
 
 
 class _Group(nn.Module):

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 from stillhouse.errors import InputError
 
 WORD = r"\w+(?:['’]\w+)*|[^\w\s]"  # read alike by `re` and by tokenizers' own engine
-PAD, SEPARATOR = "[PAD]", "[SEP]"
+PAD, SEPARATOR, CLS = "[PAD]", "[SEP]", "[CLS]"
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
@@ -30,18 +30,21 @@ def count_words(texts: Iterable[str]) -> Counter[str]:
     return Counter(word for text in texts for word in re.findall(WORD, text.lower()))
 
 
-def word_tokenizer(texts: Iterable[str], *, size: int, least: int, mask: str) -> PreTrainedTokenizerBase:
+def word_tokenizer(
+    texts: Iterable[str], *, size: int, least: int, mask: str, cls: bool = False
+) -> PreTrainedTokenizerBase:
     """A tokenizer whose vocabulary are the most frequent words of some texts.
 
     Args:
-        size: tokens at most, the three special ones included.
+        size: tokens at most, the special ones included.
         least: how often a word must stand in the texts.
         mask: the masked word, and each unknown one, as the teacher's tokenizer writes it.
+        cls: whether a text begins with [CLS], a word for what stands nowhere in it.
 
     Raises:
         InputError: no word is left.
     """
-    special = [PAD, mask, SEPARATOR]
+    special = [PAD, mask, SEPARATOR, *([CLS] if cls else [])]
     counts = count_words(texts)
     # Equally frequent words by the alphabet: the order must not depend on that of the rows.
     ranked = sorted((-count, word) for word, count in counts.items() if count >= least and word not in special)
@@ -52,9 +55,9 @@ def word_tokenizer(texts: Iterable[str], *, size: int, least: int, mask: str) ->
     core.normalizer = normalizers.Lowercase()
     core.pre_tokenizer = pre_tokenizers.Split(Regex(WORD), "removed", invert=True)
     core.post_processor = processors.TemplateProcessing(
-        single=f"$A {SEPARATOR}",
-        pair=f"$A {SEPARATOR} $B:1 {SEPARATOR}:1",
-        special_tokens=[(SEPARATOR, special.index(SEPARATOR))],
+        single=f"{CLS} $A {SEPARATOR}" if cls else f"$A {SEPARATOR}",
+        pair=f"{CLS if cls else ''} $A {SEPARATOR} $B:1 {SEPARATOR}:1".strip(),
+        special_tokens=[(token, special.index(token)) for token in special[2:]],
     )
     core.add_special_tokens([AddedToken(token, normalized=False) for token in special])
     return PreTrainedTokenizerFast(
@@ -63,5 +66,6 @@ def word_tokenizer(texts: Iterable[str], *, size: int, least: int, mask: str) ->
         unk_token=mask,
         mask_token=mask,
         sep_token=SEPARATOR,
+        cls_token=CLS if cls else None,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )

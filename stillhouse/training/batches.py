@@ -6,13 +6,16 @@ each new shape the matrix library builds its kernels once more, and keeps them: 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
+from transformers import PreTrainedTokenizerBase
 
 Row = Mapping[str, object]
 Batch = dict[str, torch.Tensor]  # input_ids, attention_mask, token_type_ids: (B, L); labels: (B,)
 
+NOT_READ = ("length", "row")  # columns that say something of a row, and are no part of a batch
 MULTIPLE = 8 if torch.cuda.is_available() else 2
 GROUP = 50  # batches that are sorted by length together: enough for little padding, few enough to stay shuffled
 
@@ -78,24 +81,46 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
     """Pad rows of a tokenized data set into one batch.
 
     `label` becomes `labels`; every other column of numbers is stacked as it is (`teacher_logits`: (B, C)); where
-    its lists differ in length, the shorter ones are filled up with -1.
+    its innermost lists differ in length, the shorter ones are filled up with -1.
     """
     lengths = torch.tensor([len(row["input_ids"]) for row in rows])  # type: ignore[arg-type]
     longest = -(-int(lengths.max()) // MULTIPLE) * MULTIPLE
     batch = {"attention_mask": (torch.arange(longest) < lengths[:, None]).long()}  # (B, L)
     for name in rows[0]:
-        if name == "length":
+        if name in NOT_READ:
             continue
-        values = [row[name] for row in rows]
+        values: Any = [row[name] for row in rows]
         if name in ("input_ids", "token_type_ids"):
             fill = pad_id if name == "input_ids" else 0
-            batch[name] = torch.tensor([[*v, *[fill] * (longest - len(v))] for v in values])  # type: ignore[misc, arg-type]
+            batch[name] = torch.tensor([[*v, *[fill] * (longest - len(v))] for v in values])
         else:
-            widths = {len(value) for value in values if isinstance(value, list)}
-            if len(widths) > 1:
-                values = [[*v, *[-1] * (max(widths) - len(v))] for v in values]  # type: ignore[misc, arg-type]
-            batch["labels" if name == "label" else name] = torch.as_tensor(values)
+            batch["labels" if name == "label" else name] = _stacked(values)
     return batch
+
+
+def _stacked(values: list[Any]) -> torch.Tensor:
+    """Numbers, or (nested) lists of them, of all rows; innermost lists are made as long as the longest."""
+    longest = {len(_innermost(value)) for value in values if isinstance(value, list)}
+    if len(longest) > 1:
+        values = [_filled(value, max(longest)) for value in values]
+    return torch.as_tensor(values)
+
+
+def _innermost(value: list[Any]) -> list[Any]:
+    return _innermost(value[0]) if value and isinstance(value[0], list) else value
+
+
+def _filled(value: list[Any], length: int) -> list[Any]:
+    if value and isinstance(value[0], list):
+        return [_filled(part, length) for part in value]
+    return [*value, *[-1] * (length - len(value))]
+
+
+def by_length(data: Any, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> Iterator[Batch]:
+    """All rows of a tokenized data set in batches, the longest first."""
+    order = sorted(range(len(data)), key=lambda i: -len(data[i]["input_ids"]))
+    for start in range(0, len(order), batch_size):
+        yield collate([data[i] for i in order[start : start + batch_size]], tokenizer.pad_token_id)
 
 
 def collator(pad_id: int) -> Callable[[Sequence[Row]], Batch]:

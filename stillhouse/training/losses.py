@@ -4,8 +4,12 @@ Shapes: B sentences, L tokens, d width, C classes. `mask` is (B, L), 1 on real t
 fp32, whatever autocast made of its inputs.
 """
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+# The logit of an outcome that is none, such as a start at padding. Its softmax is 0, and 0 times its logarithm is 0.
+NO_OUTCOME = -1e30
 
 
 def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -31,6 +35,13 @@ def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float) -> Te
     if student.shape[-1] == 1:
         return F.mse_loss(student.float(), teacher.float())
     return temperature**2 * soft_cross_entropy(student, teacher, temperature)
+
+
+def logit_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared error of logits, (N, C) each, the mean over the outcomes that the teacher's distributions have."""
+    there = teacher > NO_OUTCOME / 2
+    error = torch.where(there, student.float() - teacher.float(), 0).square()
+    return error.sum() / there.sum()
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:

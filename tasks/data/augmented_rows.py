@@ -31,11 +31,14 @@ class TextRows:
                 first += len(batch)
 
 
-def open_rows(file: Path) -> TextRows:
+def open_rows(file: Path, texts: tuple[str, ...]) -> TextRows:
     """Look at a split without reading it.
 
+    Args:
+        texts: columns whose words may change; those of them that it has are augmented.
+
     Raises:
-        InputError: it is missing, damaged, empty, or has no column `text`.
+        InputError: it is missing, damaged, empty, or has none of these columns.
     """
     if not file.is_file():
         raise InputError(f"'{file}' is missing: run the stage that makes it (dvc repro prepare)")
@@ -46,9 +49,9 @@ def open_rows(file: Path) -> TextRows:
         raise InputError(f"'{file}' is not a whole Parquet file ({error}): remove it and run its stage again") from None
     if count == 0:
         raise InputError(f"'{file}' has no rows: check the source and the limits in params.yaml")
-    if "text" not in schema.names:
-        raise InputError(f"'{file}' has the columns {schema.names}, none of them 'text': augment takes texts or pairs")
-    return TextRows(file, schema, count, tuple(name for name in ("text", "text_pair") if name in schema.names))
+    if texts[0] not in schema.names:
+        raise InputError(f"'{file}' has the columns {schema.names}, none of them '{texts[0]}': prepare the task again")
+    return TextRows(file, schema, count, tuple(name for name in texts if name in schema.names))
 
 
 def interleaved(rows: pa.Table, first: int, copies: pa.Table, split: TextRows) -> pa.Table:

@@ -1,42 +1,13 @@
-"""The one schema of data/task and data/corpus, and its tokenized form."""
+"""The files of data/task and data/corpus, and texts as token ids."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
-from datasets import ClassLabel, Dataset
+from datasets import Dataset
 from pyarrow import ArrowInvalid, parquet
 from transformers import PreTrainedTokenizerBase
 
 from stillhouse.errors import InputError
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """A task: `text`, `text_pair` for pairs, and `label` (an index into `labels`, or a score)."""
-
-    train: Dataset
-    validation: Dataset
-    labels: tuple[str, ...]  # empty for regression
-    pair: bool
-
-    @property
-    def regression(self) -> bool:
-        return not self.labels
-
-
-def load_task(folder: Path) -> TaskData:
-    """Read what `tasks.prepare` wrote.
-
-    Raises:
-        InputError: a split is missing or empty, or it is a question-answering set.
-    """
-    train, validation = (load_split(folder / f"{split}.parquet") for split in ("train", "validation"))
-    if "question" in train.column_names:
-        raise InputError(f"'{folder}' holds question answering: this stage takes classification, pairs or regression")
-    feature = train.features["label"]
-    labels = tuple(feature.names) if isinstance(feature, ClassLabel) else ()
-    return TaskData(train, validation, labels, pair="text_pair" in train.column_names)
 
 
 def load_split(file: Path) -> Dataset:

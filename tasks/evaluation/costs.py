@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from stillhouse.encoders import measure
 from stillhouse.onnx import latency
 from stillhouse.onnx.sessions import feed, open_session
-from tasks.stage.params import MeasureParams
+from tasks.stage.params import EvaluateParams
 
 DIGITS = 6  # kept of floating-point results: beyond them, the order of a sum shows
 COMPARED = 64  # sentences whose ONNX logits are compared with torch's
@@ -33,7 +33,7 @@ def sample(rows: int) -> list[int]:
     return np.unique(np.linspace(0, rows - 1, COMPARED).round().astype(int)).tolist()
 
 
-def latency_figures(folders: Mapping[str, Path], params: MeasureParams, vocabulary: int, pair: bool) -> dict[str, Any]:
+def latency_figures(folders: Mapping[str, Path], params: EvaluateParams, vocabulary: int, pair: bool) -> dict[str, Any]:
     """Times of the exported models on sentences (or pairs) of `params.tokens` tokens, student and teacher in turns.
 
     `speedup` is the ratio of the two medians of this run; 1 for the teacher alone.

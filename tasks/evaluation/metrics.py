@@ -34,30 +34,6 @@ def compute(logits: np.ndarray, labels: np.ndarray | list, regression: bool) -> 
     return _all(fitting, truth, logits.argmax(axis=1))
 
 
-def headline(metrics: Mapping[str, float], name: str) -> float:
-    """The metric that params.yaml names.
-
-    Raises:
-        InputError: this kind of task does not have it.
-    """
-    if name not in metrics:
-        raise InputError(f"evaluate.metric = '{name}' does not fit this task: choose {', '.join(sorted(metrics))}")
-    return metrics[name]
-
-
-def check_headline(name: str, classes: int) -> None:
-    """Before anything is trained: whether a task has the metric that params.yaml names.
-
-    Args:
-        classes: how many; 0 for scores.
-
-    Raises:
-        InputError: it does not.
-    """
-    some = np.zeros((2, classes or 1))
-    headline(compute(some, np.arange(2) % max(classes, 1), regression=not classes), name)
-
-
 def _all(metrics: Mapping[str, "Metric"], truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
     return {name: float(metric(truth, predicted)) for name, metric in metrics.items()}
 

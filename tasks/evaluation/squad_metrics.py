@@ -10,6 +10,7 @@ import string
 from collections import Counter
 from collections.abc import Sequence
 
+NAMES = ("exact", "f1", "best_exact", "best_f1")  # of the metrics that a model can be judged by
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 
@@ -42,6 +43,21 @@ def compute(
         unbound = [max(score(text, one) for one in texts) for text, texts in zip(best, right, strict=True)]
         metrics[f"best_{name}"], metrics[f"best_{name}_threshold"] = best_threshold(unbound, best, null_odds, has)
     return metrics
+
+
+def row(answers: Sequence[str], given: str, best: str, null_odds: float) -> dict[str, float]:
+    """One question's part of the metrics: whether it has an answer, and the scores of what was given and of the best.
+
+    Args:
+        answers, given, best, null_odds: of that question, as `compute` takes them.
+    """
+    right = [text for text in answers if normalize(text)] or [""]
+    scores = {
+        f"{prefix}{score.__name__}": max(score(text, one) for one in right)
+        for prefix, text in (("", given), ("best_", best))
+        for score in (exact, f1)
+    }
+    return {"answerable": float(bool(answers)), **scores, "best_given": float(bool(best)), "null_odds": null_odds}
 
 
 def exact(given: str, right: str) -> float:

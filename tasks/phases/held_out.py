@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from datasets import Dataset
 
 from stillhouse.errors import InputError
 from tasks.stage.params import Phase
@@ -24,6 +25,17 @@ def held_out(rows: int, share: float, seed: int, name: str) -> np.ndarray:
     if not 0 < count < rows:
         raise InputError(f"{name} = {share} takes {count} of {rows} rows: choose a share that divides them")
     return np.sort(np.random.default_rng(seed).permutation(rows)[:count])
+
+
+def of_rows(data: Dataset, rows: np.ndarray) -> Dataset:
+    """The encoded rows of some rows, in order; `row` says which row each is of, where there are more than one of a row.
+
+    Args:
+        rows: indices.
+    """
+    if "row" not in data.column_names:
+        return data.select(rows)
+    return data.select(np.flatnonzero(np.isin(data["row"][:], rows)))
 
 
 def same_steps(phase: Phase, before: int, after: int) -> Phase:

@@ -1,66 +1,91 @@
-"""The teacher's logits over a training set: computed once, kept by content, shared by every student."""
+"""What teachers say of a training set: computed once, kept by content, shared by every student.
+
+N rows, C outcomes, K teachers, L tokens of a row, M of all rows together.
+"""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
+from datasets import Dataset, concatenate_datasets
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from stillhouse.encoders.checkpoint import weight_files
-from stillhouse.training.predict import predict
+from tasks.kinds.contract import Kind, Predictions
 from tasks.stage.outputs import fresh_file
 from tasks.stage.workspace import cache_dir, content_digest
 
+Combine = Callable[[np.ndarray], np.ndarray]  # logits of several teachers, (K, …, C), to one array
+
 
 def cached_logits(
-    data: Any,
-    load: Callable[[], PreTrainedModel],
-    folder: Path,
-    tokenizer: PreTrainedTokenizerBase,
-    batch_size: int,
-) -> np.ndarray:
-    """The teacher's logits for each row, (N, C).
+    encoded: Dataset, kind: Kind, folder: Path, tokenizer: PreTrainedTokenizerBase, batch_size: int
+) -> Predictions:
+    """A teacher's logits of each encoded row.
 
     Args:
-        data: tokenized rows.
-        load: gives the teacher, from `folder`; not called if its logits are in the cache.
-        folder: whose weights name the cache entry, with the token ids of `data`.
-    """
-
-    def compute() -> dict[str, np.ndarray]:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        return {"logits": predict(load(), data, tokenizer, batch_size=batch_size, device=device)}
-
-    return cached_arrays(data, folder, compute)["logits"]
-
-
-def cached_arrays(data: Any, folder: Path, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """What a teacher makes of some rows, by name.
-
-    Args:
-        data: tokenized rows, whose token ids name the cache entry with the weights in `folder`.
-        folder: the teacher's checkpoint.
-        compute: makes the arrays; not called if they are in the cache.
+        encoded: rows whose token ids name the cache entry with the weights in `folder`.
+        folder: the teacher's checkpoint; it is loaded only if its logits are not in the cache.
     """
     digest = hashlib.blake2b(digest_size=16)
     for file in weight_files(folder):
         digest.update(content_digest(file).encode())
-    for rows in data.select_columns(["input_ids"]).iter(1000):
+    for rows in encoded.select_columns(["input_ids"]).iter(1000):
         digest.update(repr(rows["input_ids"]).encode())
     cached = cache_dir() / "logits" / f"{digest.hexdigest()}.safetensors"
     if cached.exists():
         try:
-            return load_file(cached)
+            return _unpacked(load_file(cached))
         except SafetensorError:
             # A full disk or a crash of the machine can leave a damaged file; it is only a cache.
             print(f"{cached} is damaged: computing the teacher's logits again", flush=True)
-    print(f"computing the teacher's logits for {len(data)} rows", flush=True)
-    arrays = compute()
+    print(f"computing the teacher's logits for {len(encoded)} rows", flush=True)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    teacher = kind.load(folder).to(device)  # type: ignore[arg-type]
+    logits = kind.predict(teacher, encoded, tokenizer, batch_size)
     with fresh_file(cached) as temporary:
-        save_file(arrays, temporary)
-    return arrays
+        save_file(_packed(logits), temporary)
+    return logits
+
+
+def combined(said: Sequence[Predictions], combine: Combine) -> Predictions:
+    """One of several teachers' logits of the same rows."""
+    if all(isinstance(logits, np.ndarray) for logits in said):
+        return combine(np.stack(said))
+    return [combine(np.stack(row)) for row in zip(*said, strict=True)]
+
+
+def with_logits(data: Dataset, logits: Predictions) -> Dataset:
+    """Encoded rows with the column `teacher_logits`, nested lists as deep as the arrays."""
+    if isinstance(logits, np.ndarray):
+        # Arrow takes rows of one dimension as they are; of more, as lists.
+        return data.add_column("teacher_logits", list(logits) if logits.ndim == 2 else logits.tolist())
+    shape = logits[0].shape[:-1]
+    lengths = np.repeat([row.shape[-1] for row in logits], int(np.prod(shape)))
+    column = _lists(pa.array(np.concatenate([row.ravel() for row in logits])), np.cumsum([0, *lengths]))
+    for size in reversed(shape):
+        column = _lists(column, np.arange(0, len(column) + 1, size))
+    return concatenate_datasets([data, Dataset(pa.table({"teacher_logits": column}))], axis=1)
+
+
+def _lists(values: pa.Array, offsets: np.ndarray) -> pa.Array:
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+
+
+def _packed(logits: Predictions) -> dict[str, np.ndarray]:
+    """As arrays of one shape each: where rows differ in length they stand one after the other, (…, M)."""
+    if isinstance(logits, np.ndarray):
+        return {"logits": logits}
+    lengths = np.array([row.shape[-1] for row in logits])
+    return {"logits": np.concatenate(logits, axis=-1), "lengths": lengths}
+
+
+def _unpacked(arrays: dict[str, np.ndarray]) -> Predictions:
+    if "lengths" not in arrays:
+        return arrays["logits"]
+    return np.split(arrays["logits"], np.cumsum(arrays["lengths"])[:-1], axis=-1)

@@ -45,13 +45,13 @@ class Plan:
         model: what is trained: the student, or the student with what its loss needs around it.
         step: the loss of a batch.
         phase: its numbers; None leaves the student as it is (an ablation).
-        teacher_logits: whether the step reads the teacher's logits, `teacher_logits` (B, C), from the batch.
+        teacher_logits: whether the step reads what the teacher says, `kind.taught`, of the batch.
         seen_words: whether the step reads only tokens of its rows and the tokenizer's special ones: word vectors of
             others are then left out of training. Not where anything saves or changes the model between steps.
-        combine: makes that column of the logits of several teachers, (K, N, C) to (N, …).
+        combine: makes one of the logits of several teachers, (K, N, C) to (N, …); None: there is but one.
         tokenizer: the student's, where it has its own.
-        encode: makes tokenized rows of the text and `train.max_length`; None: `tokenize` with the student's tokenizer.
-        keep: gives those of the tokenized rows that are trained on; a method that measures on others takes them here.
+        encode: makes encoded rows of a corpus and `train.max_length`; None: as the task's kind, or `tokenize`, does.
+        keep: gives those of the encoded rows that are trained on; a method that measures on others takes them here.
         callbacks: what the method does between steps.
         finish: makes what is saved of the trained student; of the student as it is where there is no phase.
         extras: writes what else belongs to the checkpoint into its folder, once the student is trained.

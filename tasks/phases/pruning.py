@@ -10,15 +10,15 @@ from pathlib import Path
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import PreTrainedModel
 
 from stillhouse.encoders.checkpoint import load_model
 from stillhouse.training import processes
 from stillhouse.training.progress import Meter
-from tasks.evaluation.scoring import Scorer
+from tasks.kinds.judging import Scorer
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given, train_plan, train_student
-from tasks.phases.teacher import load_classifier_start, teacher_source
+from tasks.phases.teacher import teacher_source
 from tasks.stage.json_files import read_json, write_json
 from tasks.stage.params import TrainParams
 from tasks.tracking.journal import StageRun
@@ -42,25 +42,17 @@ class Bench:
     def __init__(self, given: Given, train: TrainParams, metric: str, start: str, work: Path, run: StageRun) -> None:
         assert given.task is not None
         self.given = given
-        self.task = given.task
         self.train = train
         self.metric = metric
         self.source = start
         self.work = work
         self.run = run
         self.curve = Curve(work / "curve.json", metric, run)
-        self.validation = self.scorer(self.task.validation)
+        self.validation = self.scorer(given.task.validation)
 
     def scorer(self, rows: Dataset) -> Scorer:
         """What scores a model on labelled rows."""
-        return Scorer(
-            rows,
-            self.given.tokenizer,
-            regression=self.task.regression,
-            metric=self.metric,
-            max_length=self.train.max_length,
-            batch_size=self.train.eval_batch_size,
-        )
+        return Scorer(self.given.kind, rows, self.given.tokenizer, self.metric, self.train.eval_batch_size)
 
     def report(self, model: PreTrainedModel, share: float, moment: str) -> None:
         """Add the validation score of a model to the curve, unless it is there.
@@ -78,7 +70,7 @@ class Bench:
 
     def start(self) -> PreTrainedModel:
         """The model before fine-tuning, with a new head."""
-        return load_classifier_start(teacher_source(self.source), self.task, seed=0)
+        return self.given.kind.start(teacher_source(self.source), seed=0)
 
     def trained(self, name: str, plan: Callable[[], Plan]) -> PreTrainedModel:
         """The student of a plan, trained, or as it was left by a run that was killed later on."""
@@ -88,7 +80,7 @@ class Bench:
             train_student(plan(), self.given, self.train, work, self.run, folder)
             processes.wait()
             shutil.rmtree(work, ignore_errors=True)
-        return load_model(folder, AutoModelForSequenceClassification)
+        return load_model(folder, self.given.kind.auto)
 
     def run_plan(self, plan: Plan) -> None:
         """Train what a plan says, in place; the recipe makes something of it."""

@@ -1,32 +1,22 @@
 """A phase of a recipe, from what its program loaded to the checkpoint that it writes."""
 
-import importlib
-import importlib.util
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-import numpy as np
 from datasets import Dataset
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from stillhouse.encoders.checkpoint import load_model, same_vocabulary, save_model
-from stillhouse.encoders.labels import align_labels
+from stillhouse.encoders.checkpoint import same_vocabulary, save_model
 from stillhouse.errors import InputError
 from stillhouse.training.loop import FitResult
-from tasks.data.dataset import TaskData, tokenize
-from tasks.phases.logit_targets import cached_logits
-from tasks.phases.moved import refuse_moved
+from tasks.data.dataset import tokenize
+from tasks.kinds.contract import Kind, Predictions, Task, Teachers
+from tasks.phases.logit_targets import cached_logits, combined, with_logits
 from tasks.phases.plan import Plan, run_phase
 from tasks.stage.outputs import fresh_dir
-from tasks.stage.params import TrainParams, load
+from tasks.stage.params import TrainParams
 from tasks.tracking.journal import StageRun
-
-SLUG = re.compile(r"[a-z0-9-]+")
 
 
 @dataclass(frozen=True)
@@ -35,52 +25,27 @@ class Given:
 
     Args:
         rows: the text to train on, not tokenized: of the task, augmented, or of the corpus.
-        task: its labels and kind; None on the corpus.
+        task: its splits and kind; None on the corpus.
         tokenizer: the teacher's.
         teacher: the fine-tuned teacher, or the model before fine-tuning; the last one where there are several.
         teachers: the checkpoint folders that the teacher's logits come from, in order.
         student: of the phase before; None in a recipe's first phase.
         student_tokenizer: its own, which may be another than the teacher's.
-        encode: makes tokenized rows of `rows` and `train.max_length`; None: `tokenize`, of texts.
-        teach: adds what the teacher says to tokenized rows; None: `add_logits`, (N, C).
     """
 
     rows: Dataset
-    task: TaskData | None
+    task: Task | None
     tokenizer: PreTrainedTokenizerBase
     teacher: PreTrainedModel
     teachers: Sequence[Path] = ()
     student: PreTrainedModel | None = None
     student_tokenizer: PreTrainedTokenizerBase | None = None
-    encode: Callable[[Dataset, int], Dataset] | None = None
-    teach: Callable[[Dataset, TrainParams], Dataset] | None = None
 
-
-def load_phase(slug: str, phase: str, params: Path) -> tuple[Callable, Any]:
-    """The function of `tasks/recipes/SLUG.py` that plans a phase, and that phase's block of params.yaml.
-
-    Raises:
-        InputError: there is no such recipe or phase, or a fault in the block.
-    """
-    recipe = load_recipe(slug)
-    fields = recipe.Params.model_fields
-    if phase not in fields:
-        raise InputError(f"recipe '{slug}' has no phase '{phase}': it has {', '.join(fields)}")
-    refuse_moved(slug, recipe.Params, params)
-    return getattr(recipe, phase), load(f"{slug}.{phase}", fields[phase].annotation, params)
-
-
-def load_recipe(slug: str) -> ModuleType:
-    """A recipe's module, `tasks/recipes/SLUG.py`.
-
-    Raises:
-        InputError: there is no such recipe.
-    """
-    name = f"tasks.recipes.{slug.replace('-', '_')}"
-    # A dot in it would be a module of another place.
-    if not SLUG.fullmatch(slug) or importlib.util.find_spec(name) is None:
-        raise InputError(f"recipe '{slug}' has no file tasks/recipes/{slug.replace('-', '_')}.py: check its spelling")
-    return importlib.import_module(name)
+    @property
+    def kind(self) -> Kind:
+        """The task's; a phase on the corpus has none."""
+        assert self.task is not None
+        return self.task.kind
 
 
 def train_student(plan: Plan, given: Given, train: TrainParams, work: Path, run: StageRun, folder: Path) -> None:
@@ -107,49 +72,36 @@ def train_plan(plan: Plan, given: Given, train: TrainParams, work: Path, run: St
     if plan.tokenizer is None and given.student_tokenizer is not None:
         check_vocabulary(given.student_tokenizer, given.tokenizer)
     tokenizer = plan.tokenizer or given.tokenizer
-    make = plan.encode or given.encode or (lambda rows, max_length: tokenize(rows, tokenizer, max_length))
-    data = make(given.rows, train.max_length)
+    if plan.encode:
+        data = plan.encode(given.rows, train.max_length)
+    elif given.task:
+        data = given.kind.encode(given.rows, tokenizer)
+    else:
+        data = tokenize(given.rows, tokenizer, train.max_length)
     if plan.teacher_logits and plan.phase:
-        teach = given.teach or partial(add_logits, plan, given)
-        data = teach(data, train)
+        data = add_logits(plan, given, data, train)
     if plan.keep and plan.phase:
         data = plan.keep(data)
     return run_phase(plan, data, tokenizer, train, work, run)
 
 
 def add_logits(plan: Plan, given: Given, data: Dataset, train: TrainParams) -> Dataset:
-    """The student's tokenized rows with the column `teacher_logits`."""
-    same = plan.encode is None and (plan.tokenizer or given.tokenizer) is given.tokenizer
-    theirs = data if same else tokenize(given.rows, given.tokenizer, train.max_length)
-    column = (plan.combine or _the_only_one)(teacher_logits(given, theirs, train.eval_batch_size))
-    # Arrow takes rows of one dimension as they are; of more, as lists.
-    return data.add_column("teacher_logits", list(column) if column.ndim == 2 else column.tolist())
+    """The student's encoded rows with the column `teacher_logits`, which `kind.taught` reads."""
+    kind = given.kind
+    tokenizer = plan.tokenizer or given.tokenizer
+    if tokenizer is given.tokenizer:
+        read = Teachers(data, lambda predictions: predictions)
+    else:
+        read = kind.for_teacher(given.rows, tokenizer, given.tokenizer)
 
-
-def teacher_logits(given: Given, data: Dataset, batch_size: int) -> np.ndarray:
-    """The logits of each teacher for each row, (K, N, C): computed once, then read from the cache.
-
-    Args:
-        data: the rows, tokenized for the teacher.
-    """
-
-    def of(folder: Path) -> np.ndarray:
+    def of(folder: Path) -> Predictions:
         # Not `given.teacher`: what a method has around it may have cut it.
-        return cached_logits(data, lambda: load_teacher(folder, given.task), folder, given.tokenizer, batch_size)
+        return cached_logits(read.encoded, kind, folder, given.tokenizer, train.eval_batch_size)
 
-    return np.stack([of(folder) for folder in given.teachers])
-
-
-def load_teacher(folder: str | Path, task: TaskData | None) -> PreTrainedModel:
-    """A fine-tuned checkpoint with the task's number of outputs, in the task's order of labels."""
-    model = load_model(folder, AutoModelForSequenceClassification)
-    return model if task is None or task.regression else align_labels(model, task.labels)
-
-
-def _the_only_one(logits: np.ndarray) -> np.ndarray:
-    if len(logits) != 1:
-        raise InputError(f"{len(logits)} teachers for a recipe that learns from one: give one checkpoint folder")
-    return logits[0]
+    said = [read.aligned(of(folder)) for folder in given.teachers]
+    if plan.combine is None and len(said) != 1:
+        raise InputError(f"{len(said)} teachers for a recipe that learns from one: give one checkpoint folder")
+    return with_logits(data, said[0] if plan.combine is None else combined(said, plan.combine))
 
 
 def check_vocabulary(ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase) -> None:

@@ -8,9 +8,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.methods import hinton
 from stillhouse.training.batches import Batch, model_inputs
-from stillhouse.training.classify import classify
+from stillhouse.training.outcomes import Outcomes
 from stillhouse.training.step import Step
 from tasks.phases.plan import Plan
+from tasks.phases.run import Given
 from tasks.stage.params import Block, Phase
 
 
@@ -30,20 +31,24 @@ class TaskParams(Block):
 
 
 def task_plan(
-    student: PreTrainedModel, loss: TaskLoss, phase: Phase, tokenizer: PreTrainedTokenizerBase | None = None
+    given: Given,
+    student: PreTrainedModel,
+    loss: TaskLoss,
+    phase: Phase,
+    tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> Plan:
     """The plan of this phase; the teacher's logits are computed only if the loss reads them."""
 
     distill = loss.loss == "distill"
-    step = soft_and_hard(loss.alpha, loss.temperature) if distill else classify
+    step = soft_and_hard(given.kind, loss.alpha, loss.temperature) if distill else given.kind.hard
     return Plan(student, student, step, phase, teacher_logits=distill, seen_words=True, tokenizer=tokenizer)
 
 
-def soft_and_hard(alpha: float, temperature: float) -> Step:
+def soft_and_hard(outcomes: Outcomes, alpha: float, temperature: float) -> Step:
     """The step of Hinton's loss: the teacher's logits and the labels."""
 
     def step(model: nn.Module, batch: Batch) -> dict:
-        logits = model(**model_inputs(batch)).logits
-        return hinton.distillation_loss(logits, batch["teacher_logits"], batch["labels"], alpha, temperature)
+        logits = outcomes.predicted(model(**model_inputs(batch)), batch)
+        return hinton.distillation_loss(logits, outcomes.taught(batch), outcomes.labels(batch), alpha, temperature)
 
     return step

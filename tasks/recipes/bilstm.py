@@ -4,17 +4,17 @@ from pathlib import Path
 
 from pydantic import Field
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from stillhouse.encoders.labels import set_labels
+import stillhouse.models.modeling_bilstm
+import stillhouse.models.modeling_bilstm_answers  # noqa: F401 - what a student may be, so that DVC knows of it
 from stillhouse.errors import InputError
 from stillhouse.methods import bilstm as method
 from stillhouse.models.configuration_bilstm import BiLstmConfig
-from stillhouse.models.modeling_bilstm import BiLstmForSequenceClassification
 from stillhouse.text.word_tokenizer import word_tokenizer
 from stillhouse.text.word_vectors import read_vectors
 from stillhouse.training.batches import Batch, model_inputs
-from tasks.data.dataset import TaskData
+from tasks.kinds.contract import Kind
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given
 from tasks.stage.params import Block, Phase
@@ -49,20 +49,29 @@ class Params(Block):
 
 def distill(params: Distill, given: Given) -> Plan:
     """The only phase."""
+    kind = given.kind
     assert given.task is not None
     mask = given.tokenizer.mask_token
     if mask is None:
         raise InputError(f"'{given.tokenizer.name_or_path}': the teacher's tokenizer has no mask token: set one there")
-    sides = ("text", "text_pair") if given.task.pair else ("text",)
-    texts = [text for side in sides for text in given.task.train[side]]
-    tokenizer = word_tokenizer(texts, size=params.vocabulary, least=params.min_count, mask=mask)
-    student = make_student(params, given.task, tokenizer, starting_vectors(params, given, tokenizer))
+    texts = [text for side in given.kind.present for text in given.task.train[side]]
+    tokenizer = word_tokenizer(texts, size=params.vocabulary, least=params.min_count, mask=mask, cls=kind.per_token)
+    student = make_student(params, given.kind, tokenizer, starting_vectors(params, given, tokenizer))
 
     def step(model: nn.Module, batch: Batch) -> dict:
-        logits = model(**model_inputs(batch)).logits
-        return method.distillation_loss(logits, batch["teacher_logits"], batch["labels"], params.alpha)
+        logits = kind.predicted(model(**model_inputs(batch)), batch)
+        return method.distillation_loss(logits, kind.taught(batch), kind.labels(batch), params.alpha)
 
     return Plan(student, student, step, params.phase, teacher_logits=True, tokenizer=tokenizer)
+
+
+def refuses(kind: type[Kind]) -> str | None:
+    """Why the recipe does not do a kind of task; None where it does."""
+    try:
+        kind.auto.from_config(BiLstmConfig())  # type: ignore[attr-defined]
+    except ValueError:
+        return f"there is no BiLSTM of class …{kind.head}"
+    return None
 
 
 def starting_vectors(params: Distill, given: Given, tokenizer: PreTrainedTokenizerBase) -> dict[str, Tensor]:
@@ -82,8 +91,8 @@ def starting_vectors(params: Distill, given: Given, tokenizer: PreTrainedTokeniz
 
 
 def make_student(
-    params: Distill, task: TaskData, tokenizer: PreTrainedTokenizerBase, vectors: dict[str, Tensor]
-) -> BiLstmForSequenceClassification:
+    params: Distill, kind: Kind, tokenizer: PreTrainedTokenizerBase, vectors: dict[str, Tensor]
+) -> PreTrainedModel:
     """The student before training.
 
     Raises:
@@ -100,17 +109,14 @@ def make_student(
         embedding_size=width,
         hidden_size=shape.hidden_size,
         dense_size=shape.dense_size,
-        pair=task.pair,
+        pair=kind.pair,
         dropout=shape.dropout,
         pad_token_id=tokenizer.pad_token_id,
-        num_labels=len(task.labels) or 1,
-        problem_type="regression" if task.regression else "single_label_classification",
     )
+    kind.describe(config)
     set_seed(params.phase.seed)
-    student = BiLstmForSequenceClassification(config)
-    if not task.regression:
-        set_labels(student, task.labels)
+    student = kind.auto.from_config(config)  # type: ignore[attr-defined]
     if vectors:
-        known = method.start_from(student.embeddings, tokenizer.get_vocab(), vectors)
+        known = method.start_from(student.get_input_embeddings(), tokenizer.get_vocab(), vectors)
         print(f"{known} of {len(tokenizer)} tokens start from {params.vectors}, {width} wide", flush=True)
     return student

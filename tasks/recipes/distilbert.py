@@ -53,4 +53,4 @@ def general(params: General, given: Given) -> Plan:
 def distill(params: TaskParams, given: Given) -> Plan:
     """The task, from the general student."""
     assert given.student is not None
-    return task_plan(given.student, params.task, params.phase)
+    return task_plan(given, given.student, params.task, params.phase)

@@ -55,9 +55,9 @@ def distill(params: Distill, given: Given) -> Plan:
     weight = Scheduled(linear(params.weight_start, params.weight_end))  # λ
 
     def step(model: nn.Module, batch: Batch) -> dict:
-        logits = model(**model_inputs(batch)).logits
+        logits = given.kind.predicted(model(**model_inputs(batch)), batch)
         return method.distillation_loss(
-            logits, batch["teacher_logits"], batch["labels"], weight.value, params.temperature
+            logits, given.kind.taught(batch), given.kind.labels(batch), weight.value, params.temperature
         )
 
     ours = given.student

@@ -44,9 +44,11 @@ def distill(params: Distill, given: Given) -> Plan:
     """
     check_rows(params, given)
     ours = make_student(given.teacher, params.student, params.phase.seed)
+    labelled = given.kind.labelled(given.rows)
 
     def step(model: nn.Module, batch: Batch) -> dict:
-        logits, theirs, labels = model(**model_inputs(batch)).logits, batch["teacher_logits"], batch.get("labels")
+        logits = given.kind.predicted(model(**model_inputs(batch)), batch)
+        theirs, labels = given.kind.taught(batch), given.kind.labels(batch) if labelled else None
         if params.loss == "logits":
             return method.logit_loss(logits, theirs, labels, params.alpha)
         return method.distillation_loss(logits, theirs, labels, params.alpha, params.temperature)
@@ -59,11 +61,11 @@ def distill(params: Distill, given: Given) -> Plan:
 
 def check_rows(params: Distill, given: Given) -> None:
     """Whether the transfer set has what the loss reads."""
-    columns = given.rows.column_names
-    if "label" not in columns and params.alpha != 1:
+    if not given.kind.labelled(given.rows) and params.alpha != 1:
         raise InputError(
             f"hinton.distill.alpha = {params.alpha}, but '{params.rows}' has no labels: set it to 1.0, "
             "or hinton.distill.rows to rows that have them"
         )
-    if given.task is not None and given.task.pair and "text_pair" not in columns:
-        raise InputError(f"hinton.distill.rows = '{params.rows}' has single sentences, but the task has pairs")
+    missing = [name for name in given.kind.present if name not in given.rows.column_names]
+    if missing:
+        raise InputError(f"hinton.distill.rows = '{params.rows}' has no column '{missing[0]}', which the task has")

@@ -6,14 +6,12 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-from datasets import Dataset
 from pydantic import Field, model_validator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.methods import int8 as method
 from stillhouse.surgery import quantize as quantize_weights
 from stillhouse.training.batches import Batch, collate
-from tasks.data.dataset import tokenize
 from tasks.phases.plan import Plan, left_out
 from tasks.phases.run import Given
 from tasks.phases.task_loss import TaskLoss, task_plan
@@ -69,7 +67,7 @@ def quantize(params: Quantize, given: Given) -> Plan:
         fake = method.fake_quantize(
             student, embeddings=params.embeddings, momentum=params.momentum, reduce_range=params.reduce_range
         )
-        return replace(task_plan(fake, params.task, params.phase, tokenizer), finish=method.convert)
+        return replace(task_plan(given, fake, params.task, params.phase, tokenizer), finish=method.convert)
     finish = partial(_quantized, params=params, given=given, tokenizer=tokenizer)
     return replace(left_out(student, tokenizer), finish=finish)
 
@@ -79,17 +77,17 @@ def _quantized(
 ) -> PreTrainedModel:
     ranges = None
     if params.activations == "static":
-        batches = _batches(params.calibration, given.rows, tokenizer)
+        batches = _batches(params.calibration, given, tokenizer)
         ranges = method.calibrate(model, batches, params.calibration.momentum)
     return quantize_weights(
         model, weights=params.weights, embeddings=params.embeddings, ranges=ranges, reduce_range=params.reduce_range
     )
 
 
-def _batches(calibration: Calibration, data: Dataset, tokenizer: PreTrainedTokenizerBase) -> Iterator[Batch]:
+def _batches(calibration: Calibration, given: Given, tokenizer: PreTrainedTokenizerBase) -> Iterator[Batch]:
     """Rows of the training split, drawn without replacement, in batches."""
-    chosen = np.random.default_rng(calibration.seed).permutation(len(data))[: calibration.rows]
-    rows = list(tokenize(data.select(chosen), tokenizer, calibration.max_length))
+    chosen = np.random.default_rng(calibration.seed).permutation(len(given.rows))[: calibration.rows]
+    rows = list(given.kind.encode(given.rows.select(chosen), tokenizer, calibration.max_length))
     padding = tokenizer.pad_token_id
     assert padding is not None
     for start in range(0, len(rows), CALIBRATION_BATCH):

@@ -19,7 +19,7 @@ from stillhouse.training.batches import Batch, collate, model_inputs
 from stillhouse.training.losses import task_loss
 from stillhouse.training.masking import hide_tokens, masked_lm_loss
 from stillhouse.training.predict import token_rows
-from tasks.phases.held_out import held_out, same_steps
+from tasks.phases.held_out import held_out, of_rows, same_steps
 from tasks.phases.plan import Plan, left_out
 from tasks.phases.run import Given
 from tasks.phases.task_loss import TaskLoss, task_plan
@@ -119,7 +119,7 @@ def finetune(params: Finetune, given: Given) -> Plan:
     model = given.student
     method.LayerDrop(model, rate(params, model))
     phase, keep = without_held_out(params.held_out, given, params.phase)
-    return replace(task_plan(model, params.task, phase), keep=keep)
+    return replace(task_plan(given, model, params.task, phase), keep=keep)
 
 
 def prune(params: Prune, given: Given, bench: "Bench") -> Plan:
@@ -171,11 +171,11 @@ def learnt(params: Prune, given: Given, bench: "Bench") -> list[int]:
     rates = method.LearntRates(model, params.keep, numbers.width, numbers.phase.seed)
 
     def step(model: nn.Module, batch: Batch) -> Tensor:
-        return task_loss(model(model_inputs(batch)), batch["labels"])
+        return task_loss(given.kind.predicted(model(model_inputs(batch)), batch), given.kind.labels(batch))
 
     phase, keep = without_held_out(params.held_out, given, numbers.phase)
     bench.run_plan(Plan(model, rates, step, phase, keep=keep))
-    rows = token_rows(bench.scorer(choice_rows(params.held_out, given)).data)
+    rows = token_rows(bench.scorer(choice_rows(params.held_out, given)).examples.encoded)
     size = numbers.phase.batch_size
     batches = (collate(rows[i : i + size], tokenizer.pad_token_id) for i in range(0, len(rows), size))
     best = method.likeliest_layers(rates.cpu(), batches)
@@ -205,4 +205,4 @@ def without_held_out(part: HeldOut, given: Given, phase: Phase) -> tuple[Phase, 
     """A phase on the other rows, with as many steps, and what leaves just these."""
     count, measured = len(given.rows), measured_rows(part, given)
     rest = np.setdiff1d(np.arange(count), measured)
-    return same_steps(phase, count, len(rest)), lambda data: data.select(rest)
+    return same_steps(phase, count, len(rest)), lambda data: of_rows(data, rest)

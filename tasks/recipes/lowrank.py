@@ -12,7 +12,6 @@ from stillhouse.methods import lowrank as method
 from stillhouse.surgery import factorize as factorize_layers
 from stillhouse.surgery import factorize_embedding
 from stillhouse.training.batches import Row, collate
-from tasks.data.dataset import tokenize
 from tasks.phases.plan import Plan, left_out
 from tasks.phases.run import Given
 from tasks.phases.task_loss import TaskLoss, task_plan
@@ -67,7 +66,7 @@ class Params(Block):
     recover: Recover
 
 
-def factorize(params: Factorize, given: Given, max_length: int) -> PreTrainedModel:
+def factorize(params: Factorize, given: Given) -> PreTrainedModel:
     """The teacher with products of thinner matrices in the place of its own; says what they are."""
     teacher = given.teacher
     matrices = method.factorizable(teacher, layers=params.layers, embedding=params.embedding)
@@ -75,8 +74,8 @@ def factorize(params: Factorize, given: Given, max_length: int) -> PreTrainedMod
     if params.fisher is not None:
         padding = given.tokenizer.pad_token_id
         assert padding is not None
-        rows = (collate([row], padding) for row in _drawn(given, params.fisher, max_length))
-        information = method.fisher_information(teacher, rows, matrices, params.fisher.floor)
+        rows = (collate([row], padding) for row in _drawn(given, params.fisher))
+        information = method.fisher_information(teacher, rows, matrices, params.fisher.floor, given.kind.hard)
     ranks = _ranks(params, matrices, information, parameters(teacher))
     importance = None if information is None else {name: values.sqrt() for name, values in information.items()}
     inside = {name: rank for name, rank in ranks.items() if name != method.EMBEDDING}
@@ -92,12 +91,12 @@ def recover(params: Recover, given: Given) -> Plan:
     assert given.student is not None
     if params.phase is None:
         return left_out(given.student)
-    return task_plan(given.student, params.task, params.phase)
+    return task_plan(given, given.student, params.task, params.phase)
 
 
-def _drawn(given: Given, fisher: Fisher, max_length: int) -> list[Row]:
+def _drawn(given: Given, fisher: Fisher) -> list[Row]:
     chosen = np.random.default_rng(fisher.seed).permutation(len(given.rows))[: fisher.rows]
-    return list(tokenize(given.rows.select(chosen), given.tokenizer, max_length))
+    return list(given.kind.encode(given.rows.select(chosen), given.tokenizer))
 
 
 def _ranks(

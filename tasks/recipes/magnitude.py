@@ -52,7 +52,7 @@ def prune(params: Prune, given: Given, bench: "Bench") -> Plan:
             pruned = copy.deepcopy(model)
             method.prune(pruned, share, params.scope)
             bench.report(pruned, share, "before")
-            step, held = recovery_step(params), method.HeldZeros(pruned)
+            step, held = recovery_step(params, given), method.HeldZeros(pruned)
             return Plan(pruned, pruned, step, params.phase, teacher_logits=params.distill, callbacks=[held])
 
         recovered = bench.trained(f"share-{share:g}", plan)

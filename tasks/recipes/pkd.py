@@ -47,5 +47,5 @@ def distill(params: Distill, given: Given) -> Plan:
         )
     mapping = method.layer_map(params.layers, ours.config.num_hidden_layers, teacher.config.num_hidden_layers)
     frozen = FrozenTeacher(teacher, max(mapping), [])
-    step = method.patient_step(frozen, mapping, params.alpha, params.beta, params.temperature)
+    step = method.patient_step(frozen, mapping, params.alpha, params.beta, params.temperature, given.kind)
     return Plan(ours, ours, step, params.phase, teacher_logits=True, seen_words=True)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from stillhouse.methods import magnitude
-from stillhouse.training.classify import classify
 from stillhouse.training.step import Step
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given
@@ -35,9 +34,9 @@ class Params(Block):
     prune: Prune
 
 
-def recovery_step(params: Prune) -> Step:
+def recovery_step(params: Prune, given: Given) -> Step:
     """The loss of recovery."""
-    return soft_and_hard(params.alpha, params.temperature) if params.distill else classify
+    return soft_and_hard(given.kind, params.alpha, params.temperature) if params.distill else given.kind.hard
 
 
 def prune(params: Prune, given: Given, bench: "Bench") -> Plan:
@@ -46,6 +45,5 @@ def prune(params: Prune, given: Given, bench: "Bench") -> Plan:
     callback = magnitude.GradualPruning(
         teacher, params.shares, params.scope, lambda share, moment: bench.report(teacher, share, moment)
     )
-    return Plan(
-        teacher, teacher, recovery_step(params), params.phase, teacher_logits=params.distill, callbacks=[callback]
-    )
+    step = recovery_step(params, given)
+    return Plan(teacher, teacher, step, params.phase, teacher_logits=params.distill, callbacks=[callback])

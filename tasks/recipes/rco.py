@@ -9,7 +9,7 @@ from pydantic import Field
 from transformers import PreTrainedModel
 
 from stillhouse.methods import rco as method
-from tasks.phases.held_out import held_out, same_steps
+from tasks.phases.held_out import held_out, of_rows, same_steps
 from tasks.phases.plan import Plan, StudentParams, make_student
 from tasks.phases.run import Given
 from tasks.stage.params import Block, Phase
@@ -45,7 +45,7 @@ def distill(params: Distill, given: Given) -> Plan:
     ours = make_student(given.teacher, params.student, params.phase.seed)
     route = len(given.teachers)
     if params.anchors == "equal":
-        return _along(params, ours, method.Equal(params.count, route), params.phase, None)
+        return _along(params, given, ours, method.Equal(params.count, route), params.phase, None)
     greedy = method.Greedy(
         ours,
         given.tokenizer,
@@ -54,26 +54,29 @@ def distill(params: Distill, given: Given) -> Plan:
         delta=params.delta,
         temperature=params.temperature,
         batch_size=params.phase.batch_size,
+        outcomes=given.kind,
     )
     count = len(given.rows)
     measured = held_out(count, params.held_out, params.phase.seed, "rco.distill.held_out")
 
     def trained_on(data: Dataset) -> Dataset:
-        greedy.hold_out(data.select(measured))
-        return data.select(np.setdiff1d(np.arange(count), measured))
+        greedy.hold_out(of_rows(data, measured))
+        return of_rows(data, np.setdiff1d(np.arange(count), measured))
 
-    return _along(params, ours, greedy, same_steps(params.phase, count, count - len(measured)), trained_on)
+    return _along(params, given, ours, greedy, same_steps(params.phase, count, count - len(measured)), trained_on)
 
 
-def _along(params: Distill, student: PreTrainedModel, choose: method.Choose, phase: Phase, rows: Rows | None) -> Plan:
+def _along(
+    params: Distill, given: Given, student: PreTrainedModel, choose: method.Choose, phase: Phase, rows: Rows | None
+) -> Plan:
     model = method.OnRoute(student)
     return Plan(
         student,
         model,
-        method.route_step(model, params.weight, params.temperature),
+        method.route_step(model, params.weight, params.temperature, given.kind),
         phase,
         teacher_logits=True,
-        combine=lambda logits: logits.transpose(1, 0, 2),  # (N, K, C)
+        combine=lambda logits: logits.swapaxes(0, 1),  # (N, K, C)
         keep=rows,
         callbacks=[method.Route(model, params.count, choose)],
     )

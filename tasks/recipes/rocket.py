@@ -10,7 +10,6 @@ from stillhouse.encoders.student import build_student
 from stillhouse.errors import InputError
 from stillhouse.methods import rocket as method
 from stillhouse.training.batches import Batch, model_inputs
-from stillhouse.training.classify import classify
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given
 from tasks.stage.params import Block, Phase
@@ -50,14 +49,14 @@ def launch(params: Launch, given: Given) -> Plan:
     # Without a booster too, so that the ablation starts from the same weights.
     method.share_lowest(light, booster, params.shared)
     if not params.booster:
-        return Plan(light, light, classify, params.phase, seen_words=True)
+        return Plan(light, light, given.kind.hard, params.phase, seen_words=True)
 
     def step(model: nn.Module, batch: Batch) -> dict:
         ours, theirs = model(model_inputs(batch))
         return method.launch_loss(
-            ours,
-            theirs,
-            batch["labels"],
+            given.kind.predicted(ours, batch),
+            given.kind.predicted(theirs, batch),
+            given.kind.labels(batch),
             params.hint,
             params.weight,
             params.temperature,

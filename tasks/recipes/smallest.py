@@ -8,14 +8,10 @@ What a stage starts from is a field of its block, so a link can be left out ther
 from pydantic import Field
 from transformers import PreTrainedModel
 
-from tasks.kinds.contract import Kind
-from tasks.kinds.labels import labels
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given
 from tasks.recipes import hinton, int8, lowrank, structured, structured_distil
 from tasks.stage.params import Block
-
-KIND = labels
 
 
 class Params(Block):
@@ -33,19 +29,19 @@ def student(params: hinton.Distill, given: Given) -> Plan:
     return hinton.distill(params, given)
 
 
-def factorize(params: lowrank.Factorize, given: Given, max_length: int) -> PreTrainedModel:
+def factorize(params: lowrank.Factorize, given: Given) -> PreTrainedModel:
     """The student with thinner matrices."""
-    return lowrank.factorize(params, given, max_length)
+    return lowrank.factorize(params, given)
 
 
-def gates(params: structured.Gates, given: Given, kind: Kind) -> Plan:
+def gates(params: structured.Gates, given: Given, tokens: int) -> Plan:
     """What of the student stays."""
-    return structured.gates(params, given, kind)
+    return structured.gates(params, given, tokens)
 
 
-def retrain(params: structured_distil.Retrain, given: Given, kind: Kind) -> Plan:
+def retrain(params: structured_distil.Retrain, given: Given) -> Plan:
     """The slices, on the teacher's logits and the labels."""
-    return structured_distil.retrain(params, given, kind)
+    return structured_distil.retrain(params, given)
 
 
 def quantize(params: int8.Quantize, given: Given) -> Plan:

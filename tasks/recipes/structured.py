@@ -1,7 +1,4 @@
-"""structured: gates say which heads, FFN units and dimensions of the teacher stay; then it is sliced and retrained.
-
-`structured-qa` is the same for another kind of task, and `KIND` all that tells the two apart.
-"""
+"""structured: gates say which heads, FFN units and dimensions of the teacher stay; then it is sliced and retrained."""
 
 import json
 from pathlib import Path
@@ -17,13 +14,9 @@ from stillhouse.surgery.cost import layer_flops
 from stillhouse.surgery.gates import GATE_KINDS, gate_sizes
 from stillhouse.training.batches import Batch
 from stillhouse.training.step import Step
-from tasks.kinds.contract import Kind
-from tasks.kinds.labels import labels
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given
 from tasks.stage.params import Block, Phase
-
-KIND = labels
 
 
 class Remove(Block):
@@ -66,19 +59,22 @@ class Retrain(Block):
 
 
 class Params(Block):
-    """`structured` and `structured-qa` in params.yaml."""
+    """`structured` in params.yaml."""
 
     gates: Gates
     retrain: Retrain
 
 
-def gates(params: Gates, given: Given, kind: Kind) -> Plan:
+def gates(params: Gates, given: Given, tokens: int) -> Plan:
     """What stays, written with the teacher's weights as gates.json.
+
+    Args:
+        tokens: length of the inputs that FLOPs are counted on.
 
     Raises:
         InputError: nothing is to go, or more than can.
     """
-    teacher, tokens = given.teacher, kind.tokens
+    teacher, hard = given.teacher, given.kind.hard
     shape, sizes = Shape.of(teacher.config), gate_sizes(teacher)
     remove = {part: share for part, share in params.remove.model_dump().items() if share > 0}
     if not remove:
@@ -101,12 +97,12 @@ def gates(params: Gates, given: Given, kind: Kind) -> Plan:
         (folder / "gates.json").write_text(json.dumps({**keep, "flops_share": round(share, 6)}) + "\n")
 
     if params.choose == "random":
-        return Plan(teacher, teacher, kind.loss, None, extras=lambda folder: write(folder, noise))
+        return Plan(teacher, teacher, hard, None, extras=lambda folder: write(folder, noise))
     if params.choose == "gain":
         gain = method.Gain(teacher, list(remove))
 
         def measure(model: nn.Module, batch: Batch) -> Tensor:
-            return gain.measure(len(batch["input_ids"]), lambda gated: kind.loss(gated, batch))
+            return gain.measure(len(batch["input_ids"]), lambda gated: hard(gated, batch))
 
         return Plan(teacher, gain, measure, params.phase, extras=lambda folder: write(folder, gain.gains()))
     learned = method.HardConcreteGates(
@@ -120,14 +116,14 @@ def gates(params: Gates, given: Given, kind: Kind) -> Plan:
     def learn(model: nn.Module, batch: Batch) -> dict:
         penalty = params.l0.penalty
         term = learned.constraint(params.l0.ascent, params.l0.damping) if penalty is None else learned.penalty(penalty)
-        return {"task": kind.loss(model, batch), "l0": term}
+        return {"task": hard(model, batch), "l0": term}
 
     return Plan(teacher, learned, learn, params.phase, extras=lambda folder: write(folder, learned.log_alpha()))
 
 
-def retrain(params: Retrain, given: Given, kind: Kind) -> Plan:
+def retrain(params: Retrain, given: Given) -> Plan:
     """The sliced model, on the labels."""
-    return retrain_plan(given, params.phase, kind.loss)
+    return retrain_plan(given, params.phase, given.kind.hard)
 
 
 def retrain_plan(given: Given, phase: Phase | None, step: Step, teacher_logits: bool = False) -> Plan:

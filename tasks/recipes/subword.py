@@ -92,7 +92,7 @@ def general(params: General, given: Given) -> Plan:
 def distill(params: TaskParams, given: Given) -> Plan:
     """The task, from the general student, in its own pieces."""
     assert given.student is not None
-    return task_plan(given.student, params.task, params.phase, given.student_tokenizer)
+    return task_plan(given, given.student, params.task, params.phase, given.student_tokenizer)
 
 
 def _starts(teacher: PreTrainedTokenizerBase, student: PreTrainedTokenizerBase) -> list[list[int]]:

@@ -8,7 +8,6 @@ from torch import nn
 from stillhouse.encoders.student import build_student
 from stillhouse.methods import theseus as method
 from stillhouse.training.batches import Batch, model_inputs
-from stillhouse.training.classify import classify
 from stillhouse.training.losses import task_loss
 from stillhouse.training.schedules import Scheduled
 from tasks.phases.plan import Plan
@@ -51,7 +50,8 @@ def replace(params: Replace, given: Given) -> Plan:
     rate = Scheduled(method.replacement_schedule(params.schedule, params.replace_rate, params.ramp))
 
     def step(model: nn.Module, batch: Batch) -> dict:
-        return {"task": task_loss(model(model_inputs(batch), rate.value), batch["labels"])}
+        outputs = model(model_inputs(batch), rate.value)
+        return {"task": task_loss(given.kind.predicted(outputs, batch), given.kind.labels(batch))}
 
     return Plan(ours, method.Theseus(given.teacher, ours), step, params.phase, callbacks=[rate])
 
@@ -59,5 +59,4 @@ def replace(params: Replace, given: Given) -> Plan:
 def finetune(params: Finetune, given: Given) -> Plan:
     """The successor by itself, on the labels."""
     assert given.student is not None
-
-    return Plan(given.student, given.student, classify, params.phase, seen_words=True)
+    return Plan(given.student, given.student, given.kind.hard, params.phase, seen_words=True)

@@ -75,8 +75,8 @@ def prediction(params: Prediction, given: Given) -> Plan:
     assert given.student is not None
 
     def step(model: nn.Module, batch: Batch) -> dict:
-        logits = model(**model_inputs(batch)).logits
-        return {"prediction": method.prediction_loss(logits, batch["teacher_logits"], params.temperature)}
+        logits = given.kind.predicted(model(**model_inputs(batch)), batch)
+        return {"prediction": method.prediction_loss(logits, given.kind.taught(batch), params.temperature)}
 
     return Plan(given.student, given.student, step, params.phase, teacher_logits=True, seen_words=True)
 

@@ -12,7 +12,7 @@ from tasks.stage.json_files import read_json
 
 CurvePoints = Sequence[tuple[float, float, float]]  # share of weights pruned, score before recovery, score after
 
-TEACHERS = ("teacher", "teacher-qa")  # of classes and scores, of question answering
+TEACHER = "teacher"
 EVALUATE = "evaluate that model (dvc repro evaluate@NAME)"
 
 
@@ -66,7 +66,7 @@ def evaluated_in(folder: Path) -> list[Path]:
     found = sorted(file.parent for file in folder.glob("*/metrics.json"))
     if not found:
         raise InputError(f"'{folder}' holds no evaluated model: run dvc repro compare")
-    return sorted(found, key=lambda each: each.name not in TEACHERS)
+    return sorted(found, key=lambda each: each.name != TEACHER)
 
 
 def read_reports(report_dirs: Sequence[Path]) -> Comparison:
@@ -81,21 +81,13 @@ def read_reports(report_dirs: Sequence[Path]) -> Comparison:
         )
         for folder in report_dirs
     ]
-    teachers = [model for model in models if model.name in TEACHERS]
+    teachers = [model for model in models if model.name == TEACHER]
     if len(teachers) != 1:
-        raise InputError(
-            f"{len(teachers)} of the reports are the teacher's: give reports/evaluated/{TEACHERS[0]} once "
-            f"(of question answering, reports/evaluated-qa/{TEACHERS[1]})"
-        )
-    for key in ("task_metric", "examples", "tokens"):
-        found = {model.name: model.figures[key] for model in models}
+        raise InputError(f"{len(teachers)} of the reports are the teacher's: give reports/evaluated/{TEACHER} once")
+    for key in ("kind", "split", "task_metric", "examples", "tokens"):
+        found = {model.name: model.figures.get(key) for model in models}
         if len(set(found.values())) > 1:
             raise InputError(f"the reports differ in '{key}' ({found}): evaluate all of them again (dvc repro compare)")
-    metrics = {model.name: sorted(model.figures["metrics"]) for model in models}
-    # F1 of classes and F1 of answers have one name.
-    other = [name for name, names in metrics.items() if names != metrics[teachers[0].name]]
-    if other:
-        raise InputError(f"{', '.join(other)}: of another kind of task than {teachers[0].name}: give its own teacher")
     batches = sorted(set.intersection(*(set(model.times["batches"]) for model in models)), key=int)
     if not batches:
         raise InputError("the reports share no batch size: evaluate all of them again (dvc repro compare)")

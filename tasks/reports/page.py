@@ -15,6 +15,7 @@ SMALLER = 1.05  # times the model's ONNX file goes into the teacher's
 def page(comparison: Comparison, title: str) -> str:
     """The report in Markdown."""
     table = [headings(comparison), *(cells(comparison, model) for model in comparison.models)]
+    split = comparison.teacher.figures["split"]
     metrics = sorted(comparison.teacher.figures["metrics"])
     scores = [["recipe", *metrics, "ONNX − torch"]] + [
         [model.name, *(f"{model.figures['metrics'][name]:.4f}" for name in metrics), _difference(model)]
@@ -23,7 +24,9 @@ def page(comparison: Comparison, title: str) -> str:
     curves = [part for model in comparison.models if model.curve for part in _curve_section(comparison, model)]
     parts = [f"# {title}", _markdown(table), "![metric against size and latency](report.png)"]
     parts += [*_budget(comparison), _how(comparison)]
-    return "\n\n".join([*parts, *curves, "## All metrics", _markdown(scores)]) + "\n"
+    return (
+        "\n\n".join([*parts, *curves, f"## All metrics of {split}", _markdown(scores), *_validation(comparison)]) + "\n"
+    )
 
 
 def headings(comparison: Comparison) -> list[str]:
@@ -55,6 +58,16 @@ def cells(comparison: Comparison, model: Evaluated) -> list[str]:
     ]
 
 
+def _validation(comparison: Comparison) -> list[str]:
+    """What models were chosen on, where their scores are of the test split."""
+    found = [(model.name, model.figures["validation"]) for model in comparison.models if "validation" in model.figures]
+    if not found:
+        return []
+    metrics = sorted(found[0][1]["metrics"])
+    rows = [[name, *(f"{figures['metrics'][metric]:.4f}" for metric in metrics)] for name, figures in found]
+    return ["## All metrics of validation", _markdown([["recipe", *metrics], *rows])]
+
+
 def _budget(comparison: Comparison) -> list[str]:
     """Who meets the budget that stood in params.yaml at the evaluation, and who misses it."""
     budgets = {model.name: model.figures.get("budget") for model in comparison.models}
@@ -68,8 +81,9 @@ def _how(comparison: Comparison) -> str:
         {f"{m.times['hardware']}, {m.times['threads']} threads, {m.times['runtime']}" for m in comparison.models}
     )
     lines = [
-        f"- **{comparison.metric}** over {examples} validation examples, from torch in fp32; *kept* is the share of "
-        "the teacher's. The front is what nothing else beats in both metric and cost; dominated models are grey.",
+        f"- **{comparison.metric}** over {examples} examples of {figures['split']}, from torch in fp32; *kept* is the "
+        "share of the teacher's. The front is what nothing else beats in both metric and cost; dominated models are "
+        "grey.",
         "- **Parameters** count zeros too. **Sparsity** is nominal, the share of zeros in the weight matrices: bytes, "
         "FLOPs and latency do not profit from it until rows, heads or layers are cut out.",
         "- **Bytes** are those of the safetensors checkpoint and of the ONNX file; *smaller* compares the ONNX files.",

@@ -16,7 +16,7 @@ from tasks.sources.split import Row, Rows, Split
 BATCH = 10_000  # rows of a Parquet file in memory at a time
 
 
-def read_table(file: Path, header: tuple[str, ...] | None = None) -> Split:
+def read_table(file: Path, header: tuple[str, ...] | None = None, *, positions: bool = False) -> Split:
     """The rows of a file, its format told by its suffix.
 
     In .tsv, as GLUE and others publish it, quotes are text; in .csv they quote.
@@ -24,13 +24,15 @@ def read_table(file: Path, header: tuple[str, ...] | None = None) -> Split:
     Args:
         file: its path.
         header: column names of a .tsv that has no header.
+        positions: a .tsv or .csv has no header, and its columns are called 1, 2, ….
 
     Raises:
-        InputError: no such file, or an unknown suffix. Reading raises it for a damaged line.
+        InputError: no such file, an unknown suffix, or positions in a file that names its columns. Reading raises it
+            for a damaged line.
     """
     readers: dict[str, Callable[[Path], Rows]] = {
-        ".tsv": lambda path: lambda: _delimited(path, "\t", header, quoted=False),
-        ".csv": lambda path: lambda: _delimited(path, ",", header, quoted=True),
+        ".tsv": lambda path: lambda: _delimited(path, "\t", header, quoted=False, positions=positions),
+        ".csv": lambda path: lambda: _delimited(path, ",", header, quoted=True, positions=positions),
         ".jsonl": lambda path: lambda: _json_lines(path),
         ".json": lambda path: lambda: _json(path),
         ".parquet": lambda path: lambda: _parquet(path),
@@ -38,6 +40,8 @@ def read_table(file: Path, header: tuple[str, ...] | None = None) -> Split:
     existing(file)
     if file.suffix not in readers:
         raise InputError(f"'{file}': unknown format '{file.suffix}': known are {', '.join(readers)}")
+    if positions and file.suffix not in (".tsv", ".csv"):
+        raise InputError(f"'{file}': data.columns has positions, a {file.suffix} names its columns: use their names")
     unit = "row" if file.suffix in (".parquet", ".json") else "line"
     return Split(str(file), unit, readers[file.suffix](file))
 
@@ -56,15 +60,19 @@ def existing(file: Path) -> Path:
     raise InputError(f"'{file}' is missing: the folder has {', '.join(found[:10]) or 'no files'}")
 
 
-def _delimited(file: Path, delimiter: str, header: tuple[str, ...] | None, quoted: bool) -> Iterator[tuple[int, Row]]:
+def _delimited(
+    file: Path, delimiter: str, header: tuple[str, ...] | None, *, quoted: bool, positions: bool
+) -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(sys.maxsize)
     with file.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(
             stream, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=quoted
         )
-        names = header
+        names: tuple[str | int, ...] | None = header
         try:
             for fields in reader:
+                if names is None and positions:
+                    names = tuple(range(1, len(fields) + 1))
                 if names is None:
                     names = tuple(name.strip() for name in fields)
                 elif len(fields) != len(names):
@@ -72,7 +80,7 @@ def _delimited(file: Path, delimiter: str, header: tuple[str, ...] | None, quote
                         continue
                     raise InputError(
                         f"{file}, line {reader.line_num}: {len(fields)} fields where {len(names)} are expected "
-                        f"({', '.join(names)})"
+                        f"({', '.join(map(str, names))})"
                     )
                 else:
                     yield reader.line_num, dict(zip(names, fields, strict=True))

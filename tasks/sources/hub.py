@@ -1,6 +1,6 @@
 """Datasets from the Hugging Face hub, by id (or a local folder in a form that `datasets` knows). No remote code."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import datasets
 import httpx2
@@ -9,56 +9,49 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.utils import disable_progress_bars
 
 from stillhouse.errors import InputError
-from tasks.sources.split import QUESTIONS, Row, Source, Split, pick, wrong_column
+from tasks.sources.blocks import HubParams
+from tasks.sources.split import QUESTIONS, Column, Row, Source, Split, pick, sources, wrong_column
 
 NETWORK = (ConnectionError, TimeoutError, httpx2.TransportError, HfHubHTTPError)
 
 
-def read_hub(
-    name: str, config: str | None, revision: str | None, splits: tuple[str, str], columns: dict[str, str]
-) -> Source:
+def read_hub(hub: HubParams, columns: Mapping[str, Column]) -> Source:
     """A task from the hub.
 
     Args:
-        name: dataset id, or a local folder.
-        config: its configuration.
-        revision: a commit, tag or branch; None: the newest.
-        splits: names of the training and the validation split.
+        hub: the dataset and its splits.
         columns: our name of a column → the dataset's.
 
     Raises:
         InputError: no such dataset, configuration, split or column, or it needs code of its own to load.
         ConnectionError: the hub cannot be reached.
     """
-    train, validation = (load_split(name, config, revision, split) for split in splits)
-    for data in (train, validation):
-        for column in columns.values():
-            if column not in data.column_names:
-                raise wrong_column(f"dataset '{name}'", column, data.column_names)
-    feature = train.features[columns["label"]]
+    data = _all_splits(hub, list(map(str, columns.values())))
+    feature = data["train"].features[str(columns["label"])]
     labels = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
-    return Source(
-        pick(_split(name, splits[0], train, columns["label"]), columns),
-        pick(_split(name, splits[1], validation, columns["label"]), columns),
-        tuple(columns),
-        labels,
-    )
+    splits = {name: pick(_split(hub, name, rows, str(columns["label"])), columns) for name, rows in data.items()}
+    texts = tuple(each for each in columns if each != "label")
+    return Source(sources(splits), tuple(columns), labels, texts, texts)
 
 
-def read_hub_questions(name: str, config: str | None, revision: str | None, splits: tuple[str, str]) -> Source:
-    """Question answering in SQuAD's columns; arguments as for `read_hub`, and raises as that does."""
-    train, validation = (load_split(name, config, revision, split) for split in splits)
-    for data in (train, validation):
-        for column in QUESTIONS:
-            if column not in data.column_names:
-                raise wrong_column(f"dataset '{name}'", column, data.column_names)
+def read_hub_questions(hub: HubParams) -> Source:
+    """Questions on a context in SQuAD's columns. Raises as `read_hub` does."""
     columns = list(QUESTIONS)
-    return Source(
-        _split(name, splits[0], train.select_columns(columns), None),
-        _split(name, splits[1], validation.select_columns(columns), None),
-        QUESTIONS,
-        None,
-    )
+    data = _all_splits(hub, columns)
+    splits = {name: _split(hub, name, rows.select_columns(columns), None) for name, rows in data.items()}
+    return Source(sources(splits), QUESTIONS, None, ("question", "context"), ("context",))
+
+
+def _all_splits(hub: HubParams, columns: list[str]) -> dict[str, datasets.Dataset]:
+    """The dataset's splits that params.yaml names, each with these columns."""
+    assert hub.name is not None
+    named = {"train": hub.train_split, "validation": hub.validation_split, "test": hub.test_split}
+    data = {name: load_split(hub.name, hub.config, hub.revision, split) for name, split in named.items() if split}
+    for rows in data.values():
+        for column in columns:
+            if column not in rows.column_names:
+                raise wrong_column(f"dataset '{hub.name}'", column, rows.column_names)
+    return data
 
 
 def load_split(name: str, config: str | None, revision: str | None, split: str) -> datasets.Dataset:
@@ -83,7 +76,8 @@ def load_split(name: str, config: str | None, revision: str | None, split: str) 
         raise InputError(f"{where}: {' '.join(str(error).split())[:300]}") from None
 
 
-def _split(name: str, split: str, data: datasets.Dataset, label: str | None) -> Split:
+def _split(hub: HubParams, ours: str, data: datasets.Dataset, label: str | None) -> Split:
+    name, split = hub.name, getattr(hub, f"{ours}_split")
     feature = data.features[label] if label else None
     names = feature.names if isinstance(feature, datasets.ClassLabel) else None
 

@@ -1,85 +1,126 @@
-"""The layouts that tasks are published in as local files: GLUE's, and any table with named columns."""
+"""The layouts that tasks are published in as local files: GLUE's nine, SICK's, and any table."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from stillhouse.errors import InputError
 from tasks.sources.files import read_table
-from tasks.sources.split import Row, Source, Split, pick
+from tasks.sources.split import Column, Row, Source, Split, pick, sources
 from tasks.sources.survey import label_text
+
+Files = Mapping[str, str | None]  # split → its file's name, None for the layout's own
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What one kind of task reads of a layout as its label.
+
+    Args:
+        column: where it stands.
+        names: what 0, 1, … mean, under the names that the hub's copies use; () for scores.
+    """
+
+    column: Column
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One layout: its files' default names, and where text and label stand in them."""
+    """One layout: where text and labels stand in its files, and how those are usually called."""
 
-    files: tuple[str, str]  # usual names of the training and the validation file
-    columns: dict[str, str]  # our name → the file's
-    labels: tuple[str, ...] | None  # what 0, 1, … mean, under the names that the hub's copies use; () for scores
-    header: tuple[str, ...] | None = None  # where the file has none
+    texts: tuple[Column, ...]  # of the text, and of the second one of a pair
+    kinds: dict[str, Labels]  # by data.kind
+    header: tuple[str, ...] | None = None  # where the files have none
+    files: tuple[str, str] = ("train.tsv", "dev.tsv")  # GLUE's test files have no labels
 
 
-_TSV = ("train.tsv", "dev.tsv")
+PAIR = ("sentence1", "sentence2")
+ENTAILMENT = ("entailment", "not_entailment")
+THREE = ("entailment", "neutral", "contradiction")
 LAYOUTS = {
-    "sst2": Layout(_TSV, {"text": "text", "label": "label"}, ("negative", "positive")),
+    "sst2": Layout((("text", "sentence"),), {"classes": Labels("label", ("negative", "positive"))}),
     "cola": Layout(
-        _TSV,
-        {"text": "sentence", "label": "label"},
-        ("unacceptable", "acceptable"),
+        ("sentence",),
+        {"classes": Labels("label", ("unacceptable", "acceptable"))},
         header=("source", "label", "star", "sentence"),
     ),
-    "mrpc": Layout(
-        _TSV,
-        {"text": "#1 String", "text_pair": "#2 String", "label": "Quality"},
-        ("not_equivalent", "equivalent"),
+    "mrpc": Layout(("#1 String", "#2 String"), {"classes": Labels("Quality", ("not_equivalent", "equivalent"))}),
+    "stsb": Layout(PAIR, {"scores": Labels("score", ())}),
+    "qqp": Layout(("question1", "question2"), {"classes": Labels("is_duplicate", ("not_duplicate", "duplicate"))}),
+    "mnli": Layout(PAIR, {"classes": Labels("gold_label", THREE)}, files=("train.tsv", "dev_matched.tsv")),
+    "mnli-mm": Layout(PAIR, {"classes": Labels("gold_label", THREE)}, files=("train.tsv", "dev_mismatched.tsv")),
+    "qnli": Layout(("question", "sentence"), {"classes": Labels("label", ENTAILMENT)}),
+    "rte": Layout(PAIR, {"classes": Labels("label", ENTAILMENT)}),
+    "wnli": Layout(PAIR, {"classes": Labels("label", ENTAILMENT[::-1])}),
+    "sick": Layout(
+        ("sentence_A", "sentence_B"),
+        {
+            "classes": Labels("entailment_judgment", ("NEUTRAL", "ENTAILMENT", "CONTRADICTION")),
+            "scores": Labels("relatedness_score", ()),
+        },
     ),
-    "stsb": Layout(_TSV, {"text": "sentence1", "text_pair": "sentence2", "label": "score"}, ()),
 }
 
 
-def read_layout(name: str, folder: Path, train: str | None, validation: str | None) -> Source:
-    """Read a folder in one of GLUE's layouts.
+def read_layout(name: str, kind: str, folder: Path, files: Files) -> Source:
+    """Read a folder in one of the layouts.
 
     Args:
-        name: sst2, cola, mrpc or stsb.
+        name: of the layout.
+        kind: of task.
         folder: where the files are.
-        train: the training file's name, None for the layout's own.
-        validation: the validation file's name, likewise.
+        files: their names; a test file that is not named there is none.
 
     Raises:
-        InputError: a file is missing. Reading raises it for a damaged line.
+        InputError: a file is missing, or the layout has no labels of this kind. Reading raises it for a damaged line.
     """
-    layout = LAYOUTS[name]
-    files = [folder / (given or usual) for given, usual in zip((train, validation), layout.files, strict=True)]
-    splits = [_named(pick(read_table(file, layout.header), layout.columns), layout.labels) for file in files]
-    return Source(splits[0], splits[1], tuple(layout.columns), layout.labels)
+    layout = LAYOUTS.get(name)
+    if layout is None or kind not in layout.kinds:
+        does = ", ".join(layout.kinds) if layout else "another kind"
+        raise InputError(f"data.files.layout = '{name}' is of {does}, data.kind = '{kind}': change one of them")
+    labels = layout.kinds[kind]
+    columns = {**dict(zip(("text", "text_pair"), layout.texts, strict=False)), "label": labels.column}
+
+    def split(usual: str | None, given: str | None) -> Split | None:
+        file = given or usual
+        return None if file is None else _named(pick(read_table(folder / file, layout.header), columns), labels.names)
+
+    usual = dict(zip(("train", "validation"), layout.files, strict=True))
+    splits = {each: split(usual.get(each), files.get(each)) for each in ("train", "validation", "test")}
+    texts = tuple(each for each in columns if each != "label")
+    return Source(sources(splits), tuple(columns), labels.names, texts, texts)
 
 
-def read_columns(folder: Path, train: str | None, validation: str | None, columns: dict[str, str]) -> Source:
-    """Read a folder of tables with named columns.
+def read_columns(folder: Path, files: Files, columns: Mapping[str, Column]) -> Source:
+    """Read a folder of tables.
 
     Args:
         folder: where the files are.
-        train: the training file's name.
-        validation: the validation file's name.
-        columns: our name of a column → the file's.
+        files: their names, of train at least.
+        columns: our name of a column → the file's name of it, or its position from 1 where there is no header.
 
     Raises:
         InputError: a file is not named or not there.
     """
-    for key, given in (("train", train), ("validation", validation)):
-        if given is None:
-            raise InputError(f"data.files.{key} = null: name the file; layout 'table' has no names of its own")
-    splits = [pick(read_table(folder / str(given)), columns) for given in (train, validation)]
-    return Source(splits[0], splits[1], tuple(columns), None)
+    if files.get("train") is None:
+        raise InputError("data.files.train = null: name the file; layout 'table' has no names of its own")
+    positions = any(isinstance(column, int) for column in columns.values())
+    splits = {
+        name: None if given is None else pick(read_table(folder / given, positions=positions), columns)
+        for name, given in files.items()
+    }
+    texts = tuple(each for each in columns if each != "label")
+    return Source(sources(splits), tuple(columns), None, texts, texts)
 
 
-def _named(split: Split, labels: tuple[str, ...] | None) -> Split:
+def _named(split: Split, labels: tuple[str, ...]) -> Split:
     """Put the label's name for its number. Others stay as they are, to be named in the error."""
-    if not labels:
-        return split
-    names = {str(index): name for index, name in enumerate(labels)}
+    return renamed(split, {str(index): name for index, name in enumerate(labels)}) if labels else split
+
+
+def renamed(split: Split, names: Mapping[str, str]) -> Split:
+    """Put other names for raw labels; one that has none stays as it is."""
 
     def rows() -> Iterator[tuple[int, Row]]:
         for number, row in split.rows():

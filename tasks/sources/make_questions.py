@@ -1,77 +1,52 @@
-"""Questions on a context, with the answer's place in it, or without one: train.parquet and validation.parquet.
+"""Answers: questions on a context, with the answer's place in it, or without one.
 
-Their columns are id, question, context and answers {text, answer_start}, the schema of SQuAD 2.0 on the hub; empty
-lists are no answer.
+train.parquet, validation.parquet, and test.parquet where there is one, with the columns id, question, context and
+answers {text, answer_start}, the schema of SQuAD 2.0 on the hub; empty lists are no answer.
 """
 
 from pathlib import Path
-from typing import Any, Literal
-
-from pydantic import Field
+from typing import Any
 
 from stillhouse.errors import InputError
-from tasks.sources.blocks import HubParams
+from tasks.sources.blocks import DataParams
 from tasks.sources.docstrings import digest
 from tasks.sources.hub import read_hub_questions
+from tasks.sources.overlap import without_overlap
 from tasks.sources.parameters import draw_questions, read_questions
 from tasks.sources.questions import survey_questions
+from tasks.sources.shares import with_shares
 from tasks.sources.split import QUESTIONS, Source, Split
 from tasks.sources.squad import read_squad_folder
-from tasks.sources.write import write_both
+from tasks.sources.write import write_splits
 from tasks.stage.outputs import fresh_dir
-from tasks.stage.params import Block
 
 # Docstrings are read until a library has this many times the questions asked for; what is drawn is a sample of those.
 SURPLUS = 2
 
 
-class QaDocstringParams(Block):
-    """`qa.docstrings`: what do the docstrings of these libraries say of a parameter?"""
-
-    libraries: list[str] = Field(min_length=1, description="Import names of installed packages, numpy's style")
-    train_per_library: int = Field(gt=0, description="Training questions of each")
-    validation_per_library: int = Field(gt=0, description="Validation questions of each")
-    unanswerable: float = Field(ge=0, lt=1, description="Share of them whose answer is not in the context")
-    max_words: int = Field(gt=0, description="Longer contexts are left out")
-
-
-class QaFileParams(Block):
-    """`qa.files`: JSON files in SQuAD's layout."""
-
-    folder: str | None = Field(description="Where they are")
-    train: str | None = Field(description="Name of the training file; null: train.json")
-    validation: str | None = Field(description="Name of the validation file; null: dev.json")
-
-
-class QaParams(Block):
-    """`qa`: the questions."""
-
-    source: Literal["docstrings", "hub", "files"] = Field(description="Where they come from")
-    seed: int = Field(ge=0, description="Which are drawn")
-    train_limit: int | None = Field(gt=0, description="Kept of the training split, null for all")
-    validation_limit: int | None = Field(gt=0, description="Kept of the validation split, null for all")
-    docstrings: QaDocstringParams
-    hub: HubParams
-    files: QaFileParams
-
-
-def prepare_qa(params: QaParams, out: Path) -> dict[str, float]:
-    """Write train.parquet and validation.parquet into `out`; give the counts.
+def prepare_questions(params: DataParams, out: Path) -> dict[str, float]:
+    """Write the splits into `out`; give the counts.
 
     Raises:
         InputError: the parameters or the data cannot be used.
         ConnectionError: the hub cannot be reached.
     """
-    read = {"docstrings": _docstring_questions, "hub": _hub_questions, "files": _file_questions}[params.source]
-    source = read(params)
-    train, validation = survey_questions(source)
-    limits = params.train_limit, params.validation_limit
+    whole = with_shares(questions(params), params)
+    found = survey_questions(whole)
+    source, counts = without_overlap(whole, params.overlap)
+    if source is not whole:
+        found = survey_questions(source)
     with fresh_dir(out) as folder:
-        counts = write_both(train, validation, QUESTIONS, (), limits, params.seed, folder)
+        counts |= write_splits(found, source, (), params, folder)
     return counts
 
 
-def _docstring_questions(params: QaParams) -> Source:
+def questions(params: DataParams) -> Source:
+    """The questions, as params.yaml says where they come from."""
+    return {"docstrings": _docstring_questions, "hub": _hub_questions, "files": _file_questions}[params.source](params)
+
+
+def _docstring_questions(params: DataParams) -> Source:
     p = params.docstrings
     need: dict[tuple[str, bool], int] = {}
     for split, count in (("train", p.train_per_library), ("validation", p.validation_per_library)):
@@ -84,8 +59,8 @@ def _docstring_questions(params: QaParams) -> Source:
         print(f"{library}: found {found:,} questions in {pool.files_read:,} of {pool.files:,} files", flush=True)
         for kind, count in need.items():
             rows[kind[0]] += draw_questions(pool, kind, count, params.seed)
-    train, validation = (_mixed(split, rows[split], params.seed) for split in ("train", "validation"))
-    return Source(train, validation, QUESTIONS, None)
+    splits = {split: _mixed(split, rows[split], params.seed) for split in ("train", "validation")}
+    return Source(splits, QUESTIONS, None, ("question", "context"), ("context",))
 
 
 def _mixed(name: str, rows: list[dict[str, Any]], seed: int) -> Split:
@@ -94,15 +69,18 @@ def _mixed(name: str, rows: list[dict[str, Any]], seed: int) -> Split:
     return Split(f"docstrings ({name})", "question", lambda: iter(enumerate(mixed, start=1)))
 
 
-def _hub_questions(params: QaParams) -> Source:
-    hub = params.hub
-    if hub.name is None:
-        raise InputError("qa.hub.name = null: name a dataset, such as rajpurkar/squad_v2, or another qa.source")
-    return read_hub_questions(hub.name, hub.config, hub.revision, (hub.train_split, hub.validation_split))
+def _hub_questions(params: DataParams) -> Source:
+    if params.hub.name is None:
+        raise InputError("data.hub.name = null: name a dataset, such as rajpurkar/squad_v2, or another data.source")
+    return read_hub_questions(params.hub)
 
 
-def _file_questions(params: QaParams) -> Source:
+def _file_questions(params: DataParams) -> Source:
     files = params.files
-    if files.folder is None:
-        raise InputError("qa.files.folder = null: name a folder of train.json and dev.json, or another qa.source")
-    return read_squad_folder(Path(files.folder), files.train, files.validation)
+    if files.folder is None or files.layout != "squad":
+        raise InputError(
+            f"data.files.folder = {files.folder}, data.files.layout = {files.layout}: "
+            "answers are read from files of the layout squad: name both, or choose another data.source"
+        )
+    names = {"train": files.train, "validation": files.validation, "test": files.test}
+    return read_squad_folder(Path(files.folder), names)

@@ -1,104 +1,75 @@
-"""The task: train.parquet and validation.parquet with the columns text, text_pair for pairs, and label.
+"""Classes and scores: train.parquet, validation.parquet, and test.parquet where there is one.
 
-A label is a class with its names, or a score. Every source is read row by row, twice: once to count and check, once to
-write.
+Their columns are text, text_pair for pairs, and label: a class with its names, or a score. Every source is read row by
+row: to count and check, to find rows that are in two splits, and to write.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
-
-from pydantic import Field, model_validator
 
 from stillhouse.errors import InputError
-from tasks.sources.blocks import HubParams, check_word_limits
+from tasks.sources.blocks import DataParams
 from tasks.sources.docstrings import distinct, draw, read_pools
 from tasks.sources.hub import read_hub
-from tasks.sources.layouts import read_columns, read_layout
-from tasks.sources.split import Source, Split
-from tasks.sources.survey import survey
-from tasks.sources.write import write_both
+from tasks.sources.layouts import read_columns, read_layout, renamed
+from tasks.sources.overlap import without_overlap
+from tasks.sources.shares import with_shares
+from tasks.sources.split import Column, Source, Split
+from tasks.sources.survey import label_text, survey
+from tasks.sources.write import write_splits
 from tasks.stage.outputs import fresh_dir
-from tasks.stage.params import Block
 
 # Docstrings are read until a library has this many times the sentences asked for; what is drawn is a sample of those.
 SURPLUS = 2
 
 
-class DocstringParams(Block):
-    """`data.docstrings`: which library does this sentence come from?"""
+def prepare_task(params: DataParams, out: Path, *, scores: bool) -> dict[str, float]:
+    """Write the splits into `out`; give the row counts.
 
-    libraries: list[str] = Field(min_length=2, description="Import names of installed packages; they are the labels")
-    train_per_library: int = Field(gt=0, description="Training sentences of each")
-    validation_per_library: int = Field(gt=0, description="Validation sentences of each")
-    min_words: int = Field(gt=0, description="Shorter sentences are left out")
-    max_words: int = Field(gt=0, description="Longer sentences are left out")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "DocstringParams":
-        check_word_limits(self.min_words, self.max_words)
-        if len(set(self.libraries)) < len(self.libraries):
-            raise ValueError("a library is named twice")
-        return self
-
-
-class FileParams(Block):
-    """`data.files`: local files."""
-
-    folder: str | None = Field(description="Where they are")
-    train: str | None = Field(description="Name of the training file; null: the layout's usual one")
-    validation: str | None = Field(description="Name of the validation file; null: the layout's usual one")
-    layout: Literal["table", "sst2", "cola", "mrpc", "stsb"] | None = Field(
-        description="table: TSV, CSV, JSON or Parquet, by suffix, with data.columns; the others: as published"
-    )
-
-
-class ColumnParams(Block):
-    """`data.columns`: names of the columns of a hub dataset or a table."""
-
-    text: str | None = Field(description="The sentence, or the first of a pair")
-    text_pair: str | None = Field(description="The second of a pair; null for single sentences")
-    label: str | None = Field(description="Class name, class index, or score")
-
-
-class DataParams(Block):
-    """`data`: the task."""
-
-    source: Literal["docstrings", "hub", "files"] = Field(description="Where the rows come from")
-    seed: int = Field(ge=0, description="Which rows are drawn")
-    train_limit: int | None = Field(gt=0, description="Rows kept of the training split, null for all")
-    validation_limit: int | None = Field(gt=0, description="Rows kept of the validation split, null for all")
-    docstrings: DocstringParams
-    hub: HubParams
-    files: FileParams
-    columns: ColumnParams
-    labels: list[str] | None = Field(description="Label names in order; null: from the data; []: scores")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "DataParams":
-        if self.labels and len(set(self.labels)) < len(self.labels):
-            raise ValueError("labels: a name stands twice")
-        return self
-
-
-def prepare_task(params: DataParams, out: Path) -> dict[str, float]:
-    """Write train.parquet and validation.parquet into `out`; give the row counts.
+    Args:
+        scores: whether labels are numbers; else they are classes.
 
     Raises:
         InputError: the parameters or the data cannot be used.
         ConnectionError: the hub cannot be reached.
     """
-    source = {"docstrings": _docstring_task, "hub": _hub_task, "files": _file_task}[params.source](params)
-    given = None if params.labels is None else tuple(params.labels)
-    train, validation, labels = survey(source, given)
-    limits = params.train_limit, params.validation_limit
+    whole, names = with_shares(sentences(params), params), () if scores else label_names(params)
+    found, labels = survey(whole, names)
+    source, counts = without_overlap(whole, params.overlap)
+    if source is not whole:
+        found, labels = survey(source, names)
     with fresh_dir(out) as folder:
-        counts = write_both(train, validation, source.columns, labels, limits, params.seed, folder)
+        counts |= write_splits(found, source, labels, params, folder)
     print(f"labels: {', '.join(labels) or 'scores'}", flush=True)
     return counts
 
 
+def sentences(params: DataParams) -> Source:
+    """The rows of classes or scores, as params.yaml says where they come from."""
+    source = {"docstrings": _docstring_task, "hub": _hub_task, "files": _file_task}[params.source](params)
+    if not isinstance(params.labels, dict):
+        return source
+    names = {label_text(raw): name for raw, name in params.labels.items()}
+    return replace(source, splits={name: renamed(split, names) for name, split in source.splits.items()}, labels=None)
+
+
+def label_names(params: DataParams) -> tuple[str, ...] | None:
+    """The names of classes in order, as params.yaml has them; None: from the data."""
+    if params.labels is None:
+        return None
+    return tuple(params.labels.values() if isinstance(params.labels, dict) else params.labels)
+
+
 def _docstring_task(params: DataParams) -> Source:
+    if params.kind != "classes":
+        raise InputError(
+            f"data.source = docstrings has no {params.kind}, a sentence's label is its library: "
+            "choose files or hub, and name them"
+        )
     p = params.docstrings
+    if len(p.libraries) < 2:
+        raise InputError(f"data.docstrings.libraries = {p.libraries}: they are the labels, and two or more are needed")
     need = {"train": p.train_per_library, "validation": p.validation_per_library}
     words = (p.min_words, p.max_words)
     pools = distinct(read_pools(p.libraries, SURPLUS * need["train"], SURPLUS * need["validation"], words))
@@ -117,12 +88,8 @@ def _docstring_task(params: DataParams) -> Source:
                     f"'{pool.library}' has {len(found[split])} such sentences: lower it, or leave the library out"
                 )
             rows[split] |= dict.fromkeys(draw(found[split], count, params.seed), pool.library)
-    return Source(
-        _docstring_split("train", rows["train"], params.seed),
-        _docstring_split("validation", rows["validation"], params.seed),
-        ("text", "label"),
-        tuple(p.libraries),
-    )
+    splits = {name: _docstring_split(name, rows[name], params.seed) for name in ("train", "validation")}
+    return Source(splits, ("text", "label"), tuple(p.libraries), ("text",), ("text",))
 
 
 def _docstring_split(name: str, libraries: dict[str, str], seed: int) -> Split:
@@ -133,11 +100,12 @@ def _docstring_split(name: str, libraries: dict[str, str], seed: int) -> Split:
 
 
 def _hub_task(params: DataParams) -> Source:
-    hub = params.hub
-    if hub.name is None:
+    if params.hub.name is None:
         raise InputError("data.hub.name = null: name a dataset, such as nyu-mll/glue, or choose another data.source")
-    splits = (hub.train_split, hub.validation_split)
-    return read_hub(hub.name, hub.config, hub.revision, splits, _columns(params.columns))
+    columns = columns_of(params)
+    if any(isinstance(column, int) for column in columns.values()):
+        raise InputError(f"data.columns = {columns}: a hub dataset names its columns: use their names")
+    return read_hub(params.hub, columns)
 
 
 def _file_task(params: DataParams) -> Source:
@@ -147,13 +115,19 @@ def _file_task(params: DataParams) -> Source:
             f"data.files.folder = {files.folder}, data.files.layout = {files.layout}: "
             "data.source = files needs both: name them, or choose another data.source"
         )
+    names = {"train": files.train, "validation": files.validation, "test": files.test}
     if files.layout == "table":
-        return read_columns(Path(files.folder), files.train, files.validation, _columns(params.columns))
-    return read_layout(files.layout, Path(files.folder), files.train, files.validation)
+        return read_columns(Path(files.folder), names, columns_of(params))
+    return read_layout(files.layout, params.kind, Path(files.folder), names)
 
 
-def _columns(params: ColumnParams) -> dict[str, str]:
+def columns_of(params: DataParams) -> Mapping[str, Column]:
+    """Our name of a column → the source's.
+
+    Raises:
+        InputError: text or label has none.
+    """
     for key in ("text", "label"):
-        if getattr(params, key) is None:
+        if getattr(params.columns, key) is None:
             raise InputError(f"data.columns.{key} = null: name the column that holds it")
-    return {name: column for name, column in params.model_dump().items() if column is not None}
+    return {name: column for name, column in params.columns.model_dump().items() if column is not None}

@@ -5,17 +5,19 @@ from typing import Any
 
 from stillhouse.errors import InputError
 from tasks.sources.split import QUESTIONS, Source, Split
-from tasks.sources.survey import Survey
+from tasks.sources.survey import Survey, refuse_empty
 
 
-def survey_questions(source: Source) -> tuple[Survey, Survey]:
-    """Read both splits once; give their surveys.
+def survey_questions(source: Source) -> dict[str, Survey]:
+    """Read all splits once; give their surveys.
 
     Raises:
         InputError: a split is empty, two questions have one id, or a row that `check` refuses.
     """
     ids: dict[str, str] = {}
-    return _survey(source.train, ids), _survey(source.validation, ids)
+    found = {name: _survey(split, ids) for name, split in source.splits.items()}
+    refuse_empty(found, source.cut)
+    return found
 
 
 def check(row: Mapping[str, Any], where: str) -> None:
@@ -52,6 +54,4 @@ def _survey(split: Split, ids: dict[str, str]) -> Survey:
             raise InputError(f"{where}: id '{row['id']}' is that of {ids[row['id']]} too: each question has its own")
         ids[row["id"]] = where
         found.rows += 1
-    if found.rows == 0:
-        raise InputError(f"{split.where}: no rows: check the file and the split")
     return found

@@ -9,9 +9,10 @@ from typing import Any
 
 from stillhouse.errors import InputError
 
-Row = Mapping[str, Any]
+Row = Mapping[Any, Any]  # by column: its name, or its place in a file without a header
 Rows = Callable[[], Iterator[tuple[int, Row]]]
 
+Column = str | int | tuple[str, ...]
 QUESTIONS = ("id", "question", "context", "answers")
 
 
@@ -26,22 +27,41 @@ class Split:
 
 @dataclass(frozen=True)
 class Source:
-    """Both splits of a task, and what the source itself says of its labels."""
+    """A task's splits, and what the source itself says of its labels."""
 
-    train: Split
-    validation: Split
+    splits: Mapping[str, Split]  # train, and of validation and test what there is, in this order
     columns: tuple[str, ...]  # of every row
     labels: tuple[str, ...] | None  # their names in order; None: not stated; () for scores
+    texts: tuple[str, ...]  # the columns that make a row what it is
+    together: tuple[str, ...]  # rows that have these in common are never cut apart
+    cut: frozenset[str] = frozenset()  # splits that were cut from train
 
 
-def pick(raw: Split, columns: Mapping[str, str]) -> Split:
+def sources(splits: Mapping[str, Split | None]) -> dict[str, Split]:
+    """The splits that there are.
+
+    Raises:
+        InputError: two of them are the same.
+    """
+    found: dict[str, Split] = {}
+    for name, split in splits.items():
+        if split is None:
+            continue
+        for other, known in found.items():
+            if known.where == split.where:
+                raise InputError(f"{split.where} is both {other} and {name}: name another, or none (null)")
+        found[name] = split
+    return found
+
+
+def pick(raw: Split, columns: Mapping[str, Column]) -> Split:
     """A split with our columns (`text`, perhaps `text_pair`, `label`) from one with the source's own.
 
     Text is kept as it is, but for white space around it.
 
     Args:
         raw: the source's rows.
-        columns: our name of a column → the source's.
+        columns: our name of a column → the source's, or the names that it may have there.
 
     The rows raise `InputError` for a column that is missing and for one that has no text.
     """
@@ -49,7 +69,9 @@ def pick(raw: Split, columns: Mapping[str, str]) -> Split:
     def rows() -> Iterator[tuple[int, Row]]:
         for number, row in raw.rows():
             picked = {}
-            for name, column in columns.items():
+            for name, given in columns.items():
+                named = given if isinstance(given, tuple) else (given,)
+                column = next((each for each in named if each in row), named[0])
                 if column not in row:
                     raise wrong_column(f"{raw.where}, {raw.unit} {number}", column, row)
                 value = row[column]
@@ -65,7 +87,7 @@ def pick(raw: Split, columns: Mapping[str, str]) -> Split:
     return Split(raw.where, raw.unit, rows)
 
 
-def wrong_column(where: str, name: str, existing: Mapping[str, Any] | list[str]) -> InputError:
+def wrong_column(where: str, name: str | int, existing: Mapping[str, Any] | list[str]) -> InputError:
     """The error for a column that is not there."""
     return InputError(f"{where}: no column '{name}': it has {', '.join(map(str, existing))}")
 

@@ -1,20 +1,21 @@
 """SQuAD 1.1 and 2.0: articles of paragraphs of questions, to one row a question."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import InputError
 from tasks.sources.files import existing, read_user_json
-from tasks.sources.split import QUESTIONS, Row, Source, Split
+from tasks.sources.split import QUESTIONS, Row, Source, Split, sources
 
-FILES = ("train.json", "dev.json")
+FILES = {"train": "train.json", "validation": "dev.json", "test": None}
 
 
-def read_squad_folder(folder: Path, train: str | None, validation: str | None) -> Source:
-    """Both files of a folder; a name of None is the usual one. Raises as `read_squad` does."""
-    splits = [read_squad(folder / (given or usual)) for given, usual in zip((train, validation), FILES, strict=True)]
-    return Source(splits[0], splits[1], QUESTIONS, None)
+def read_squad_folder(folder: Path, files: Mapping[str, str | None]) -> Source:
+    """The files of a folder; None is the usual name, and for test that there is none. Raises as `read_squad` does."""
+    names = {split: files.get(split) or usual for split, usual in FILES.items()}
+    splits = {split: read_squad(folder / name) if name else None for split, name in names.items()}
+    return Source(sources(splits), QUESTIONS, None, ("question", "context"), ("context",))
 
 
 def read_squad(file: Path) -> Split:

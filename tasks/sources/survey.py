@@ -18,34 +18,60 @@ class Survey:
     first: dict[str, int] = field(default_factory=dict)  # label value → number of the first row that has it
 
 
-def survey(source: Source, labels: tuple[str, ...] | None) -> tuple[Survey, Survey, tuple[str, ...]]:
-    """Read both splits once; give their surveys and the label names in order (none for scores).
+Labels = tuple[str, ...] | None
+
+
+def survey(source: Source, labels: Labels) -> tuple[dict[str, Survey], tuple[str, ...]]:
+    """Read all splits once; give their surveys and the label names in order (none for scores).
 
     Args:
         source: where the rows are.
-        labels: names in order from params.yaml, () for regression, None to take them from the source.
+        labels: names in order from params.yaml, () for scores, None to take them from the source.
 
     Raises:
         InputError: a split is empty, a label is unknown or no number, the label sets differ, or a text is empty.
     """
     stated = source.labels
     if labels is not None and stated is not None and set(labels) != set(stated):
+        if not labels or not stated:
+            raise InputError(
+                f"{source.splits['train'].where} has {list(stated) or 'scores'}, "
+                f"data.kind says {'classes' if labels else 'scores'}: change it"
+            )
         raise InputError(
-            f"data.labels = {list(labels)}: the data has {list(stated) or 'scores'}: "
+            f"data.labels = {list(labels)}: the data has {list(stated)}: "
             "name the same ones, in any order, or set it to null"
         )
     names = stated if labels is None else labels
-    train = _survey(source.train, scores=names == ())
-    validation = _survey(source.validation, scores=names == ())
+    found = {name: _survey(split, scores=names == ()) for name, split in source.splits.items()}
+    refuse_empty(found, source.cut)
     if names == ():
-        return train, validation, ()
+        return found, ()
     if names is None:
-        names = _names(train, validation)
-    for each in (train, validation):
+        names = _names(found, source.cut)
+    for each in found.values():
         _check_known(each, names)
     if len(names) < 2:
-        raise InputError(f"{train.split.where}: every row has the label '{names[0]}': two or more are needed")
-    return train, validation, names
+        where = source.splits["train"].where
+        raise InputError(f"{where}: every row has the label '{names[0]}': two or more are needed")
+    return found, names
+
+
+def refuse_empty(found: dict[str, Survey], cut: frozenset[str]) -> None:
+    """Raise for a split without rows.
+
+    Args:
+        cut: those that were cut from train.
+
+    Raises:
+        InputError: there is one.
+    """
+    for name, each in found.items():
+        if each.rows:
+            continue
+        if name in cut:
+            raise InputError(f"data.{name}_share: {each.split.where} has no rows: raise it")
+        raise InputError(f"{each.split.where}: no rows: check the file and the split")
 
 
 def label_text(value: object) -> str:
@@ -88,19 +114,21 @@ def _survey(split: Split, scores: bool) -> Survey:
             if len(found.first) > MOST_LABELS:
                 raise InputError(
                     f"{split.where}: more than {MOST_LABELS} different labels: "
-                    "for scores set data.labels to []; else check data.columns.label"
+                    "for scores set data.kind to scores; else check data.columns.label"
                 )
-    if found.rows == 0:
-        raise InputError(f"{split.where}: no rows: check the file and the split")
     return found
 
 
-def _names(train: Survey, validation: Survey) -> tuple[str, ...]:
-    if set(train.first) != set(validation.first):
-        raise InputError(
-            f"the splits' labels differ: {train.split.where} has {_sorted(train)}, "
-            f"{validation.split.where} has {_sorted(validation)}: correct them, or name all labels in data.labels"
-        )
+def _names(found: dict[str, Survey], cut: frozenset[str]) -> tuple[str, ...]:
+    """Train's labels. Validation has the same, unless it was cut from train; test may lack some."""
+    train = found["train"]
+    for name, other in found.items():
+        same = set(train.first) == set(other.first)
+        if not same and (not set(other.first) <= set(train.first) or (name == "validation" and name not in cut)):
+            raise InputError(
+                f"the splits' labels differ: {train.split.where} has {_sorted(train)}, "
+                f"{other.split.where} has {_sorted(other)}: correct them, or name all labels in data.labels"
+            )
     return tuple(_sorted(train))
 
 

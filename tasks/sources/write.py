@@ -1,6 +1,6 @@
 """The second pass: from a source's rows to Parquet, in batches, with the features that `datasets` reads."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -9,13 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, List, Value
 
-from tasks.sources.split import Row
+from tasks.data.schema import stated
+from tasks.sources.blocks import DataParams
+from tasks.sources.split import Row, Source
 from tasks.sources.survey import Survey, label_index, label_text, score
 
 BATCH = 10_000  # rows in memory at a time
 
 
-def write_split(found: Survey, columns: tuple[str, ...], labels: tuple[str, ...], chosen: np.ndarray, to: Path) -> int:
+def write_split(
+    found: Survey, columns: tuple[str, ...], labels: tuple[str, ...], chosen: np.ndarray, to: Path, kind: str
+) -> int:
     """Write the chosen rows of a split, in the order of the source.
 
     Args:
@@ -24,6 +28,7 @@ def write_split(found: Survey, columns: tuple[str, ...], labels: tuple[str, ...]
         labels: names in order; () for scores (and for questions, which have no label).
         chosen: (rows,) bool, from `choose`.
         to: the Parquet file.
+        kind: of task, which the file states.
 
     Returns:
         How many rows it wrote.
@@ -41,40 +46,43 @@ def write_split(found: Survey, columns: tuple[str, ...], labels: tuple[str, ...]
             else:
                 yield {**row, "label": score(row["label"])}
 
-    return write_rows(encoded(), features(columns, labels), to)
+    return write_rows(encoded(), features(columns, labels), to, kind)
 
 
-def write_both(
-    train: Survey,
-    validation: Survey,
-    columns: tuple[str, ...],
-    labels: tuple[str, ...],
-    limits: tuple[int | None, int | None],
-    seed: int,
-    folder: Path,
+def write_splits(
+    found: Mapping[str, Survey], source: Source, labels: tuple[str, ...], params: DataParams, folder: Path
 ) -> dict[str, float]:
-    """Write train.parquet and validation.parquet, and say how many rows of how many each has.
+    """Write a Parquet file a split, and say how many rows of how many each has.
 
     Args:
-        columns, labels: as `write_split` takes them.
-        limits: rows kept of each split, None for all.
-        seed: of which are kept.
+        found: the surveys, by split.
+        labels: names in order; () for scores, and for questions.
 
     Returns:
-        The counts, as train_rows and validation_rows.
+        The counts, as train_rows, validation_rows, test_rows.
     """
     counts: dict[str, float] = {}
-    for name, found, limit in zip(("train", "validation"), (train, validation), limits, strict=True):
-        rows = write_split(found, columns, labels, choose(found.rows, limit, seed), folder / f"{name}.parquet")
-        print(f"{name}: {rows:,} of {found.rows:,} rows from {found.split.where}", flush=True)
+    for name, each in found.items():
+        chosen = choose(each.rows, params.limit(name), params.seed)
+        file = folder / f"{name}.parquet"
+        rows = write_split(each, source.columns, labels, chosen, file, params.kind)
+        print(f"{name}: {rows:,} of {each.rows:,} rows from {each.split.where}", flush=True)
         counts[f"{name}_rows"] = rows
+    if "test" not in found:
+        print("test: none; scores are of validation", flush=True)
     return counts
 
 
-def write_rows(rows: Iterator[Row], schema: Features, to: Path) -> int:
-    """Write rows as Parquet, a row group a batch; give their count."""
+def write_rows(rows: Iterator[Row], schema: Features, to: Path, kind: str | None = None) -> int:
+    """Write rows as Parquet, a row group a batch; give their count.
+
+    Args:
+        kind: of task, for its schema; None for a corpus, which has none.
+    """
     count = 0
     arrow = schema.arrow_schema
+    if kind is not None:
+        arrow = arrow.with_metadata({**arrow.metadata, **stated(kind)})
     with pq.ParquetWriter(to, arrow, compression="zstd") as writer:
         while batch := list(islice(rows, BATCH)):
             writer.write_table(pa.Table.from_pylist(batch, schema=arrow))

@@ -12,12 +12,9 @@ from tasks.stage.params import read_yaml
 SOURCES = (
     "data.files.folder",
     "data.hub.name",
-    "qa.files.folder",
-    "qa.hub.name",
     "corpus.folder",
     "corpus.hub.name",
     "teacher.model",
-    "teacher-qa.model",
 )
 
 

@@ -52,36 +52,14 @@ class Phase(Block):
     seed: int = Field(ge=0, description="Order of the data, dropout, new weights")
 
 
-class WindowParams(Block):
-    """`windows`: what a question-answering model reads of a question and its context at a time."""
+class EvaluateParams(Block):
+    """`evaluate`: what is measured. The training stages read its metric too."""
 
-    max_length: int = Field(gt=0, description="Tokens of a window, the question and special tokens included")
-    overlap: int = Field(ge=0, description="Tokens of a long context that two windows in a row share")
-    question_length: int = Field(gt=0, description="Tokens; longer questions are cut")
-
-
-class MeasureParams(Block):
-    """How size and time of a model are measured, whatever its task is."""
-
+    metric: str = Field(description="The headline, one that the kind of task has")
     batch_sizes: list[int] = Field(min_length=1, description="Sentences a call in the latency measurement")
     tokens: int = Field(gt=2, description="Length of the sentences that latency and FLOPs are measured on")
     repeats: int = Field(gt=0, description="Timed calls at batch 1; a tenth of them at larger batches")
     threads: int | None = Field(gt=0, description="Threads of the measured runtime; null for all cores")
-
-
-class EvaluateParams(MeasureParams):
-    """`evaluate`: what is measured. The training stages read its metric too."""
-
-    metric: Literal["accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman"] = Field(description="The headline")
-
-
-class EvaluateQaParams(MeasureParams):
-    """`evaluate-qa`: the same for question answering, and how answers are made of logits."""
-
-    metric: Literal["exact", "f1", "best_exact", "best_f1"] = Field(description="The headline")
-    null_threshold: float = Field(description="No answer must score so much above the best answer to be given")
-    n_best: int = Field(gt=0, description="Answers kept of each question")
-    max_answer_length: int = Field(gt=0, description="Tokens of an answer at most")
 
 
 class BudgetParams(Block):
@@ -138,6 +116,9 @@ def _lines(path: Path, block: str, error: ValidationError) -> list[str]:
             lines.append(f"{path}: {key} is missing: every number stands in params.yaml")
         elif fault["type"] == "extra_forbidden":
             lines.append(f"{path}: {key} = {fault['input']!r} is not a known key: check its spelling")
+        elif fault["type"] == "value_error" and isinstance(fault["input"], dict):
+            # Of several keys together: which ones, the message says.
+            lines.append(f"{path}: {key}: {fault['msg'].removeprefix('Value error, ')}")
         else:
             lines.append(f"{path}: {key} = {fault['input']!r}: {fault['msg']}")
     return lines

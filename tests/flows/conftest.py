@@ -3,17 +3,26 @@
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+from tasks.evaluation.rows import Rows, write_rows
+from tasks.stage.json_files import write_json
+from tests import tiny
 
 Toy = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
-WORDS = ["good", "bad", "film", "food", "a", "the", "very"]
-LATENCY = {"p50_ms": 1.5, "p99_ms": 2.5, "throughput_per_s": 600.0}
+TIMES = {"p50_ms": 1.5, "p99_ms": 2.5, "throughput_per_s": 600.0}
+LATENCY = {"hardware": "a toy", "threads": 1, "runtime": "none"}
+LATENCY |= {which: {"1": TIMES, "32": TIMES} for which in ("batches", "teacher")}
 METRICS = {
     "recipe": "hinton",
+    "kind": "classes",
+    "split": "validation",
     "task_metric": "accuracy",
     "value": 0.9,
     "kept": 0.99,
@@ -27,41 +36,66 @@ METRICS = {
     "examples": 400,
     "metrics": {"accuracy": 0.9},
 }
+SERVED = {"kind": "classes", "split": "validation", "columns": ["text"], "numbers": {}, "judged_by": {"max_length": 16}}
 
 TRAIN = {"precision": "fp32", "max_length": 16, "eval_batch_size": 64, "checkpoint_steps": 100}
 TRAIN |= {"warmup": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0, "processes": 1}
 EVALUATE = {"metric": "accuracy", "batch_sizes": [1], "tokens": 8, "repeats": 2, "threads": 1}
-PARAMS = {"data": {"source": "docstrings"}, "train": TRAIN, "evaluate": EVALUATE}
+DATA = {"source": "docstrings", "kind": "classes"}
+PARAMS = {"data": DATA, "kinds": {"classes": {}}, "train": TRAIN, "evaluate": EVALUATE}
 PROMOTE = {
     "min_kept": 0.95,
     "margin": None,
-    "noise": {"standard_errors": 1.0, "resamples": 200, "seed": 1},
+    "noise": {"standard_errors": 1.0, "resamples": 50, "seed": 1},
     "max_bytes": None,
     "max_latency_p50_ms": None,
     "max_onnx_difference": 1e-3,
     "approval": {"required": False, "hours": 1.0},
 }
-EXAMPLES = 400
 
 
-def write_predictions(report: Path, value: float) -> None:
-    """What a model of this accuracy says, as `tasks.evaluate` writes it: right on the first rows, wrong on the rest."""
-    names = ["no", "yes"]
-    right = round(value * EXAMPLES)
-    pairs = [(names[row % 2], names[(row + (row >= right)) % 2]) for row in range(EXAMPLES)]
-    lines = ["actual,predicted", *(f"{actual},{predicted}" for actual, predicted in pairs)]
-    (report / "predictions.csv").write_text("\n".join(lines) + "\n")
+def rows_of_accuracy(value: float, count: int = 400) -> Rows:
+    """What a model of this accuracy did: right on the first rows, wrong on the rest."""
+    actual = np.arange(count) % 2.0
+    return {"actual": actual, "predicted": np.where(np.arange(count) < round(value * count), actual, 1 - actual)}
+
+
+def write_evaluated(
+    folder: Path, value: float = 0.9, rows: Rows | None = None, served: Mapping[str, Any] | None = None, **figures: Any
+) -> Path:
+    """All that `tasks.evaluate` writes of a model: by default a classifier of this accuracy, called as the folder is.
+
+    Args:
+        served: keys of details/served.json that are others; kind and split go into metrics.json too.
+        figures: keys of metrics.json that are others.
+    """
+    rows = rows_of_accuracy(value) if rows is None else rows
+    told = SERVED | dict(served or {})
+    judged = {"recipe": folder.name, "kind": told["kind"], "split": told["split"], "value": value}
+    write_json(folder / "metrics.json", METRICS | judged | figures)
+    write_json(folder / "latency.json", LATENCY)
+    (folder / "predictions.csv").write_text("actual,predicted\ngood,good\n")
+    write_json(folder / "details" / "served.json", told)
+    write_rows(rows, folder / "details" / "rows.csv")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def empty_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder under git and DVC with nothing in it: three processes make it, and a copy is as good."""
+    root = tmp_path_factory.mktemp("empty") / "project"
+    root.mkdir()
+    for command in ("git init -q", "dvc init -q", "dvc config core.analytics false"):
+        subprocess.run(command.split(), cwd=root, check=True)
+    return root
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+def toy(empty_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     """Make a project of the given stages in an empty folder, and go there: `toy({"name": {"cmd": …}}, seed="text")`."""
 
     def make(stages: dict[str, dict], **files: str) -> Path:
-        root = tmp_path / "project"
-        root.mkdir()
-        for command in ("git init -q", "dvc init -q", "dvc config core.analytics false"):
-            subprocess.run(command.split(), cwd=root, check=True)
+        root = shutil.copytree(empty_project, tmp_path / "project", symlinks=True)
         for name, text in files.items():
             (root / name).write_text(text)
         # JSON is YAML too.
@@ -75,48 +109,42 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the stages of `recipe_project` copy: a random two-layer BERT, its ONNX file, its data and reports."""
-    import torch
-    from datasets import ClassLabel, Dataset, Features, Value
-    from matplotlib import pyplot
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of an MLflow store with nothing in it: its tables take seconds to make, and no time to copy."""
+    from mlflow.tracking import MlflowClient
 
-    from stillhouse.encoders.checkpoint import save_model
+    from tasks.tracking.store import prepare_environment
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    prepare_environment()
+    MlflowClient(f"sqlite:///{file}").search_experiments(max_results=1)
+    return file
+
+
+@pytest.fixture(scope="session")
+def made(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the stages of `recipe_project` copy: a random two-layer BERT, its ONNX file, its data and reports."""
+    from matplotlib import pyplot
+
     from stillhouse.onnx.export import export_onnx
 
     folder = tmp_path_factory.mktemp("made")
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    vocabulary = {word: index for index, word in enumerate([*special, *WORDS])}
-    words = Tokenizer(models.WordLevel(vocabulary, "[UNK]"))
-    words.pre_tokenizer = pre_tokenizers.Whitespace()
-    words.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
-    )
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
-    )
-    config.id2label, config.label2id = {0: "no", 1: "yes"}, {"no": 0, "yes": 1}
-    model = BertForSequenceClassification(config).eval()
-    save_model(model, tokenizer, folder / "model")
+    model = tiny.bert(width=16, heads=2)
+    tiny.save(model, folder / "model")
     (folder / "onnx").mkdir()
-    export_onnx(model, tokenizer, folder / "onnx" / "model.onnx")
-    (folder / "task").mkdir()
-    features = Features({"text": Value("string"), "label": ClassLabel(names=["no", "yes"])})
-    rows = Dataset.from_dict({"text": ["good film", "bad film"], "label": [1, 0]}, features=features)
-    for split in ("train", "validation"):
-        rows.to_parquet(folder / "task" / f"{split}.parquet")
-    batches = {"batches": {"1": LATENCY, "32": LATENCY}}
-    latency = {"hardware": "a toy", "threads": 1, "runtime": "none", **batches, "teacher": batches["batches"]}
-    (folder / "metrics.json").write_text(json.dumps(METRICS))
-    (folder / "latency.json").write_text(json.dumps(latency))
-    write_predictions(folder, METRICS["value"])
+    export_onnx(model, tiny.tokenizer(), folder / "onnx" / "model.onnx")
+    tiny.write_task(folder / "task", train=8, validation=8)
+    write_evaluated(folder / "evaluated", recipe="hinton")
     (folder / "report.md").write_text("# A report\n")
     pyplot.figure(figsize=(1, 1)).savefig(folder / "report.png")
+    copy_store(empty_store, folder)
     return folder
+
+
+def copy_store(file: Path, root: Path) -> None:
+    """Give a project an MLflow store with nothing in it."""
+    (root / "mlruns").mkdir(parents=True)
+    shutil.copy(file, root / "mlruns")
 
 
 def lock_data(root: Path, md5: str) -> None:
@@ -125,14 +153,12 @@ def lock_data(root: Path, md5: str) -> None:
     (root / "dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"prepare": {"cmd": "x", "outs": outs}}}))
 
 
-def evaluated(root: Path, recipe: str, value: float) -> None:
-    """As if a recipe had been evaluated again, with this accuracy."""
-    folder = root / "reports" / "evaluated" / recipe
-    (folder / "metrics.json").write_text(json.dumps(METRICS | {"recipe": recipe, "value": value}))
-    write_predictions(folder, value)
+def evaluate_again(root: Path, recipe: str, value: float, **more: Any) -> None:
+    """As if a recipe had been evaluated again, with this accuracy; `more` as `write_evaluated` takes it."""
+    write_evaluated(root / "reports" / "evaluated" / recipe, value, **more)
 
 
-def train_again(root: Path, recipe: str, value: float) -> None:
+def train_again(root: Path, recipe: str, value: float, **more: Any) -> None:
     """As if a recipe had been trained and evaluated again."""
     import torch
     from safetensors.torch import load_file, save_file
@@ -140,7 +166,7 @@ def train_again(root: Path, recipe: str, value: float) -> None:
     file = root / "models" / recipe / "model.safetensors"
     weights = load_file(file)
     save_file({name: tensor + torch.rand(1) for name, tensor in weights.items()}, file)
-    evaluated(root, recipe, value)
+    evaluate_again(root, recipe, value, **more)
 
 
 def fill_project(made: Path, root: Path) -> Path:
@@ -150,10 +176,9 @@ def fill_project(made: Path, root: Path) -> Path:
     for recipe in ("hinton", "tinybert"):
         shutil.copytree(made / "model", root / "models" / recipe)
         shutil.copytree(made / "onnx", root / "models" / "onnx" / recipe)
-        (root / "reports" / "evaluated" / recipe).mkdir(parents=True)
-        for name in ("metrics.json", "latency.json", "predictions.csv"):
-            shutil.copy(made / name, root / "reports" / "evaluated" / recipe)
-    shutil.copytree(root / "reports" / "evaluated" / "hinton", root / "reports" / "evaluated" / "teacher")
+    for name in ("teacher", "hinton", "tinybert"):
+        write_evaluated(root / "reports" / "evaluated" / name)
+    copy_store(made / "mlruns" / "mlflow.db", root)
     lock_data(root, "abc.dir")
     (root / "params.yaml").write_text(json.dumps(PARAMS | {"promote": PROMOTE}))
     return root
@@ -176,19 +201,20 @@ def recipe_project(toy: Toy, made: Path) -> Path:
         {
             "prepare": copy("task", "data/task", "seed"),
             "teacher": copy("model", "models/teacher", "data/task"),
-            "evaluate-teacher": copy("metrics.json", "reports/evaluated/teacher/metrics.json", "models/teacher"),
+            "evaluate-teacher": copy(
+                "evaluated/metrics.json", "reports/evaluated/teacher/metrics.json", "models/teacher"
+            ),
             "hinton": copy("model", "models/hinton", "models/teacher"),
             "tinybert": copy("model", "models/tinybert", "models/teacher"),
             "export": {"foreach": slugs, "do": copy("onnx", "models/onnx/${item}", "models/${item}")},
             "evaluate": {
                 "foreach": slugs,
                 "do": {
-                    "cmd": "mkdir -p reports/evaluated/${item} && cp "
-                    f"{made / 'metrics.json'} {made / 'latency.json'} {made / 'predictions.csv'} "
-                    "reports/evaluated/${item}",
+                    "cmd": "mkdir -p reports/evaluated/${item} && "
+                    f"cp -r {made}/evaluated/. reports/evaluated/${{item}}",
                     "deps": ["models/onnx/${item}", "reports/evaluated/teacher/metrics.json"],
                     "metrics": ["reports/evaluated/${item}/metrics.json", "reports/evaluated/${item}/latency.json"],
-                    "outs": ["reports/evaluated/${item}/predictions.csv"],
+                    "outs": ["reports/evaluated/${item}/predictions.csv", "reports/evaluated/${item}/details"],
                 },
             },
             "report": {
@@ -211,10 +237,3 @@ def recipe_project(toy: Toy, made: Path) -> Path:
     params = PARAMS | {"promote": PROMOTE}
     (root / "params.yaml").write_text(json.dumps(params))
     return root
-
-
-@pytest.fixture
-def compressed(recipe_project: Path) -> Path:
-    """The same with all of `hinton` made, by one `dvc repro`."""
-    subprocess.run(["dvc", "repro", "-q", "report@hinton"], cwd=recipe_project, check=True)
-    return recipe_project

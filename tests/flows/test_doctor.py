@@ -22,12 +22,15 @@ from tasks.stage import program
 from tasks.stage.params import read_yaml
 from tasks.tracking.store import open_store
 from tests import tiny
+from tests.flows.conftest import copy_store
 from tests.tasks import project as clone
 
 ROOT = Path(__file__).parents[2]
 SECRET = "pw-19c0ffee"
 DEAD = "127.0.0.1:9"  # nothing listens there
 Usage = namedtuple("Usage", "total used free")
+QUESTION = {"id": "1", "question": "What is it?", "answers": [{"text": "good", "answer_start": 0}]}
+PARAGRAPH = {"context": "good film", "qas": [QUESTION]}
 
 
 @pytest.fixture
@@ -131,13 +134,7 @@ def test_each_of_many_faults_has_its_line_and_the_exit_code_is_2(
     tiny_project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tiny.save(tiny.bert(labels=("no", "yes")), tiny_project / "other")
-    tiny.save(tiny.answerer(), tiny_project / "pickled")
-    (tiny_project / "pickled" / "model.safetensors").rename(tiny_project / "pickled" / "pytorch_model.bin")
-    changes: dict[str, Any] = {
-        "teacher.model": "other",
-        "teacher-qa.model": "pickled",
-        "hinton.distill.temperature": "hot",
-    }
+    changes: dict[str, Any] = {"teacher.model": "other", "hinton.distill.temperature": "hot"}
     changes |= {"data.source": "files", "data.files.folder": "nowhere", "data.files.layout": "sst2"}
     clone.params(tiny_project, **changes, **{"teacher.flor": 0.5})
     (tiny_project / "file").touch()
@@ -158,14 +155,13 @@ def test_each_of_many_faults_has_its_line_and_the_exit_code_is_2(
         ("mlflow", f"http://{DEAD} cannot be reached (ConnectError"),
         ("params", "params.yaml: teacher.flor = 0.5 is not a known key"),
         ("params", "params.yaml: hinton.distill.temperature = 'hot'"),
-        ("teacher-qa", "'pickled': pytorch_model.bin is a pickle, which can run code when loaded"),
         ("data", "data.files.folder = 'nowhere': no such folder"),
         ("labels", "the data has ['bad', 'good'], the model has ['no', 'yes']"),
     ]
     assert [line.split()[1] for line in faults] == [check for check, _ in wanted]
     for line, (_, says) in zip(faults, wanted, strict=True):
         assert says in line, line
-    assert code == program.EXIT_INPUT and lines[-1].startswith("10 faults, ")
+    assert code == program.EXIT_INPUT and lines[-1].startswith("9 faults, ")
     assert SECRET not in "\n".join(lines)
 
 
@@ -271,6 +267,29 @@ def test_a_tokenizer_with_more_tokens_than_embeddings_and_texts_too_long_are_fau
     assert any("model family 'gpt2' is not one of bert" in line for line in found(teacher.teachers, tiny_project))
 
 
+def test_a_pickled_teacher_is_a_fault(tiny_project: Path) -> None:
+    (tiny_project / "start" / "model.safetensors").rename(tiny_project / "start" / "pytorch_model.bin")
+    (line,) = found(teacher.teachers, tiny_project)
+    assert starts(line, "fault", "teacher") and "pytorch_model.bin is a pickle, which can run code when loaded" in line
+
+
+def test_what_a_teacher_must_be_depends_on_the_kind_of_task(tiny_project: Path) -> None:
+    tiny.save(tiny.answerer(), tiny_project / "reader")
+    clone.params(tiny_project, **{"teacher.model": "reader"})
+    (line,) = found(data.labels, tiny_project)
+    assert starts(line, "fault", "labels")
+    assert "is a BertForQuestionAnswering, the task wants a model …ForSequenceClassification" in line
+    tiny.write_questions(tiny_project / "data" / "task")
+    changes = {"data.kind": "answers", "kinds.answers.max_length": 65, "teacher.model": "reader"}
+    clone.params(tiny_project, **changes)
+    (line,) = found(data.labels, tiny_project)
+    assert starts(line, "ok", "labels") and "answers have no labels" in line
+    _, line = found(teacher.teachers, tiny_project)
+    assert "kinds.answers.max_length = 65, but teacher.model reads 64 tokens at most: lower kinds" in line
+    clone.params(tiny_project, **{"data.kind": "songs"})
+    assert found(data.labels, tiny_project) == [], "the check of params.yaml says it"
+
+
 def test_labels_in_another_order_are_fine_and_another_number_is_not(tiny_project: Path) -> None:
     tiny.save(tiny.bert(labels=("good", "bad")), tiny_project / "other")
     clone.params(tiny_project, **{"teacher.model": "other"})
@@ -288,6 +307,13 @@ def test_a_column_that_a_file_lacks_is_a_fault(tiny_project: Path) -> None:
     changes: dict[str, Any] = {"data.source": "files", "data.files.folder": "raw", "data.files.layout": "sst2"}
     clone.params(tiny_project, **changes)
     assert starts(found(data.sources, tiny_project)[0], "ok", "data")
+    squad = changes | {"data.kind": "answers", "data.files.layout": "squad"}
+    clone.params(tiny_project, **squad)
+    assert "train.json" in found(data.sources, tiny_project)[0]
+    for name in ("train.json", "dev.json"):
+        (tiny_project / "raw" / name).write_text(json.dumps({"data": [{"paragraphs": [PARAGRAPH]}]}))
+    (line, *_) = found(data.sources, tiny_project)
+    assert starts(line, "ok", "data") and line.endswith("with id, question, context, answers")
     clone.params(tiny_project, **changes | {"data.files.layout": "cola"})
     assert "2 fields where 4 are expected" in found(data.sources, tiny_project)[0]
     table = {"data.files.layout": "table", "data.files.train": "train.tsv", "data.files.validation": "dev.tsv"}
@@ -324,7 +350,8 @@ def test_a_precision_that_the_machine_cannot_do_is_a_fault(tiny_project: Path) -
     assert any(starts(line, "fault", "devices") and "train.precision = 'fp8' is not one of" in line for line in lines)
 
 
-def test_the_newest_finished_run_of_a_stage_says_how_long_it_took(tiny_project: Path) -> None:
+def test_the_newest_finished_run_of_a_stage_says_how_long_it_took(tiny_project: Path, empty_store: Path) -> None:
+    copy_store(empty_store, tiny_project)
     client, experiment = open_store()
     day = 86_400_000  # milliseconds
     for stage, start, seconds, status in (

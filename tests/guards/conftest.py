@@ -1,3 +1,3 @@
 """The toy projects of the flows' tests."""
 
-from tests.flows.conftest import made, recipe_project, toy  # noqa: F401 - fixtures
+from tests.flows.conftest import empty_project, empty_store, made, recipe_project, toy  # noqa: F401 - fixtures

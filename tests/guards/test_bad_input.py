@@ -20,11 +20,11 @@ from safetensors.torch import load_file, save_file
 from flows import compare, compress, promote, reproduce, serve
 from flows.registry.versions import register
 from stillhouse.onnx.export import export_onnx
-from tasks import evaluate, export, finetune, finetune_qa, prepare, profile, task_phase
+from tasks import code, evaluate, export, finetune, prepare, profile, task_phase
 from tasks.stage import program
 from tasks.tracking.store import open_store
 from tests import tiny
-from tests.flows.conftest import METRICS
+from tests.flows.conftest import write_evaluated
 from tests.tasks import project
 
 NAME = "stillhouse-docstrings"
@@ -89,7 +89,7 @@ def table(content: str | bytes, name: str = "train.tsv", **changes: object) -> B
     whole = "text\tlabel\na good film\tgood\na dull plot\tbad\n"
     settings: dict[str, object] = {
         "data__source": "files",
-        "data__files": {"folder": "raw", "train": name, "validation": "dev.tsv", "layout": "table"},
+        "data__files": {"folder": "raw", "train": name, "validation": "dev.tsv", "test": None, "layout": "table"},
         "data__columns": {"text": "text", "text_pair": None, "label": "label"},
     }
 
@@ -153,13 +153,14 @@ def both(*breaks: Break) -> Break:
     return write
 
 
-PREPARE, QA, CORPUS = (f"{what} --out out" for what in ("task", "qa", "corpus"))
+PREPARE, CORPUS = (f"{what} --out out" for what in ("task", "corpus"))
 FINETUNE = "--data data/task --out out/teacher --route out/route"
-EXPORT = "--model models/teacher --out out"
+EXPORT = "--kind classes --model models/teacher --out out"
 EVALUATE = "teacher --data data/task --model models/teacher --onnx models/onnx/teacher --out out"
 REPORT = "reports/evaluated/teacher"
 STUDENT = f"{EVALUATE} --teacher {REPORT} --teacher-onnx models/onnx/teacher"
 DISTILL = "hinton --data data/task --teacher models/teacher --out out"
+SQUAD = {"folder": "raw", "train": None, "validation": None, "test": None, "layout": "squad"}
 CHAMPION = f"models:/{NAME}@champion"
 
 CASES = [
@@ -195,9 +196,45 @@ CASES = [
     Case("an unknown profile", nothing, profile, "nosuch", "profile 'nosuch': no such profile"),
     Case("a profile that is a path", text("x.yaml", "data: {seed: 1}"), profile, "../x", "profile '../x': no such"),
     Case("a profile of unknown keys", text("profiles/p.yaml", "data: {sede: 1}"), profile, "p", "data.sede = 1"),
-    Case("a window of overlap", params(windows__overlap=64), finetune_qa, "--data data/qa --out out", "overlap"),
+    Case("a kind that is none", params(data__kind="clases"), prepare, PREPARE, "data.kind = 'clases' is not one of"),
+    Case("another kind than the data's", params(data__kind="scores"), finetune, FINETUNE, "'data/task' holds classes"),
+    Case(
+        "a block of before", block(lambda t: t.update(windows={})), code, "--out out", "'windows' is now kinds.answers"
+    ),
+    Case(
+        "scores said as before", params(data__labels=[]), prepare, PREPARE, "scores are said by data.kind: scores now"
+    ),
+    Case(
+        "a layout of another kind",
+        params(data__source="files", data__files__layout="stsb", data__files__folder="raw"),
+        prepare,
+        PREPARE,
+        "data.files.layout = 'stsb' is of scores, data.kind = 'classes'",
+    ),
     # Data
     Case("hub without a name", params(data__source="hub"), prepare, PREPARE, "data.hub.name = null"),
+    Case(
+        "one file twice",
+        table("text\tlabel\na\tgood\nb\tbad\n", data__files__test="train.tsv"),
+        prepare,
+        PREPARE,
+        "both train and test",
+    ),
+    Case(
+        "splits that overlap",
+        *(table("text\tlabel\na good film\tgood\na dull plot\tbad\n"), prepare, PREPARE),
+        "validation: 2 of 2 rows are training rows too",
+    ),
+    Case(
+        "a share without a row",
+        table("text\tlabel\na\tgood\nb\tbad\n", data__files__validation=None, data__validation_share=1e-9),
+        *(prepare, PREPARE, "data.validation_share: "),
+    ),
+    Case(
+        "a position of a file with a header",
+        table('{"text": "a", "label": "b"}', "train.jsonl", data__columns={"text": 1, "text_pair": None, "label": 2}),
+        *(prepare, PREPARE, "data.columns has positions, a .jsonl names its columns"),
+    ),
     Case("files without a folder", params(data__source="files"), prepare, PREPARE, "data.files.folder = None"),
     Case("a library that is a path", params(data__docstrings__libraries=["numpy", "../x"]), prepare, PREPARE, "'../x'"),
     Case("no such library", params(corpus__libraries=["numpyy"]), prepare, CORPUS, "'numpyy' is not installed"),
@@ -221,17 +258,17 @@ CASES = [
     Case(
         "an unknown label", table("text\tlabel\na\tok\nb\tbad\n", data__labels=["bad", "good"]), prepare, PREPARE, "ok"
     ),
-    Case("a score in words", table("text\tlabel\na\tmuch\nb\t1\n", data__labels=[]), prepare, PREPARE, "much"),
+    Case("a score in words", table("text\tlabel\na\tmuch\nb\t1\n", data__kind="scores"), prepare, PREPARE, "much"),
     Case(
         "questions in another layout",
         both(
-            params(qa__source="files", qa__files={"folder": "raw", "train": None, "validation": None}),
+            params(data__kind="answers", data__source="files", data__files=SQUAD),
             text("raw/train.json", '{"data": [{"paragraphs": [{"qas": [{}]}]}]}'),
             text("raw/dev.json", '{"data": []}'),
         ),
-        *(prepare, QA, "raw/train.json: not in SQuAD's layout"),
+        *(prepare, PREPARE, "raw/train.json: not in SQuAD's layout"),
     ),
-    Case("no data yet", gone("data/task"), finetune, FINETUNE, "'data/task' is missing: run the stage"),
+    Case("no data yet", gone("data/task"), finetune, FINETUNE, "data/task/train.parquet' is missing: run the stage"),
     Case("data that are none", text("data/task/train.parquet", "x"), finetune, FINETUNE, "is not a Parquet file"),
     Case("cut data", text("data/task/train.parquet", "PAR1xx"), finetune, FINETUNE, "data/task/train.parquet"),
     # Checkpoints
@@ -301,20 +338,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "profiles").mkdir()
     project.params(root, **{"promote.min_kept": 0.5})
     project.fill(root)
-    tiny.write_questions(root / "data/qa")
     shutil.copytree(root / "models/teacher", root / "models/hinton")
     (root / "models/onnx/teacher").mkdir(parents=True)
     model = tiny.bert(layers=4, seed=3)
     export_onnx(model, tiny.tokenizer(), root / "models/onnx/teacher/model.onnx")
     shutil.copytree(root / "models/onnx/teacher", root / "models/onnx/hinton")
-    times = {"p50_ms": 1.0, "p99_ms": 1.0, "throughput_per_s": 1.0}
     for name in ("teacher", "hinton"):
-        (root / "reports" / "evaluated" / name).mkdir(parents=True)
-        (root / "reports" / "evaluated" / name / "metrics.json").write_text(json.dumps(METRICS | {"recipe": name}))
-        (root / "reports" / "evaluated" / name / "latency.json").write_text(
-            json.dumps({"hardware": "a toy", "batches": {"1": times}, "teacher": {"1": times}})
-        )
-    (root / "reports/evaluated/hinton/predictions.csv").write_text("actual,predicted\ngood,good\nbad,good\n")
+        write_evaluated(root / "reports/evaluated" / name)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)

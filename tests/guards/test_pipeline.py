@@ -10,13 +10,15 @@ import pytest
 from ruamel.yaml import YAML
 
 from flows.checks.blocks import SHARED, model_of
-from tasks.phases.run import load_recipe
+from tasks.kinds.find import kind_names
+from tasks.phases.recipe import load_recipe
 from tasks.stage.modules import modules_of
 from tasks.stage.outside import SOURCES
 from tasks.stage.params import load
 
 ROOT = Path(__file__).parents[2]
-RECIPES = 21
+RECIPES = 19
+KIND_CODE, KIND_NUMBERS = "code/kinds/${data.kind}", "kinds.${data.kind}"
 LOOP = Path("stillhouse/training/loop.py")
 
 
@@ -48,9 +50,15 @@ def program(stage: dict) -> str:
 
 def runs_recipe(stage: dict) -> str | None:
     """The slug of the recipe whose module a stage's program loads: its first word, where it loads any."""
-    loads = Path("tasks/phases/run.py") in modules_of(ROOT, words(stage)[0])
+    loads = Path("tasks/phases/recipe.py") in modules_of(ROOT, words(stage)[0])
     names = imported_names(ROOT / "tasks" / f"{program(stage)}.py")
     return words(stage)[1] if loads and {"load_phase", "load_recipe"} & names else None
+
+
+def asks_a_kind(stage: dict) -> bool:
+    """Whether a stage's program is of a task, whose kind it finds by name: the corpus has none."""
+    finds = Path("tasks/kinds/find.py") in modules_of(ROOT, words(stage)[0])
+    return finds and program(stage) != "corpus_phase" and words(stage)[1] not in ("corpus", "pairs")
 
 
 def imported_names(file: Path) -> set[str]:
@@ -63,7 +71,7 @@ def test_there_are_as_many_recipes_as_the_tests_know_of():
 
 
 def test_dvc_yaml_is_short_enough_to_be_read():
-    room = 500 + 12 * (len(recipes()) - 21)
+    room = 440 + 12 * (len(recipes()) - 19)
     assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= room, (
         "write it shorter: see docs/dag.md"
     )
@@ -75,10 +83,11 @@ def test_every_stage_depends_on_the_code_of_its_program_and_of_its_recipe():
     for name, stage in stages().items():
         recipe = runs_recipe(stage)
         wanted = {f"code/{program(stage)}", *([f"code/recipes/{recipe}"] if recipe else [])}
+        wanted |= {KIND_CODE} if asks_a_kind(stage) else set()
         assert {dep for dep in stage["deps"] if dep.startswith("code")} == wanted, name
         assert not [dep for dep in stage["deps"] if dep.endswith(".py")], name
         seen += 1
-    assert seen >= 55
+    assert seen >= 48
 
 
 def test_every_stage_that_trains_takes_a_gpus_slot():
@@ -114,14 +123,14 @@ def test_every_profile_gives_valid_params(profile, tmp_path):
 
 
 def test_there_are_as_many_profiles_as_the_readme_says():
-    assert len(list((ROOT / "profiles").glob("*.yaml"))) == 11
+    assert len(list((ROOT / "profiles").glob("*.yaml"))) == 21
 
 
 def test_every_parameter_that_a_stage_tracks_exists():
     blocks, seen = read("params.yaml"), 0
     for name, stage in stages().items():
         for key in stage.get("params", []):
-            for tracked in kinds_of(name, key):
+            for tracked in [f"kinds.{kind}" for kind in kind_names()] if key == KIND_NUMBERS else [key]:
                 tree = blocks
                 for part in tracked.split("."):
                     assert part in tree, f"{name}: {tracked}"
@@ -130,16 +139,14 @@ def test_every_parameter_that_a_stage_tracks_exists():
     assert seen > 30
 
 
-def kinds_of(stage: str, key: str) -> set[str]:
-    """A tracked parameter, or, where it is `${item.…}`, what stands there for each kind of task."""
-    if not key.startswith("${"):
-        return {key}
-    found = {
-        kind[key.removeprefix("${item.").removesuffix("}")]
-        for kind in read("dvc.yaml")["stages"][stage]["foreach"].values()
-    }
-    assert len(found) == 2
-    return found
+def test_every_stage_that_reads_the_task_tracks_the_numbers_of_its_kind():
+    seen = 0
+    for name, stage in stages().items():
+        reads = Path("tasks/kinds/find.py") in modules_of(ROOT, words(stage)[0]) and "data/task" in stage["deps"]
+        numbers = reads and not program(stage).startswith("augment")  # those read which columns are text, no more
+        assert (KIND_NUMBERS in stage.get("params", [])) == numbers, name
+        seen += numbers
+    assert seen > 25
 
 
 def test_the_first_stage_looks_at_every_source_that_comes_from_outside():
@@ -149,7 +156,7 @@ def test_the_first_stage_looks_at_every_source_that_comes_from_outside():
 # What a program reads only where its command leaves an option away.
 UNLESS = {("task_phase", "teacher.model"): "--teacher"}
 # What it only checks (an ensemble's seeds come by the command), or reads no more of than its stage tracks.
-CHECKED = {("finetune", "ensemble"), ("finetune_qa", "evaluate-qa")}
+CHECKED = {("finetune", "ensemble"), ("evaluate", "train")}
 
 
 def blocks_read(file: Path) -> Iterator[str]:
@@ -176,23 +183,21 @@ def phase_block(stage: dict) -> set[str]:
 def test_a_stage_tracks_the_parameters_that_its_phase_reads():
     seen = 0
     for name, stage in stages().items():
-        tracked = {each for key in stage.get("params", []) for each in kinds_of(name, key)}
+        tracked = set(stage.get("params", []))
         wanted = phase_block(stage)
         for block in blocks_read(ROOT / "tasks" / f"{program(stage)}.py"):
             option = UNLESS.get((program(stage), block))
             if (program(stage), block) not in CHECKED and not (option and option in words(stage)):
                 wanted.add(block)
+        if program(stage) == "evaluate" and "--teacher" not in words(stage):  # only a student has a budget
+            wanted.discard("budget")
+        if program(stage) == "prepare":  # reads the one block of what it is called for
+            wanted &= {"data" if words(stage)[1] == "task" else "corpus"}
         for block in wanted:
-            if program(stage) in SEVERAL and block not in tracked:
-                continue
             parts = block.split(".")
             assert {".".join(parts[:n]) for n in range(1, len(parts) + 1)} & tracked, f"{name} does not track {block}"
             seen += 1
     assert seen > 60
-
-
-# Programs that read the blocks of the one kind of task, or of the one source, that they are called for.
-SEVERAL = {"prepare", "evaluate"}
 
 
 @pytest.mark.parametrize("recipe", recipes())
@@ -201,8 +206,7 @@ def test_a_recipe_has_all_its_pieces(recipe):
     for tail in ("export", "evaluate", "report"):
         assert recipe in foreach[tail]["foreach"]
     assert f"models/{recipe}" in foreach[recipe]["outs"]
-    kind = foreach["report"]["foreach"][recipe]
-    assert kind == foreach["evaluate"]["foreach"][recipe] and kind["data"] in foreach[recipe]["deps"]
+    assert "data/task" in foreach[recipe]["deps"]
     assert recipe in read("params.yaml")
     assert (ROOT / "tasks" / "recipes" / f"{recipe.replace('-', '_')}.py").is_file()
     deployments = {(d["entrypoint"].split(":")[1], d["name"]): d for d in read("prefect.yaml")["deployments"]}

@@ -15,7 +15,7 @@ ORDER = {
         *("errors", "training", "models", "encoders", "text", "surgery", "onnx", "answers", "methods"),
     ],
     "tasks": [
-        *("stage", "tracking", "sources", "data", "evaluation", "phases", "kinds", "recipes", "reports", PROGRAMS),
+        *("stage", "tracking", "data", "sources", "evaluation", "kinds", "phases", "recipes", "reports", PROGRAMS),
     ],
     "flows": ["dag", "serving", "registry", "promotion", "checks", PROGRAMS],
 }

@@ -139,7 +139,7 @@ def test_a_hostile_checkpoint_is_refused_by_whatever_stage_reads_it(
     model: Path, marker: Path, capsys: pytest.CaptureFixture[str], attack: Callable[[Path, Path], str]
 ) -> None:
     reason = attack(model, marker)
-    line = project.refused(capsys, export, "--model", model, "--out", "models/onnx/other")
+    line = project.refused(capsys, export, "--kind", "classes", "--model", model, "--out", "models/onnx/other")
     assert str(model) in line and reason in line
     assert not Path("models/onnx").exists()
 

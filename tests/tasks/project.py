@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification, BertForMaskedLM, Pr
 
 from stillhouse.encoders.checkpoint import load_model
 from tasks import corpus_phase
+from tasks.data.schema import kind_of
 from tasks.stage import program
 from tests import tiny
 
@@ -25,6 +26,8 @@ def params(folder: Path, **changes: Any) -> Path:
     for block, phase in (("hinton", "distill"), ("tinybert", "general"), ("distilbert", "general")):
         tree[block][phase]["student"]["layers"] = 2
     tree["teacher"]["model"] = "start"
+    task = folder / "data/task/train.parquet"
+    tree["data"]["kind"] = kind_of(task) if task.exists() else "classes"
     for key, value in changes.items():
         *path, last = key.split(".")
         place = tree
@@ -34,6 +37,20 @@ def params(folder: Path, **changes: Any) -> Path:
     file = folder / "params.yaml"
     file.write_text(json.dumps(tree), encoding="utf-8")  # which is YAML, and faster to write
     return file
+
+
+def write_task(folder: Path, **kind: Any) -> Path:
+    """Another task in the folder, as `tiny.write_task` takes it, or `answers=True`; its params.yaml names its kind."""
+    data = folder / "data/task"
+    if kind.pop("answers", False):
+        tiny.write_questions(data)
+    else:
+        tiny.write_task(data, **kind)
+    file = folder / "params.yaml"
+    tree = json.loads(file.read_text(encoding="utf-8"))
+    tree["data"]["kind"] = kind_of(data / "train.parquet")
+    file.write_text(json.dumps(tree), encoding="utf-8")
+    return data
 
 
 @cache

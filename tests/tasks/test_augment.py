@@ -18,8 +18,9 @@ from ruamel.yaml import YAML
 from stillhouse.errors import InputError
 from tasks import augment
 from tasks.data import augmented_rows
+from tasks.data.schema import stated
 from tasks.stage.params import PARAMS, read_yaml
-from tests import tiny_mlm
+from tests import tiny, tiny_mlm
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"sentences": None, "copies": 3, "candidates": 4, "replace": 0.5, "batch_size": 16, "max_length": 32}
@@ -64,6 +65,7 @@ def write_task(folder: Path, rows: int = 40, pair: bool = False) -> Path:
         columns["text_pair"] = [f"row{i} {text}" for i, text in enumerate(tiny_mlm.sentences(rows, seed=9))]
         features = {"text": Value("string"), "text_pair": Value("string"), "label": features["label"]}
     Dataset.from_dict(columns, Features(features)).to_parquet(folder / "train.parquet")
+    tiny.state_kind(folder / "train.parquet", "classes")
     return folder
 
 
@@ -222,6 +224,7 @@ def test_word_vectors_from_a_file_give_the_candidates_of_words_of_several_pieces
     data = tmp_path / "task"
     data.mkdir()
     pq.write_table(pa.table({"text": ["a warmer"], "label": [0]}), data / "train.parquet")
+    tiny.state_kind(data / "train.parquet", "classes")
     vectors = tmp_path / "glove.txt"
     vectors.write_text("warmer 1 1\nhotter 1 0.9\ncooler -1 1\n")
     texts = {row["text"] for row in rows(run(data, word_vectors=str(vectors), replace=1.0, candidates=1))}
@@ -231,11 +234,11 @@ def test_word_vectors_from_a_file_give_the_candidates_of_words_of_several_pieces
 def broken(folder: Path, fault: str) -> None:
     folder.mkdir()
     file = folder / "train.parquet"
-    table = pa.table({"text": ["film"] * 100, "label": [0] * 100})
+    table = pa.table({"text": ["film"] * 100, "label": [0] * 100}).replace_schema_metadata(stated("classes"))
     if fault == "empty":
         pq.write_table(table.slice(0, 0), file)
     elif fault == "column":
-        pq.write_table(table.rename_columns(["question", "label"]), file)
+        pq.write_table(table.rename_columns(["question", "label"]).replace_schema_metadata(stated("classes")), file)
     elif fault == "truncated":
         pq.write_table(table, file)
         file.write_bytes(file.read_bytes()[:-20])
@@ -248,7 +251,7 @@ def broken(folder: Path, fault: str) -> None:
     [
         ("empty", "has no rows"),
         ("column", "none of them 'text'"),
-        ("truncated", "is not a whole Parquet file"),
+        ("truncated", "is damaged"),
         ("missing", "is missing"),
     ],
 )

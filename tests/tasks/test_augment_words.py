@@ -38,11 +38,12 @@ def write(*texts: str, pairs: tuple[str, ...] = ()) -> Path:
     features: dict = {name: Value("string") for name in columns}
     features["label"] = ClassLabel(num_classes=len(texts))
     Dataset.from_dict(columns | {"label": range(len(texts))}, Features(features)).to_parquet(folder / "train.parquet")
+    tiny.state_kind(folder / "train.parquet", "classes")
     return folder / "train.parquet"
 
 
 def test_every_row_stands_before_its_copies_which_keep_its_label_and_schema(clone):
-    before = tiny.write_task(clone / "data/task") / "train.parquet"
+    before = project.write_task(clone) / "train.parquet"
     rows, originals = run(), pq.read_table(before).to_pylist()
     assert pq.read_schema("out/train.parquet").equals(pq.read_schema(before), check_metadata=True)
     kept = {row["text"] for row in originals}
@@ -80,7 +81,7 @@ def test_a_copy_of_a_pair_has_at_least_one_word_of_its_rows_two_sides(clone):
 
 
 def test_the_same_seed_gives_the_same_file_whatever_the_batches_and_another_seed_another(clone, monkeypatch):
-    tiny.write_task(clone / "data/task", pair=True)
+    project.write_task(clone, pair=True)
 
     def digest(out: str) -> str:
         rows = run(out)

@@ -20,7 +20,7 @@ def run(*words: object, **env: str) -> subprocess.CompletedProcess:
 def test_another_process_in_another_place_writes_the_same_bytes(tmp_path):
     model = tiny.bert()
     checkpoint = tiny.save(model, tmp_path / "checkpoint")
-    done = run("--model", checkpoint, "--out", tmp_path / "onnx", PYTHONHASHSEED="7")
+    done = run("--kind", "classes", "--model", checkpoint, "--out", tmp_path / "onnx", PYTHONHASHSEED="7")
     assert done.returncode == 0, done.stderr
     assert [file.name for file in (tmp_path / "onnx").iterdir()] == ["model.onnx"]
     assert "model.onnx: 0.1 MB, opset 18" in done.stdout
@@ -29,7 +29,7 @@ def test_another_process_in_another_place_writes_the_same_bytes(tmp_path):
 
 
 def test_a_missing_checkpoint_is_one_line_exit_2_and_no_output(tmp_path):
-    done = run("--model", tmp_path / "nowhere", "--out", tmp_path / "onnx")
+    done = run("--kind", "classes", "--model", tmp_path / "nowhere", "--out", tmp_path / "onnx")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "nowhere': no such checkpoint folder" in done.stderr

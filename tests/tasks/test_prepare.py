@@ -23,11 +23,11 @@ def run(what: str) -> None:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder, one whose params.yaml names its own text, as a task and as a corpus."""
     (tmp_path / "in").mkdir()
-    for name in ("train.tsv", "dev.tsv"):
-        (tmp_path / "in" / name).write_text("text\tlabel\na fine film\t1\ndull\t0\n")
+    for name in ("train", "dev"):
+        (tmp_path / "in" / f"{name}.tsv").write_text(f"text\tlabel\na fine film of {name}\t1\ndull {name}\t0\n")
     (tmp_path / "in" / "a.txt").write_text("The copper still is warm. It stands in the yard.\n")
     tree = read_yaml(ROOT / PARAMS)
-    files = {"folder": "in", "train": None, "validation": None, "layout": "sst2"}
+    files = {"folder": "in", "train": None, "validation": None, "test": None, "layout": "sst2"}
     tree["data"] |= {"source": "files", "files": files, "labels": None}
     tree["corpus"] |= {"source": "files", "folder": "in", "min_words": 3, "max_words": 20}
     YAML().dump(tree, tmp_path / "params.yaml")

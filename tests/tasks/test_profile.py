@@ -7,9 +7,8 @@ import pytest
 
 from stillhouse.errors import InputError
 from tasks.profile import PROFILES, apply, list_profiles, local_overlays, read_profile
+from tasks.sources.blocks import DataParams
 from tasks.sources.make_corpus import CorpusParams
-from tasks.sources.make_questions import QaParams
-from tasks.sources.make_task import DataParams
 from tasks.stage.params import PARAMS, load, read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -124,11 +123,8 @@ def test_local_folders_take_the_place_of_the_hub(params: Path, tmp_path: Path) -
 def test_a_local_folder_may_hold_questions(params: Path, tmp_path: Path) -> None:
     overlays = [read_profile("squad2", ROOT / PROFILES)]
     apply(overlays + local_overlays(overlays, tmp_path, None), params)
-    qa, data = load("qa", QaParams, params), load("data", DataParams, params)
-    assert (qa.source, qa.files.folder, data.source) == ("files", str(tmp_path), "docstrings")
-    both = [*overlays, read_profile("cola", ROOT / PROFILES)]
-    with pytest.raises(InputError, match=r"want one for each of \['data', 'qa'\]"):
-        local_overlays(both, tmp_path, None)
+    data = load("data", DataParams, params)
+    assert (data.kind, data.source, data.files.folder) == ("answers", "files", str(tmp_path))
 
 
 def test_a_local_folder_needs_a_task_and_has_to_be_there(tmp_path: Path) -> None:

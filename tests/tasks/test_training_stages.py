@@ -116,7 +116,7 @@ def test_the_teachers_logits_are_computed_once_and_a_damaged_cache_again(clone, 
 
 @pytest.mark.parametrize("kind", ["pair", "regression"])
 def test_pairs_and_scores_train_from_teacher_to_student(clone, kind):
-    tiny.write_task(clone / "data/task", **{kind: True})
+    project.write_task(clone, **{kind: True})
     metric = "pearson" if kind == "regression" else "accuracy"
     project.params(clone, **{"evaluate.metric": metric, "teacher.floor": -1.0})
     run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.dag.graph import Stage, comparisons, lineage, load_graph, recipes, stale
+from flows.dag.graph import Stage, lineage, load_graph, recipes, stale
 from stillhouse.errors import InputError
 from tests.flows.conftest import Toy
 
@@ -61,13 +61,6 @@ def test_an_unknown_stage_is_named_with_those_like_it() -> None:
 
 def test_recipes_are_what_has_a_report() -> None:
     assert recipes((Stage("report@tiny", ()), Stage("export@tiny", ()), Stage("compare", ()))) == ("tiny",)
-
-
-def test_each_kind_of_task_has_its_comparison() -> None:
-    stages = (Stage("compare-qa", ()), Stage("report@compared", ()), Stage("compare", ()), Stage("comparer", ()))
-    assert comparisons(stages) == ("compare", "compare-qa")
-    with pytest.raises(InputError, match=r"stage 'compare' is not in dvc.yaml"):
-        lineage((), *comparisons(()))
 
 
 def test_a_stage_is_stale_when_it_or_anything_before_it_changed(toy: Toy) -> None:

@@ -31,7 +31,16 @@ def files(root: Path) -> dict[str, object]:
     (root / "raw").mkdir()
     for name in ("train.tsv", "dev.tsv"):
         (root / "raw" / name).write_text("text\tlabel\ngood\tyes\n")
-    return {"source": "files", "files": {"folder": "raw", "train": None, "validation": None, "layout": "sst2"}}
+    return {
+        "source": "files",
+        "files": {"folder": "raw", "train": None, "validation": None, "test": None, "layout": "sst2"},
+    }
+
+
+def named(folder: str) -> dict[str, object]:
+    """Files of SST-2's layout in a folder, by their usual names."""
+    names = dict.fromkeys(("train", "validation", "test"))
+    return {"source": "files", "files": {"folder": folder, "layout": "sst2", **names}}
 
 
 def look(root: Path) -> list[str]:
@@ -74,7 +83,8 @@ def test_another_version_of_a_library_is_a_change(toy: Toy, monkeypatch: pytest.
 
 def test_another_commit_of_a_hub_dataset_is_a_change(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     root = toy(STAGES)
-    hub = {"name": "nyu-mll/glue", "config": "sst2", "revision": None, "train_split": "a", "validation_split": "b"}
+    splits = {"train_split": "a", "validation_split": "b", "test_split": None}
+    hub = {"name": "nyu-mll/glue", "config": "sst2", "revision": None, **splits}
     watching(root, source="hub", hub=hub)
     commits = ["aaa", "aaa", "bbb"]
     monkeypatch.setattr(sources, "_commit", lambda *_: commits.pop(0))
@@ -87,7 +97,13 @@ def test_a_hub_that_is_away_is_told_from_a_dataset_that_is_not_there(toy: Toy, m
     monkeypatch.setattr("huggingface_hub.HfApi", partial(HfApi, endpoint="http://127.0.0.1:9"))
     with pytest.raises(ConnectionError, match="dataset 'nyu-mll/glue': ConnectError"):
         sources._commit("data", "nyu-mll/glue", None)
-    watching(root, **(files(root) | {"files": {"folder": "gone", "train": None, "validation": None, "layout": "sst2"}}))
+    watching(
+        root,
+        **(
+            files(root)
+            | {"files": {"folder": "gone", "train": None, "validation": None, "test": None, "layout": "sst2"}}
+        ),
+    )
     with pytest.raises(InputError, match="gone': no such folder"):
         sources.changed(root, "hinton")
 

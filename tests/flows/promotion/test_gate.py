@@ -43,7 +43,7 @@ def champion(mine: float) -> Rival:
 def test_a_good_first_model_passes_and_says_why() -> None:
     passed, failed = judge(contender("1"), None, LIMITS)
     assert not failed and passed == [
-        "keeps 98.0% of the teacher (promote.min_kept: 95.0%)",
+        "keeps 98.0% of the teacher on validation (promote.min_kept: 95.0%)",
         "ONNX differs by 1e-06 (promote.max_onnx_difference: 0.001)",
         "there is no champion yet",
     ]
@@ -73,7 +73,7 @@ def test_graphs_that_round_activations_may_differ_by_what_rounding_moves() -> No
 def test_below_the_champion_within_the_noise_passes_and_beyond_it_does_not() -> None:
     assert not failures(rival=champion(0.8851))
     assert failures(rival=champion(0.8849)) == [
-        "accuracy 0.8849, champion (version 1, tinybert) 0.9000, "
+        "accuracy (validation) 0.8849, champion (version 1, tinybert) 0.9000, "
         "allowed 0.0150 (1 standard errors over 1000 resamples: 0.0150)"
     ]
     two = LIMITS.noise.model_copy(update={"standard_errors": 2.0})
@@ -86,8 +86,9 @@ def test_with_negative_standard_errors_a_candidate_must_be_above_the_noise() -> 
 
 
 def test_a_margin_that_is_stated_counts_instead_of_the_noise() -> None:
-    assert failures(LIMITS.model_copy(update={"margin": 0.0}), champion(0.8999)) == [
-        "accuracy 0.8999, champion (version 1, tinybert) 0.9000, allowed 0.0000 (promote.margin; standard error 0.0150)"
+    assert failures(LIMITS.model_copy(update={"margin": 0.0}), champion(0.8999), split="test") == [
+        "accuracy (test) 0.8999, champion (version 1, tinybert) 0.9000, "
+        "allowed 0.0000 (promote.margin; standard error 0.0150)"
     ]
 
 

@@ -14,7 +14,7 @@ import pytest
 from flows.dag.graph import known_recipe
 from flows.promotion.decision import roll_back, serve_command, try_to_promote
 from flows.registry.files import weights_digest
-from flows.registry.names import task_name
+from flows.registry.names import registered_model, task_name
 from flows.registry.reports import numbers, table
 from flows.registry.versions import Registered, is_registered, register, versions
 from stillhouse.errors import InputError
@@ -60,6 +60,7 @@ def test_a_version_says_where_it_came_from_and_what_it_can_do() -> None:
     assert tags["recipe"] == "hinton" and tags["data_md5"] == "abc.dir"
     assert tags["weights_sha256"] == weights_digest(Path("models/hinton"))
     assert float(tags["value"]) == 0.9 and float(tags["latency_p50_ms"]) == 1.5
+    assert tags["kind"] == "classes" and tags["split"] == "validation"
 
 
 @pytest.mark.usefixtures("here")
@@ -81,6 +82,30 @@ def test_a_version_holds_safetensors_onnx_and_code_but_no_pickle() -> None:
         assert file.is_dir() or file.read_bytes()[:2] not in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK")
     requirements = (stored / "requirements.txt").read_text()
     assert "onnxruntime==" in requirements and "torch" not in requirements
+
+
+@pytest.mark.usefixtures("here")
+def test_what_was_not_evaluated_or_cannot_be_served_is_refused_in_one_line() -> None:
+    file = Path("reports/evaluated/tinybert/details/served.json")
+    good = file.read_text()
+    for bad, reason in (
+        (good.replace("classes", "songs"), "kind = 'songs' has no served model, classes, scores, answers have"),
+        (
+            good.replace('"split"', '"spilt"'),
+            "served.json' is damaged .*'spilt'.*: run python -m flows.compress tinybert",
+        ),
+        ("{", "served.json' is damaged .*: run python -m flows.compress tinybert"),
+    ):
+        file.write_text(bad)
+        with pytest.raises(InputError, match=reason) as error:
+            register("tinybert")
+        assert "\n" not in str(error.value)
+    file.write_text(good)
+    rows = file.with_name("rows.csv").rename("rows.csv")
+    with pytest.raises(InputError, match=r"rows.csv' is missing: run python -m flows.compress tinybert"):
+        register("tinybert")
+    rows.rename(file.with_name("rows.csv"))
+    assert not is_registered("tinybert")
 
 
 @pytest.mark.usefixtures("here")
@@ -113,7 +138,7 @@ def test_promotion_moves_the_aliases_a_shut_gate_moves_none_and_rollback_goes_ba
     decision = try_to_promote("hinton")
     assert not decision.promoted and aliases() == before
     (reason,) = decision.failures
-    assert reason.startswith("accuracy 0.5000, champion (version 2, tinybert) 0.9300, allowed 0.0")
+    assert reason.startswith("accuracy (validation) 0.5000, champion (version 2, tinybert) 0.9300, allowed 0.0")
     tags = client.get_model_version(NAME, "3").tags
     assert tags["gate"] == "failed" and tags["gate_reasons"] == decision.failures[0]
     run_id = str(client.get_model_version(NAME, "3").run_id)
@@ -149,7 +174,7 @@ def test_with_mlflow_away_one_line_says_so_without_the_password(here: Path, monk
 def test_the_table_shows_teacher_and_student() -> None:
     lines = table("hinton").splitlines()
     assert [cell.strip() for cell in lines[0].strip("|").split("|")] == [
-        *["", "accuracy", "kept", "parameters", "on disk", "FLOPs", "p50 ms", "p99 ms"]
+        *["", "accuracy (validation)", "kept", "parameters", "on disk", "FLOPs", "p50 ms", "p99 ms"]
     ]
     assert lines[2].split("|")[1].strip() == "teacher" and lines[3].split("|")[1].strip() == "hinton"
     assert len({len(line) for line in lines[:4]}) == 1, "columns are aligned"
@@ -163,16 +188,27 @@ def test_numbers_of_a_report_are_flat() -> None:
     ("data", "name"),
     [
         ({"source": "docstrings"}, "docstrings"),
+        ({"source": "docstrings", "kind": "scores"}, "docstrings"),
+        ({"source": "docstrings", "kind": "answers"}, "docstrings-answers"),
         ({"source": "hub", "hub": {"name": "nyu-mll/glue", "config": "sst2"}}, "sst2"),
         ({"source": "hub", "hub": {"name": "stanfordnlp/imdb", "config": None}}, "imdb"),
         ({"source": "files", "files": {"folder": "../glue/CoLA", "layout": "cola"}}, "cola"),
         ({"source": "files", "files": {"folder": "~/data/Reviews", "layout": "table"}}, "reviews"),
+        ({"source": "files", "files": {"folder": "~/data/FAQ", "layout": "squad"}, "kind": "answers"}, "faq-answers"),
     ],
 )
 def test_the_task_gives_the_model_its_name(tmp_path: Path, data: dict, name: str) -> None:
     file = tmp_path / "params.yaml"
+    file.write_text(json.dumps({"data": {"kind": "classes"} | data}))
+    assert task_name(file) == name and registered_model(file) == f"stillhouse-{name}"
+
+
+@pytest.mark.parametrize("data", [{"kind": "classes"}, {"source": "docstrings"}, {"source": "hub", "kind": "answers"}])
+def test_data_that_name_no_task_are_refused_in_one_line(tmp_path: Path, data: dict) -> None:
+    file = tmp_path / "params.yaml"
     file.write_text(json.dumps({"data": data}))
-    assert task_name(file) == name
+    with pytest.raises(InputError, match=r"params.yaml: data.source = .*, data.kind = .* name no task: fill in"):
+        task_name(file)
 
 
 def test_an_unknown_recipe_is_named_with_those_there_are() -> None:
@@ -200,8 +236,8 @@ def test_the_champion_is_served_and_answers_two_sentences(here: Path) -> None:
     finally:
         os.killpg(server.pid, 15)
         server.wait(30)
-    assert [set(each["scores"]) for each in predictions] == [{"no", "yes"}] * 2
-    assert all(each["label"] in ("no", "yes") for each in predictions)
+    assert [set(each["scores"]) for each in predictions] == [{"bad", "good"}] * 2
+    assert all(each["label"] in ("bad", "good") for each in predictions)
     assert all(abs(sum(each["scores"].values()) - 1) < 1e-6 for each in predictions)
 
 

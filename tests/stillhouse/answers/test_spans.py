@@ -1,4 +1,4 @@
-"""The loss of a span, and the answers that logits give: each against a slow computation that cannot be wrong."""
+"""The answers that logits give: each against a slow computation that cannot be wrong."""
 
 import itertools
 
@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from stillhouse.answers.extract import extract, span_loss
 from stillhouse.answers.spans import (
     OUTPUTS,
     Answer,
     Span,
     best_spans,
     find_answers,
-    is_question_answering,
     span_logits,
     span_logits_onnx,
 )
@@ -23,34 +21,6 @@ from stillhouse.onnx.sessions import open_session
 from tests import tiny
 
 TOKENIZER = tiny.tokenizer()
-
-
-def test_the_loss_is_the_mean_of_two_cross_entropies_and_padding_is_outside_of_both() -> None:
-    torch.manual_seed(0)
-    start, end = torch.randn(2, 3, 5)
-    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0]])
-    places = [(1, 4), (0, 0), (2, 3)]
-    wanted = 0.0
-    for row, (first, last) in enumerate(places):
-        length = int(mask[row].sum())
-        wanted -= start[row, :length].log_softmax(0)[first].item() / 2
-        wanted -= end[row, :length].log_softmax(0)[last].item() / 2
-    first, last = (torch.tensor(part) for part in zip(*places, strict=True))
-    assert span_loss(start, end, first, last, mask).item() == pytest.approx(wanted / 3, rel=1e-6)
-    start, end = start.requires_grad_(), end.requires_grad_()
-    span_loss(start, end, first, last, mask).backward()
-    assert (start.grad[mask == 0] == 0).all() and (end.grad[mask == 0] == 0).all()
-    assert (start.grad[mask == 1] != 0).all()
-
-
-def test_the_step_gives_the_same_loss_however_much_padding_there_is() -> None:
-    model = tiny.answerer()
-    ids = torch.tensor([[2, 5, 6, 3, 7, 8, 3]])
-    batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "start": torch.tensor([4])}
-    batch |= {"end": torch.tensor([5])}
-    padded = batch | {name: torch.nn.functional.pad(batch[name], (0, 3)) for name in ("input_ids", "attention_mask")}
-    with torch.no_grad():
-        assert extract(model, padded).item() == pytest.approx(extract(model, batch).item(), abs=1e-5)
 
 
 def brute_force(start, end, context, longest) -> dict[tuple[int, int], float]:
@@ -144,8 +114,3 @@ def test_logits_of_windows_do_not_depend_on_the_batch_and_onnx_gives_the_same(tm
     with torch.no_grad():
         raw = model(**{name: torch.tensor([windows[0][name]]) for name in names})
     np.testing.assert_allclose(one[0], torch.stack([raw.start_logits[0], raw.end_logits[0]]).numpy(), atol=1e-5)
-
-
-def test_a_checkpoint_says_whether_it_answers_questions(tmp_path) -> None:
-    assert is_question_answering(tiny.save(tiny.answerer(), tmp_path / "qa"))
-    assert not is_question_answering(tiny.save(tiny.bert(), tmp_path / "labels"))

@@ -281,7 +281,7 @@ def test_coins_of_learnt_rates_keep_whole_layers_and_reach_the_scores():
     torch.manual_seed(0)
     seen = set()
     for _ in range(60):
-        logits = rates(inputs())
+        logits = rates(inputs()).logits
         seen |= {keep for keep, other in pruned.items() if torch.allclose(logits, other(**inputs()).logits, atol=1e-4)}
     assert seen == set(pruned)
     task_loss(logits, torch.tensor([0, 1])).backward()
@@ -307,7 +307,7 @@ def test_learnt_rates_keep_the_layers_that_the_task_needs(tmp_path):
     rates = LearntRates(model, keep=2, width=8, seed=0)
 
     def step(m, given):
-        return task_loss(m(model_inputs(given)), given["labels"])
+        return task_loss(m(model_inputs(given)).logits, given["labels"])
 
     fit(
         rates, step, data, collator(0), epochs=20, batch_size=16, learning_rate=0.05, seed=0,

@@ -144,7 +144,7 @@ def train(folder, epochs, parts):
     paper, seen = route_step(model, 10.0, 1.0), []
 
     def step(m, rows):
-        seen.append((int(model.anchor), m(model_inputs(rows)).mean(0).argmax().item()))
+        seen.append((int(model.anchor), m(model_inputs(rows)).logits.mean(0).argmax().item()))
         return paper(m, rows)
 
     fit(
@@ -165,7 +165,7 @@ def test_a_route_of_the_teacher_alone_has_hintons_gradient_but_for_a_factor():
     teacher = torch.randn(2, 1, 2)
     rows = batch(teacher)
     ours = sum(route_step(model, 0.7 / 0.3, 4.0)(model, rows).values())
-    theirs = sum(distillation_loss(model(model_inputs(rows)), teacher[:, 0], rows["labels"], 0.7, 4.0).values())
+    theirs = sum(distillation_loss(model(model_inputs(rows)).logits, teacher[:, 0], rows["labels"], 0.7, 4.0).values())
     weights = [w for w in model.parameters() if w.requires_grad]
     for one, other in zip(torch.autograd.grad(ours, weights), torch.autograd.grad(theirs, weights), strict=True):
         assert torch.allclose(0.3 * one, other, atol=1e-5)

@@ -27,6 +27,10 @@ def nets(shared=1, light_layers=2, booster=None):
     return Rocket(light, booster, shared).eval(), light, whole
 
 
+def logits(model):
+    return [outputs.logits for outputs in model(model_inputs(batch()))]
+
+
 def gradients(model, of) -> dict[str, bool]:
     """Which weights get a gradient that is not zero, by name."""
     model.zero_grad()
@@ -63,7 +67,7 @@ def test_the_block_keeps_the_hint_from_the_boosters_own_layers_and_head_and_from
         model, _, _ = nets()
 
         def hint(model=model, block=block):
-            return hint_loss(*model(model_inputs(batch())), kind, 2.0, gradient_block=block)
+            return hint_loss(*logits(model), kind, 2.0, gradient_block=block)
 
         reached = gradients(model, hint)
         assert reached["booster.classifier.weight"] is not block
@@ -75,7 +79,7 @@ def test_the_block_keeps_the_hint_from_the_boosters_own_layers_and_head_and_from
 @pytest.mark.parametrize("net", [0, 1], ids=["light", "booster"])
 def test_the_shared_layers_learn_from_both_nets_and_each_net_reaches_no_layer_of_the_others(net):
     model, _, _ = nets(shared=2, light_layers=1)
-    reached = gradients(model, lambda: F.cross_entropy(model(model_inputs(batch()))[net], batch()["labels"]))
+    reached = gradients(model, lambda: F.cross_entropy(logits(model)[net], batch()["labels"]))
     for name in ("embeddings.word_embeddings", "encoder.layer.0.output.dense", "encoder.layer.1.output.dense"):
         assert reached[f"light.bert.{name}.weight"]
     assert reached["light.bert.encoder.layer.2.output.dense.weight"] is (net == 0)
@@ -89,7 +93,7 @@ def test_the_gradient_of_shared_layers_is_the_sum_of_both_losses_gradients():
     weight = light.bert.encoder.layer[0].output.dense.weight
 
     def gradient(*terms):
-        loss = launch_loss(*model(model_inputs(batch())), batch()["labels"], "logits", 1.0, 1.0, gradient_block=True)
+        loss = launch_loss(*logits(model), batch()["labels"], "logits", 1.0, 1.0, gradient_block=True)
         return torch.autograd.grad(sum(loss[term] for term in terms), weight)[0]
 
     parts = gradient("light") + gradient("booster") + gradient("hint")
@@ -102,7 +106,7 @@ def test_both_nets_in_one_pass_give_what_each_gives_alone(family, shared):
     booster = tiny.bert(layers=4) if family == "bert" else tiny.other_family(family, layers=4)
     model, light, whole = nets(shared, 1, booster)
     inputs = model_inputs(batch())
-    of_light, of_booster = model(inputs)
+    of_light, of_booster = (outputs.logits for outputs in model(inputs))
     assert torch.allclose(of_light, light(**inputs).logits, atol=1e-6)
     assert torch.allclose(of_booster, whole(**inputs).logits, atol=1e-6)
 

@@ -26,9 +26,9 @@ from stillhouse.surgery import factorize, share_layers
 from stillhouse.surgery.cost import layer_flops
 from stillhouse.surgery.gates import GATE_KINDS, gate_sizes, gated, gated_layer_norm, masks
 from stillhouse.training.batches import collate, collator, model_inputs
-from stillhouse.training.classify import classify
 from stillhouse.training.loop import fit
 from stillhouse.training.losses import task_loss
+from stillhouse.training.outcomes import classify
 from tests import tiny
 
 IDS = torch.tensor([[2, 7, 8, 9, 10, 3], [2, 11, 12, 3, 0, 0]])

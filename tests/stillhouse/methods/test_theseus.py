@@ -30,15 +30,15 @@ def ship(family="bert", layers=4, kept=2):
 
 
 def loss_at(rate):
-    return lambda model, batch: task_loss(model(model_inputs(batch), rate), batch["labels"])
+    return lambda model, batch: task_loss(model(model_inputs(batch), rate).logits, batch["labels"])
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "electra"])
 def test_at_rate_1_it_is_the_successor_and_at_rate_0_the_predecessor(family):
     model, successor, whole = ship(family)
-    assert torch.equal(model(inputs(), 1.0), successor(**inputs()).logits)
-    assert torch.equal(model(inputs(), 0.0), whole(**inputs()).logits)
-    assert not torch.allclose(model(inputs(), 0.0), model(inputs(), 1.0), atol=1e-3)
+    assert torch.equal(model(inputs(), 1.0).logits, successor(**inputs()).logits)
+    assert torch.equal(model(inputs(), 0.0).logits, whole(**inputs()).logits)
+    assert not torch.allclose(model(inputs(), 0.0).logits, model(inputs(), 1.0).logits, atol=1e-3)
 
 
 def test_each_coin_replaces_one_group_by_one_layer():
@@ -46,9 +46,9 @@ def test_each_coin_replaces_one_group_by_one_layer():
     mixed = copy.deepcopy(whole)
     # The successors are the first two layers: coins (1, 0) give layer 1 for 1–2, then 3 and 4.
     mixed.bert.encoder.layer = torch.nn.ModuleList(whole.bert.encoder.layer[i] for i in (0, 2, 3))
-    assert torch.allclose(model.replaced(inputs(), [True, False]), mixed(**inputs()).logits, atol=1e-6)
+    assert torch.allclose(model.replaced(inputs(), [True, False]).logits, mixed(**inputs()).logits, atol=1e-6)
     mixed.bert.encoder.layer = torch.nn.ModuleList(whole.bert.encoder.layer[i] for i in (0, 1, 1))
-    assert torch.allclose(model.replaced(inputs(), [False, True]), mixed(**inputs()).logits, atol=1e-6)
+    assert torch.allclose(model.replaced(inputs(), [False, True]).logits, mixed(**inputs()).logits, atol=1e-6)
 
 
 def coins_of(model, batches, rate):
@@ -80,7 +80,7 @@ def test_coins_follow_the_global_generator_that_a_checkpoint_keeps():
 
 def test_a_replaced_group_gives_its_successor_a_gradient_and_a_kept_one_gives_zero():
     model, successor, _ = ship()
-    model.replaced(inputs(), [True, False]).sum().backward()
+    model.replaced(inputs(), [True, False]).logits.sum().backward()
     first, second = successor.bert.encoder.layer
     assert first.output.dense.weight.grad.abs().sum() > 0
     assert all(weight.grad is not None and weight.grad.abs().sum() == 0 for weight in second.parameters())
@@ -122,7 +122,7 @@ def test_the_predecessors_dropout_is_on_while_it_is_being_replaced():
     model, _, _ = ship()
     model.train()
     assert all(layer.training for group in model.groups for layer in group.predecessor)
-    assert not torch.equal(model(inputs(), 0.0), model(inputs(), 0.0))
+    assert not torch.equal(model(inputs(), 0.0).logits, model(inputs(), 0.0).logits)
 
 
 def test_a_run_that_was_interrupted_draws_the_coins_of_one_that_was_not(tmp_path):

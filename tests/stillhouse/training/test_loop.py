@@ -12,8 +12,8 @@ from transformers import TrainerCallback
 from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError, Preempted
 from stillhouse.training.batches import collator, model_inputs
-from stillhouse.training.classify import classify
 from stillhouse.training.loop import choose_precision, fit, last_checkpoint
+from stillhouse.training.outcomes import classify
 from tests import tiny
 
 

@@ -3,8 +3,8 @@ import torch
 from transformers import BertForMaskedLM
 
 from stillhouse.training.batches import collator
-from stillhouse.training.classify import classify
 from stillhouse.training.loop import fit
+from stillhouse.training.outcomes import classify
 from stillhouse.training.seen_words import SeenWords, only_seen_words, words_of
 from tests import tiny
 

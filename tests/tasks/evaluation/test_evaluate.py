@@ -13,6 +13,8 @@ from stillhouse.encoders.labels import set_labels
 from stillhouse.errors import InputError
 from stillhouse.onnx.export import export_onnx
 from tasks import evaluate
+from tasks.data.schema import kind_of
+from tasks.evaluation.rows import read_rows
 from tests import tiny
 
 PARAMS = {
@@ -28,8 +30,7 @@ PARAMS = {
         "processes": 1,
     },
     "budget": {"smaller": 1.5, "kept": 0.1},
-    "teacher": {"floor": 0.5},
-    "hinton": {"alpha": 0.7},
+    "kinds": {"classes": {}, "scores": {}},
 }
 
 
@@ -67,7 +68,8 @@ def run(
 ) -> tuple[dict, dict]:
     """Run the program; give metrics.json and latency.json."""
     recipe = recipe or name
-    params = PARAMS | {"evaluate": PARAMS["evaluate"] | changes}
+    kind = kind_of(root / task / "train.parquet")
+    params = PARAMS | {"evaluate": PARAMS["evaluate"] | changes, "data": {"kind": kind}}
     YAML().dump(params, root / "params.yaml")
     out = root / "reports" / name
     words = [recipe, "--data", root / task, "--model", root / name, "--onnx", root / "onnx" / name, "--out", out]
@@ -82,7 +84,8 @@ def run(
 def test_the_teacher_keeps_all_of_itself(house, monkeypatch):
     figures, times = run(house, monkeypatch, "teacher")
     assert list(figures) == [
-        *("recipe", "task_metric", "value", "kept", "parameters", "nonzero_parameters", "sparsity", "flops", "tokens"),
+        *("recipe", "kind", "split"),
+        *("task_metric", "value", "kept", "parameters", "nonzero_parameters", "sparsity", "flops", "tokens"),
         *(
             "checkpoint_bytes",
             "onnx_bytes",
@@ -116,7 +119,7 @@ def test_a_student_is_measured_against_the_teacher(house, monkeypatch):
 
 
 def test_metrics_and_predictions_are_the_same_each_time(house, monkeypatch):
-    files = ("metrics.json", "predictions.csv")
+    files = ("metrics.json", "predictions.csv", "details/rows.csv", "details/served.json")
     run(house, monkeypatch, "teacher")
     first = [(house / "reports/teacher" / name).read_bytes() for name in files]
     run(house, monkeypatch, "teacher")
@@ -129,6 +132,34 @@ def test_predictions_hold_the_names_of_the_labels(house, monkeypatch):
         rows = list(csv.DictReader(stream))
     assert {row["actual"] for row in rows} == {"bad", "good"}
     assert sum(row["actual"] == row["predicted"] for row in rows) / len(rows) == pytest.approx(figures["value"])
+    # What the gate's bootstrap reads are the same rows, with places for names.
+    places = {"bad": 0.0, "good": 1.0}
+    kept = read_rows(house / "reports/teacher/details/rows.csv", "evaluate again")
+    assert kept["actual"].tolist() == [places[row["actual"]] for row in rows]
+    assert kept["predicted"].tolist() == [places[row["predicted"]] for row in rows]
+    served = json.loads((house / "reports/teacher/details/served.json").read_text())
+    assert served == {
+        **{"kind": "classes", "split": "validation", "columns": ["text"], "numbers": {}},
+        "judged_by": {"max_length": 32},
+    }
+
+
+def test_the_score_is_of_the_test_split_where_there_is_one_and_validation_stands_beside_it(monkeypatch, tmp_path):
+    tiny.write_task(tmp_path / "task", validation=40)
+    tiny.write_task(tmp_path / "other", validation=24)
+    (tmp_path / "other/validation.parquet").rename(tmp_path / "task/test.parquet")
+    save(tmp_path, "teacher", tiny.bert(layers=2, seed=1))
+    save(tmp_path, "hinton", tiny.bert(layers=1, seed=2))
+    teacher, _ = run(tmp_path, monkeypatch, "teacher")
+    assert (teacher["split"], teacher["examples"]) == ("test", 24)
+    assert teacher["validation"]["examples"] == 40
+    assert teacher["validation"]["value"] == teacher["validation"]["metrics"]["accuracy"]
+    student, _ = run(tmp_path, monkeypatch, "hinton", student=True)
+    assert student["kept"] == pytest.approx(student["value"] / teacher["value"], abs=1e-6)
+    assert len((tmp_path / "reports/hinton/predictions.csv").read_text().splitlines()) == 25
+    (tmp_path / "task/test.parquet").unlink()
+    with pytest.raises(InputError, match="the teacher's score is of test, the student's of validation: evaluate the"):
+        run(tmp_path, monkeypatch, "hinton", student=True)
 
 
 def test_a_model_with_its_labels_in_another_order_scores_the_same(house, monkeypatch, tmp_path):
@@ -186,5 +217,5 @@ def test_an_onnx_file_of_another_task_is_refused(house, monkeypatch, tmp_path):
     save(tmp_path, "teacher", tiny.bert(labels=("a", "b", "c")))
     tiny.save(tiny.bert(), tmp_path / "teacher")
     tiny.write_task(tmp_path / "task")
-    with pytest.raises(InputError, match="has 3 outputs, the model 2: export it again"):
+    with pytest.raises(InputError, match=r"gives \(3,\) numbers a row, the model \(2,\): export it again"):
         run(tmp_path, monkeypatch, "teacher")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stillhouse.errors import InputError
-from tasks.evaluation.metrics import compute, headline
+from tasks.evaluation.metrics import compute
 
 
 def classes(predicted: list[int], count: int = 2) -> np.ndarray:
@@ -45,11 +45,6 @@ def test_a_straight_line_has_pearson_1_and_a_curve_only_spearman_1():
 def test_a_constant_score_has_correlation_0():
     metrics = compute(np.ones((4, 1), dtype=np.float32), [0.0, 1.0, 2.0, 3.0], regression=True)
     assert (metrics["pearson"], metrics["spearman"]) == (0.0, 0.0)
-
-
-def test_a_metric_of_another_kind_of_task_is_refused_by_name():
-    with pytest.raises(InputError, match=r"evaluate.metric = 'pearson'.*choose accuracy, f1, macro_f1, matthews"):
-        headline(compute(classes([0, 1]), [0, 1], regression=False), "pearson")
 
 
 def test_a_model_that_gives_nan_is_refused():

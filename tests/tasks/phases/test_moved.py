@@ -4,7 +4,7 @@ import pytest
 
 from stillhouse.errors import InputError
 from tasks.phases.moved import places, refuse_moved
-from tasks.phases.run import load_phase, load_recipe
+from tasks.phases.recipe import load_phase, load_recipe
 from tasks.profile import apply
 from tests.tasks import project
 

@@ -57,7 +57,9 @@ def test_it_goes_from_the_corpus_to_a_classifier_of_two_groups_and_onnx(clone, c
     assert student.config.embedding_size == 8
     two_layers = sum(weight.numel() for weight in encoder_layers(teacher)[:2].parameters())
     assert parameters(teacher) - parameters(student) == two_layers + 33 * 32 - (33 * 8 + 8 * 32)
-    run(export, "--model", "models/albert", "--out", "models/onnx")  # compares the graph's logits with torch's
+    run(
+        export, "--kind", "classes", "--model", "models/albert", "--out", "models/onnx"
+    )  # compares the graph's logits with torch's
     sizes = [(clone / f"models/{name}/model.safetensors").stat().st_size for name in ("albert", "teacher")]
     assert sizes[0] < 0.7 * sizes[1]
     weights = onnx.load(clone / "models/onnx/model.onnx").graph.initializer

@@ -24,7 +24,7 @@ KINDS = {"sentences": {}, "pairs": {"pair": True}, "scores": {"regression": True
 
 
 def evaluated(name: str, *teacher: str) -> dict:
-    run(export, "--model", f"models/{name}", "--out", f"models/onnx/{name}")
+    run(export, "--kind", "classes", "--model", f"models/{name}", "--out", f"models/onnx/{name}")
     run(
         evaluate, name, "--data", "data/task", "--model", f"models/{name}", "--onnx", f"models/onnx/{name}",
         *teacher, "--out", f"reports/{name}",
@@ -47,7 +47,7 @@ def served(name: str, rows: pd.DataFrame) -> list[dict]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_whole_recipe_from_text_to_answers(clone, kind):
-    tiny.write_task(clone / "data/task", **KINDS[kind])
+    project.write_task(clone, **KINDS[kind])
     if kind == "scores":
         tiny.save(tiny.bert(layers=4, labels=("score",)), clone / "models/teacher")
         project.params(clone, **{"evaluate.metric": "pearson"})

@@ -67,7 +67,7 @@ def test_an_interrupted_general_stage_ends_with_the_same_weights(clone, monkeypa
 
 @pytest.mark.parametrize("kind", ["pair", "regression"])
 def test_pairs_and_scores_reach_a_student(clone, kind):
-    tiny.write_task(clone / "data/task", **{kind: True})
+    project.write_task(clone, **{kind: True})
     metric = "pearson" if kind == "regression" else "accuracy"
     project.params(clone, **{"evaluate.metric": metric, "teacher.floor": -1.0})
     run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")

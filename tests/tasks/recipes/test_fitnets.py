@@ -48,7 +48,7 @@ def test_the_hint_changes_the_lower_half_alone(clone):
 
 @pytest.mark.parametrize("kind", ["pair", "regression"])
 def test_pairs_and_scores_go_through_both_stages(clone, kind):
-    tiny.write_task(clone / "data/task", train=32, **{kind: True})
+    project.write_task(clone, train=32, **{kind: True})
     if kind == "regression":
         tiny.save(tiny.bert(layers=4, labels=(), seed=3), clone / "models/teacher")
     run(*HINT)

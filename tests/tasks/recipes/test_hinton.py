@@ -100,7 +100,7 @@ def test_an_ensemble_of_copies_teaches_what_its_one_teacher_does(clone):
 
 
 def test_scores_of_several_teachers_train_a_student(clone):
-    tiny.write_task(clone / "data/task", regression=True)
+    project.write_task(clone, regression=True)
     two_teachers(clone, labels=())
     run(*hinton(teacher="models/ensemble"))
     assert load_model("models/hinton", AutoModelForSequenceClassification).config.num_labels == 1
@@ -108,7 +108,7 @@ def test_scores_of_several_teachers_train_a_student(clone):
 
 @pytest.mark.parametrize("kind", [{}, {"pair": True}, {"regression": True}], ids=["classes", "pairs", "scores"])
 def test_the_squared_error_of_logits_can_be_the_loss(clone, monkeypatch, kind):
-    tiny.write_task(clone / "data/task", train=32, **kind)
+    project.write_task(clone, train=32, **kind)
     tiny.save(
         tiny.bert(layers=4, seed=3, labels=() if "regression" in kind else ("bad", "good")), clone / "models/teacher"
     )
@@ -135,9 +135,9 @@ def test_rows_without_labels_want_alpha_1(clone, capsys):
 
 
 def test_single_sentences_are_no_transfer_set_for_pairs(clone, capsys):
-    tiny.write_task(clone / "data/task", pair=True)
+    project.write_task(clone, pair=True)
     project.params(clone, **{"hinton.distill.alpha": 1.0, "hinton.distill.rows": CORPUS})
-    assert f"hinton.distill.rows = '{CORPUS}' has single sentences" in refused(capsys, *hinton(CORPUS))
+    assert f"hinton.distill.rows = '{CORPUS}' has no column 'text_pair'" in refused(capsys, *hinton(CORPUS))
 
 
 def test_a_transfer_set_that_lacks_a_class_still_gives_a_student_of_both(clone):

@@ -59,7 +59,7 @@ def test_training_changes_what_is_rounded(clone):
 
 @pytest.mark.parametrize("kind", ["pair", "regression"])
 def test_pairs_and_scores_are_quantized(clone, kind):
-    tiny.write_task(clone / "data/task", train=32, **{kind: True})
+    project.write_task(clone, train=32, **{kind: True})
     if kind == "regression":
         tiny.save(tiny.bert(layers=4, labels=(), seed=3), clone / "models/teacher")
     run(*QUANTIZE)
@@ -74,7 +74,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(clone, monkeypatch):
 def test_evaluation_says_how_far_the_graph_is_and_how_far_rounding_moves(clone, activations):
     project.params(clone, **{"int8.quantize.activations": activations})
     run(*QUANTIZE)
-    run(export, "--model", "models/int8", "--out", "models/onnx/int8")
+    run(export, "--kind", "classes", "--model", "models/int8", "--out", "models/onnx/int8")
     run(evaluate, "int8", "--data", "data/task", "--model", "models/int8", "--onnx", "models/onnx/int8",
         "--out", "reports/int8")  # fmt: skip
     figures = json.loads(Path("reports/int8/metrics.json").read_text(encoding="utf-8"))
@@ -141,7 +141,10 @@ def test_a_bilstm_is_refused_in_one_line(clone, capsys):
 def test_a_model_that_finds_answers_is_refused_and_not_given_another_head(clone, capsys):
     tiny.save(tiny.answerer(), clone / "models/answerer")
     line = refused(capsys, *source("models/answerer"))
-    assert "'models/answerer' is a BertForQuestionAnswering: give a model that classifies, or an encoder" in line
+    assert (
+        "'models/answerer' is a BertForQuestionAnswering: give a model …ForSequenceClassification, or an encoder"
+        in line
+    )
     assert not Path("models/int8").exists()
 
 

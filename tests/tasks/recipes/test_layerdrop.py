@@ -81,7 +81,7 @@ def test_a_stage_that_was_interrupted_ends_with_the_same_weights(clone, monkeypa
 
 @pytest.mark.parametrize("kind", ["pair", "regression"])
 def test_pairs_and_scores_are_trained_and_cut(clone, kind):
-    tiny.write_task(clone / "data/task", **{kind: True})
+    project.write_task(clone, **{kind: True})
     metric = "pearson" if kind == "regression" else "accuracy"
     numbers = {"evaluate.metric": metric, "teacher.floor": -1.0, "layerdrop.general.phase": None}
     numbers |= SIZES

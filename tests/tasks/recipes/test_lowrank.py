@@ -110,7 +110,7 @@ def test_the_energy_rule_takes_less_for_less(clone):
 
 @pytest.mark.parametrize("kind", ["pair", "regression"])
 def test_pairs_and_scores_are_factorized_and_recovered(clone, kind):
-    tiny.write_task(clone / "data/task", train=32, **{kind: True})
+    project.write_task(clone, train=32, **{kind: True})
     if kind == "regression":
         tiny.save(tiny.bert(layers=4, labels=(), seed=3), clone / "models/teacher")
         project.params(clone, **{"evaluate.metric": "pearson"})
@@ -130,14 +130,16 @@ def test_a_roberta_is_factorized_and_exported(clone):
     run(*FACTORIZE)
     run(*RECOVER)
     assert loaded("models/lowrank").config.model_type == "compact-roberta"
-    run(export, "--model", "models/lowrank", "--out", "models/onnx")  # compares the graph's logits with torch's
+    run(
+        export, "--kind", "classes", "--model", "models/lowrank", "--out", "models/onnx"
+    )  # compares the graph's logits with torch's
 
 
 def test_the_exported_graph_gives_the_students_logits(clone):
     import onnxruntime
 
     run(*FACTORIZE)
-    run(export, "--model", "models/lowrank-factorize", "--out", "models/onnx")
+    run(export, "--kind", "classes", "--model", "models/lowrank-factorize", "--out", "models/onnx")
     session = onnxruntime.InferenceSession(str(next(Path("models/onnx").glob("*.onnx"))))
     ids = np.array([[2, 7, 8, 9, 3], [2, 11, 5, 6, 3]])
     given = {one.name: ids if one.name == "input_ids" else np.ones_like(ids) for one in session.get_inputs()}

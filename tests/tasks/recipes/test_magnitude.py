@@ -10,7 +10,6 @@ from stillhouse.encoders.checkpoint import load_model
 from stillhouse.methods.magnitude import prunable_weights
 from tasks import curve, finetune, prune
 from tasks.recipes import magnitude
-from tests import tiny
 from tests.tasks import project
 from tests.tasks.project import on_task, refused, run
 
@@ -47,7 +46,7 @@ def test_the_curve_has_every_share_and_the_model_the_one_that_was_asked_for(clon
 
 
 def test_the_share_is_of_each_matrix_or_of_all_together(clone):
-    tiny.write_task(clone / "data/task", train=16)
+    project.write_task(clone, train=16)
     spread = {}
     for scope in ("local", "global"):
         changed(clone, scope=scope, shares=[0.4], share=0.4)
@@ -142,7 +141,7 @@ def test_a_run_that_died_after_a_share_does_not_train_it_again(clone, monkeypatc
     ],
 )
 def test_pairs_and_scores_are_pruned(clone, kind, when):
-    tiny.write_task(clone / "data/task", **{kind: True})
+    project.write_task(clone, **{kind: True})
     metric = "pearson" if kind == "regression" else "accuracy"
     project.params(clone, **{"evaluate.metric": metric, "teacher.floor": -1.0, "magnitude.prune.when": when})
     run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")

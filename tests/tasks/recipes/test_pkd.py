@@ -58,7 +58,7 @@ def test_the_states_the_map_and_the_weights_each_make_another_student(clone):
 
 @pytest.mark.parametrize("kind", ["pair", "regression"])
 def test_pairs_and_scores_train_from_teacher_to_student(clone, kind):
-    tiny.write_task(clone / "data/task", **{kind: True})
+    project.write_task(clone, **{kind: True})
     metric = "pearson" if kind == "regression" else "accuracy"
     project.params(clone, **{"evaluate.metric": metric, "teacher.floor": -1.0})
     run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")

@@ -30,7 +30,9 @@ def test_the_light_net_is_a_plain_model_that_gives_its_logits_without_the_booste
     assert light.config.id2label == {0: "bad", 1: "good"}
     inputs = model_inputs(collate([{"input_ids": [2, 7, 8, 3]}], pad_id=0))
     assert torch.allclose(light(**inputs).logits, plans[0].student(**inputs).logits, atol=1e-6)
-    assert torch.allclose(light(**inputs).logits, plans[0].model.eval()(inputs)[0], atol=2e-2)  # in bf16 here and there
+    assert torch.allclose(
+        light(**inputs).logits, plans[0].model.eval()(inputs)[0].logits, atol=2e-2
+    )  # in bf16 here and there
 
 
 @pytest.mark.parametrize(("init", "layers"), [("last", [1, 2, 4]), ("next", [1, 2, 3])])
@@ -49,7 +51,7 @@ def weights(folder):
 
 
 def test_the_booster_the_block_and_the_kind_of_hint_each_make_another_light_net(clone):
-    tiny.write_task(clone / "data/task", train=32)
+    project.write_task(clone, train=32)
     seen = set()
     changes = [
         {}, {"gradient_block": False}, {"booster": False}, {"hint": "softmax"}, {"hint": "soft"}, {"init": "random"},
@@ -63,7 +65,7 @@ def test_the_booster_the_block_and_the_kind_of_hint_each_make_another_light_net(
 
 @pytest.mark.parametrize("kind", ["pair", "regression"])
 def test_pairs_and_scores_launch_too(clone, kind):
-    tiny.write_task(clone / "data/task", train=32, **{kind: True})
+    project.write_task(clone, train=32, **{kind: True})
     run(*LAUNCH)
     assert loaded().config.num_labels == (1 if kind == "regression" else 2)
 
@@ -88,6 +90,6 @@ def test_bad_numbers_are_refused_in_one_line(clone, capsys, changes, message):
 
 
 def test_scores_have_no_classes_to_compare(clone, capsys):
-    tiny.write_task(clone / "data/task", train=32, regression=True)
+    project.write_task(clone, train=32, regression=True)
     project.params(clone, **{"rocket.launch.hint": "softmax"})
     assert "hint = 'softmax' compares classes, and the task has scores: use 'logits'" in refused(capsys, *LAUNCH)

@@ -31,7 +31,7 @@ def shape(folder: str) -> Shape:
 
 
 def judge(name: str, *beside: str) -> dict:
-    run(export, "--model", f"models/{name}", "--out", f"models/onnx/{name}")
+    run(export, "--kind", "classes", "--model", f"models/{name}", "--out", f"models/onnx/{name}")
     words = ("--model", f"models/{name}", "--onnx", f"models/onnx/{name}", "--out", f"reports/{name}")
     run(evaluate, name, *DATA, *words, *beside)
     return json.loads(Path(f"reports/{name}/metrics.json").read_text(encoding="utf-8"))

@@ -85,7 +85,7 @@ def test_the_sliced_model_has_the_shape_of_what_stays_and_a_fresh_process_gives_
 def test_the_sliced_model_exports_to_onnx(clone):
     run(*GATES)
     run(*RETRAIN)
-    run(export, "--model", "models/structured", "--out", "models/onnx/structured")
+    run(export, "--kind", "classes", "--model", "models/structured", "--out", "models/onnx/structured")
     from stillhouse.onnx.sessions import feed, open_session
 
     session = open_session(clone / "models/onnx/structured/model.onnx", threads=1)
@@ -116,7 +116,7 @@ def test_a_phase_of_null_only_slices_and_the_recipes_share_what_stays(clone):
     ],
 )
 def test_pairs_and_scores_go_through_all_stages(clone, kind, choose):
-    tiny.write_task(clone / "data/task", train=32, **{kind: True})
+    project.write_task(clone, train=32, **{kind: True})
     if kind == "regression":
         tiny.save(tiny.bert(layers=4, labels=(), seed=3), clone / "models/teacher")
     project.params(clone, **{"structured.gates.choose": choose})

@@ -62,7 +62,7 @@ def test_an_interrupted_general_stage_ends_with_the_same_weights_and_vocabulary(
 
 @pytest.mark.parametrize("kind", ["pair", "regression"])
 def test_pairs_and_scores_reach_a_student(clone, kind):
-    tiny.write_task(clone / "data/task", **{kind: True})
+    project.write_task(clone, **{kind: True})
     metric = "pearson" if kind == "regression" else "accuracy"
     changes = {"subword.general.layer_map": [2, 4], "evaluate.metric": metric, "teacher.floor": -1.0}
     project.params(clone, **changes)

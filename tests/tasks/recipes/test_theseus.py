@@ -39,7 +39,7 @@ def test_the_successor_gives_the_logits_that_it_had_inside_the_teacher(clone, mo
     monkeypatch.setattr(theseus, "replace", lambda *given: plans.append(replace(*given)) or plans[-1])
     run(*REPLACE)
     inputs = model_inputs(collate([{"input_ids": [2, 7, 8, 3]}], pad_id=0))
-    inside = plans[0].model.eval().replaced(inputs, [True, True])
+    inside = plans[0].model.eval().replaced(inputs, [True, True]).logits
     alone = loaded("models/theseus-replace")(**inputs).logits
     assert torch.allclose(alone, inside, atol=1e-5)
 
@@ -77,7 +77,7 @@ def test_each_schedule_makes_another_successor(clone):
 
 @pytest.mark.parametrize("kind", ["pair", "regression"])
 def test_pairs_and_scores_go_through_both_stages(clone, kind):
-    tiny.write_task(clone / "data/task", train=32, **{kind: True})
+    project.write_task(clone, train=32, **{kind: True})
     if kind == "regression":
         tiny.save(tiny.bert(layers=4, labels=(), seed=3), clone / "models/teacher")
     run(*REPLACE)

@@ -36,6 +36,8 @@ def write(root: Path, models: dict[str, tuple[float, float, float, float]] = MOD
         folder.mkdir(parents=True)
         figures = {
             "recipe": name,
+            "kind": "classes",
+            "split": "validation",
             "task_metric": "accuracy",
             "value": value,
             "kept": value / teacher[0],
@@ -171,10 +173,26 @@ def test_reports_of_different_tasks_are_not_compared(tmp_path):
 
 def test_reports_of_different_kinds_of_task_are_not_compared_though_their_metric_has_one_name(tmp_path):
     one = write(tmp_path / "one", {"teacher": MODELS["teacher"]}, task_metric="f1")
-    answers = {"exact": 0.5, "f1": 0.6, "best_f1": 0.6}
-    other = write(tmp_path / "other", {"hinton": MODELS["hinton"]}, task_metric="f1", metrics=answers)
-    with pytest.raises(InputError, match="hinton: of another kind of task than teacher: give its own teacher"):
+    other = write(tmp_path / "other", {"hinton": MODELS["hinton"]}, task_metric="f1", kind="answers")
+    with pytest.raises(InputError, match=r"differ in 'kind' \(.*'hinton': 'answers'"):
         read_reports(one + other)
+
+
+def test_a_score_of_test_is_never_compared_with_one_of_validation(tmp_path):
+    one = write(tmp_path / "one", {"teacher": MODELS["teacher"]}, split="test")
+    other = write(tmp_path / "other", {"hinton": MODELS["hinton"]})
+    with pytest.raises(InputError, match=r"differ in 'split' \(.*'teacher': 'test', 'hinton': 'validation'"):
+        read_reports(one + other)
+
+
+def test_the_page_speaks_of_the_split_and_shows_validation_beside_test(tmp_path):
+    validation = {"value": 0.7, "examples": 80, "metrics": {"accuracy": 0.7, "f1": 0.65}}
+    text = page(read_reports(write(tmp_path / "one", split="test", validation=validation)), "All")
+    assert "**accuracy** over 872 examples of test" in text
+    assert "## All metrics of test" in text
+    assert "## All metrics of validation\n\n| recipe | accuracy | f1 |" in text
+    assert "| hinton | 0.7000 | 0.6500 |" in text
+    assert "of test" not in page(read_reports(write(tmp_path / "other")), "All")
 
 
 @pytest.mark.parametrize(("content", "message"), [(None, "is missing"), ("{", "is damaged")])

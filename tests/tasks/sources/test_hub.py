@@ -5,11 +5,18 @@ import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
 from stillhouse.errors import InputError
+from tasks.sources.blocks import HubParams
 from tasks.sources.hub import load_split, read_hub, read_hub_questions
 from tasks.sources.survey import survey
 
 COLUMNS = {"text": "sentence", "label": "label"}
 SPLITS = ("train", "test")
+
+
+def params(name: object, config: str | None = None, splits: tuple[str, str | None] = SPLITS) -> HubParams:
+    train, validation = splits
+    named = {"name": str(name), "config": config, "revision": None, "train_split": train}
+    return HubParams.model_validate(named | {"validation_split": validation, "test_split": None})
 
 
 @pytest.fixture(autouse=True)
@@ -36,14 +43,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_label_names_come_from_the_datasets_features(folder: Path) -> None:
-    source = read_hub(str(folder), "plain", None, SPLITS, COLUMNS)
+    source = read_hub(params(folder, "plain"), COLUMNS)
     assert source.labels == ("no", "yes")
-    assert [dict(row) for _, row in source.validation.rows()] == [
+    assert [dict(row) for _, row in source.splits["validation"].rows()] == [
         {"text": "Sentence 0 of test.", "label": "no"},
         {"text": "Sentence 1 of test.", "label": "yes"},
     ]
-    train, validation, labels = survey(source, None)
-    assert (train.rows, validation.rows, labels) == (3, 2, ("no", "yes"))
+    found, labels = survey(source, None)
+    assert (found["train"].rows, found["validation"].rows, labels) == (3, 2, ("no", "yes"))
 
 
 @pytest.mark.parametrize(
@@ -58,11 +65,11 @@ def test_what_a_dataset_has_not_is_named_with_what_it_has(
     folder: Path, config: str, splits: tuple[str, str], columns: dict[str, str], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        read_hub(str(folder), config, None, splits, columns)
+        read_hub(params(folder, config, splits), columns)
 
 
 def test_a_split_without_labels_is_refused(folder: Path) -> None:
-    source = read_hub(str(folder), "plain", None, ("train", "unlabelled"), COLUMNS)
+    source = read_hub(params(folder, "plain", ("train", "unlabelled")), COLUMNS)
     with pytest.raises(InputError, match="split 'unlabelled', row 0: it has no labels"):
         survey(source, None)
 
@@ -77,15 +84,15 @@ def test_question_answering_needs_no_columns(tmp_path: Path) -> None:
     }
     for split in SPLITS:
         Dataset.from_dict(rows).to_parquet(tmp_path / "qa" / f"{split}.parquet")
-    source = read_hub_questions(str(tmp_path / "qa"), None, None, SPLITS)
-    assert [row for _, row in source.train.rows()] == [
+    source = read_hub_questions(params(tmp_path / "qa"))
+    assert [row for _, row in source.splits["train"].rows()] == [
         {name: values[0] for name, values in rows.items() if name != "title"}
     ]
 
 
 def test_a_dataset_without_questions_is_no_question_answering(folder: Path) -> None:
     with pytest.raises(InputError, match="no column 'id': it has idx, sentence, label"):
-        read_hub_questions(str(folder), "plain", None, SPLITS)
+        read_hub_questions(params(folder, "plain"))
 
 
 def test_a_folder_that_is_not_there_is_a_fault_of_the_input(tmp_path: Path) -> None:

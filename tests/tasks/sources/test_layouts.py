@@ -12,6 +12,14 @@ FILES = {
     "cola": "gj04\t1\t\tThe pond froze solid.\ncj99\t0\t*\tThe froze pond solid.",
     "mrpc": '\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t1\t2\tHe said "yes\tYes, he said.\n'
     "0\t3\t4\tNo.\tMaybe.\n",
+    "qqp": "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate\n1\t1\t2\tWhy?\tHow come?\t1\n2\t3\t4\tWho?\tWhat?\t0\n",
+    "mnli": "index\tsentence1\tsentence2\tlabel1\tgold_label\n0\tIt rains.\tIt is wet.\tentailment\tentailment\n"
+    "1\tIt rains.\tIt is dry.\tneutral\tcontradiction\n",
+    "qnli": "index\tquestion\tsentence\tlabel\n0\tWho?\tShe did.\tentailment\n1\tWho?\tIt rains.\tnot_entailment\n",
+    "rte": "index\tsentence1\tsentence2\tlabel\n0\tA.\tB.\tnot_entailment\n1\tC.\tD.\tentailment\n",
+    "wnli": "index\tsentence1\tsentence2\tlabel\n0\tA.\tB.\t0\n1\tC.\tD.\t1\n",
+    "sick": "pair_ID\tsentence_A\tsentence_B\trelatedness_score\tentailment_judgment\n"
+    "1\tA boy.\tA child.\t4.5\tENTAILMENT\n2\tA boy.\tNo boy.\t3.2\tCONTRADICTION\n",
     "stsb": "index\tgenre\tfilename\tyear\told_index\tsource1\tsource2\tsentence1\tsentence2\tscore\n"
     "0\tmain\tMSR\t2012\t1\tnone\tnone\tA plane.\tAn air plane.\t5.000\n1\tm\tM\t2012\t2\tn\tn\tA dog.\tA cat.\t1.25\n",
 }
@@ -25,35 +33,94 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"text": 'He said "yes', "text_pair": "Yes, he said.", "label": "equivalent"},
         {"text": "No.", "text_pair": "Maybe.", "label": "not_equivalent"},
     ],
+    "qqp": [
+        {"text": "Why?", "text_pair": "How come?", "label": "duplicate"},
+        {"text": "Who?", "text_pair": "What?", "label": "not_duplicate"},
+    ],
+    "mnli": [
+        {"text": "It rains.", "text_pair": "It is wet.", "label": "entailment"},
+        {"text": "It rains.", "text_pair": "It is dry.", "label": "contradiction"},
+    ],
+    "qnli": [
+        {"text": "Who?", "text_pair": "She did.", "label": "entailment"},
+        {"text": "Who?", "text_pair": "It rains.", "label": "not_entailment"},
+    ],
+    "rte": [
+        {"text": "A.", "text_pair": "B.", "label": "not_entailment"},
+        {"text": "C.", "text_pair": "D.", "label": "entailment"},
+    ],
+    "sick": [
+        {"text": "A boy.", "text_pair": "A child.", "label": "ENTAILMENT"},
+        {"text": "A boy.", "text_pair": "No boy.", "label": "CONTRADICTION"},
+    ],
     "stsb": [
         {"text": "A plane.", "text_pair": "An air plane.", "label": "5.000"},
         {"text": "A dog.", "text_pair": "A cat.", "label": "1.25"},
     ],
 }
 
-
-def read(layout: str, folder: Path, content: str) -> Source:
-    for name in ("train", "dev"):
-        (folder / f"{name}.tsv").write_text(content, encoding="utf-8")
-    return read_layout(layout, folder, None, None)
+FILES["mnli-mm"], ROWS["mnli-mm"], ROWS["wnli"] = FILES["mnli"], ROWS["mnli"], ROWS["rte"]
+SICK_SCORES = [{**row, "label": score} for row, score in zip(ROWS["sick"], ("4.5", "3.2"), strict=True)]
 
 
-def test_every_glue_layout_is_read_under_the_hubs_label_names(tmp_path: Path) -> None:
+def read(layout: str, kind: str, folder: Path, content: str) -> Source:
+    for name in LAYOUTS[layout].files:
+        (folder / name).write_text(content, encoding="utf-8")
+    return read_layout(layout, kind, folder, {})
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_is_read_under_the_hubs_label_names(tmp_path: Path, layout: str) -> None:
     assert set(FILES) == set(ROWS) == set(LAYOUTS)
-    for layout, content in FILES.items():
-        source = read(layout, tmp_path, content)
-        for split in (source.train, source.validation):
-            assert [dict(row) for _, row in split.rows()] == ROWS[layout]
-        assert source.labels == LAYOUTS[layout].labels
+    for kind, labels in LAYOUTS[layout].kinds.items():
+        source = read(layout, kind, tmp_path, FILES[layout])
+        assert list(source.splits) == ["train", "validation"]
+        wanted = SICK_SCORES if (layout, kind) == ("sick", "scores") else ROWS[layout]
+        for split in source.splits.values():
+            assert [dict(row) for _, row in split.rows()] == wanted
+        assert source.labels == labels.names
 
 
-def test_files_may_have_names_of_their_own(tmp_path: Path) -> None:
-    (tmp_path / "a.tsv").write_text(FILES["sst2"])
-    assert len(list(read_layout("sst2", tmp_path, "a.tsv", "a.tsv").validation.rows())) == 2
+def test_the_nine_tasks_of_glue_are_there() -> None:
+    assert {"cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "mnli-mm", "qnli", "rte", "wnli"} < set(LAYOUTS)
+
+
+def test_files_may_have_names_of_their_own_and_a_third_is_the_test_split(tmp_path: Path) -> None:
+    for name in "abc":
+        (tmp_path / f"{name}.tsv").write_text(FILES["sst2"])
+    named = {"train": "a.tsv", "validation": "b.tsv", "test": "c.tsv"}
+    splits = read_layout("sst2", "classes", tmp_path, named).splits
+    assert {name: Path(split.where).name for name, split in splits.items()} == named
     with pytest.raises(InputError, match=r"dev\.tsv' is missing"):
-        read_layout("sst2", tmp_path, "a.tsv", None)
+        read_layout("sst2", "classes", tmp_path, {"train": "a.tsv"})
+    with pytest.raises(InputError, match=r"a\.tsv is both train and test: name another, or none"):
+        read_layout("sst2", "classes", tmp_path, named | {"test": "a.tsv"})
 
 
-def test_a_table_needs_the_names_of_its_files(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"data\.files\.validation = null"):
-        read_columns(tmp_path, "a.tsv", None, {"text": "text", "label": "label"})
+def test_a_layout_of_another_kind_of_task_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"data\.files\.layout = 'stsb' is of scores, data\.kind = 'classes': change one"
+    ):
+        read_layout("stsb", "classes", tmp_path, {})
+
+
+def test_a_table_needs_the_name_of_its_training_file(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"data\.files\.train = null"):
+        read_columns(tmp_path, {"train": None, "validation": "a.tsv"}, {"text": "text", "label": "label"})
+
+
+@pytest.mark.parametrize(("suffix", "cut"), [("tsv", "\t"), ("csv", ",")])
+def test_a_table_without_a_header_is_read_by_position(tmp_path: Path, suffix: str, cut: str) -> None:
+    file = tmp_path / f"a.{suffix}"
+    file.write_text(f"1{cut}a fine film{cut}x\n0{cut}dull{cut}y\n")
+    source = read_columns(tmp_path, {"train": file.name}, {"text": 2, "label": 1})
+    rows = [dict(row) for _, row in source.splits["train"].rows()]
+    assert rows == [{"text": "a fine film", "label": "1"}, {"text": "dull", "label": "0"}]
+    with pytest.raises(InputError, match=rf"a\.{suffix}, line 1: no column '7': it has 1, 2, 3"):
+        list(read_columns(tmp_path, {"train": file.name}, {"text": 7, "label": 1}).splits["train"].rows())
+
+
+def test_a_file_that_names_its_columns_has_no_positions(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "x", "label": 1}\n')
+    with pytest.raises(InputError, match=r"data\.columns has positions, a \.jsonl names its columns"):
+        read_columns(tmp_path, {"train": "a.jsonl"}, {"text": 1, "label": 2})

@@ -43,7 +43,7 @@ def test_the_corpus_has_no_sentence_of_the_validation_split(tmp_path: Path) -> N
     block = read_yaml(ROOT / PARAMS)["data"] | {"source": "docstrings"}
     counts = {"libraries": ["numpy", "scipy"], "train_per_library": 12, "validation_per_library": 4}
     task = DataParams.model_validate(block | {"docstrings": block["docstrings"] | counts})
-    prepare_task(task, tmp_path / "task")
+    prepare_task(task, tmp_path / "task", scores=False)
     prepare_corpus(corpus_params(libraries=["scipy", "numpy"], sentences=1000), tmp_path / "corpus")
     corpus = load_split(tmp_path / "corpus" / "corpus.parquet")
     assert corpus.column_names == ["text"]

@@ -10,8 +10,10 @@ import pytest
 from datasets import Dataset
 
 from stillhouse.errors import InputError
-from tasks.data.questions import load_questions
-from tasks.sources.make_questions import QaParams, prepare_qa
+from tasks.data.dataset import load_split
+from tasks.data.schema import kind_of
+from tasks.sources.blocks import DataParams
+from tasks.sources.make_questions import prepare_questions
 from tasks.stage.params import PARAMS, read_yaml
 
 ROOT = Path(__file__).parents[3]
@@ -50,25 +52,31 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STILLHOUSE_CACHE", str(tmp_path / "cache"))
 
 
-def qa_params(**changes: Any) -> QaParams:
-    """The project's own `qa` block, with changes to some of its keys."""
-    block = read_yaml(ROOT / PARAMS)["qa"]
+def data_params(**changes: Any) -> DataParams:
+    """The project's own `data` block as of answers, with changes to some of its keys."""
+    block = read_yaml(ROOT / PARAMS)["data"] | {"kind": "answers"}
+    block["docstrings"] |= {"max_words": 120}
     changed = {key: block[key] | value if isinstance(value, dict) else value for key, value in changes.items()}
-    return QaParams.model_validate(block | changed)
+    return DataParams.model_validate(block | changed)
 
 
-def numpy_alone(**counts: Any) -> QaParams:
+def split(folder: Path, name: str = "train") -> Dataset:
+    return load_split(folder / f"{name}.parquet")
+
+
+def numpy_alone(**counts: Any) -> DataParams:
     small = {"libraries": ["numpy"], "train_per_library": 30, "validation_per_library": 10}
-    return qa_params(docstrings=small | counts)
+    return data_params(docstrings=small | counts)
 
 
-def files(folder: Path, train: object, validation: object | None = None) -> QaParams:
+def files(folder: Path, train: object, validation: object | None = None) -> DataParams:
     """Parameters of two files in SQuAD's layout, which it writes; other ids in the second."""
-    other = json.dumps(SQUAD).replace('"id": "q', '"id": "r')
+    other = json.dumps(SQUAD).replace('"id": "q', '"id": "r').replace("What is it", "What was it")
+    other = other.replace("made it", "made that")
     for name, content in (("train", train), ("dev", other if validation is None else validation)):
         text = content if isinstance(content, str) else json.dumps(content)
         (folder / f"{name}.json").write_text(text, encoding="utf-8")
-    return qa_params(source="files", files={"folder": str(folder)})
+    return data_params(source="files", files={"folder": str(folder), "layout": "squad"})
 
 
 def changed(**changes: Any) -> dict:
@@ -83,18 +91,20 @@ def hashes(folder: Path) -> dict[str, str]:
 
 
 def test_squads_questions_have_their_spans_and_unanswerable_ones_none(tmp_path: Path) -> None:
-    assert prepare_qa(files(tmp_path, SQUAD), tmp_path / "qa") == {"train_rows": 2, "validation_rows": 2}
-    questions = load_questions(tmp_path / "qa")
-    assert questions.train[0] == FIRST
-    assert questions.train[1]["answers"] == {"text": [], "answer_start": []}
+    assert prepare_questions(files(tmp_path, SQUAD), tmp_path / "qa") == {"train_rows": 2, "validation_rows": 2}
+    train = split(tmp_path / "qa")
+    assert train[0] == FIRST
+    assert train[1]["answers"] == {"text": [], "answer_start": []}
+    assert kind_of(tmp_path / "qa/train.parquet") == "answers"
 
 
 def test_the_hubs_columns_give_the_same_rows(tmp_path: Path) -> None:
     for split, id_ in (("train", "q1"), ("validation", "r1")):
-        rows = [{**FIRST, "id": id_, "title": "Stills"}]
+        rows = [{**FIRST, "id": id_, "title": "Stills", "question": f"What is {split} of?"}]
         Dataset.from_list(rows).to_parquet(tmp_path / "data" / f"{split}.parquet")
-    prepare_qa(qa_params(source="hub", hub={"name": str(tmp_path / "data")}), tmp_path / "qa")
-    assert load_questions(tmp_path / "qa").train[:] == {name: [value] for name, value in FIRST.items()}
+    prepare_questions(data_params(source="hub", hub={"name": str(tmp_path / "data")}), tmp_path / "qa")
+    wanted = FIRST | {"question": "What is train of?"}
+    assert load_split(tmp_path / "qa/train.parquet")[:] == {name: [value] for name, value in wanted.items()}
 
 
 def test_a_row_of_the_hub_is_checked_as_a_file_is(tmp_path: Path) -> None:
@@ -102,7 +112,7 @@ def test_a_row_of_the_hub_is_checked_as_a_file_is(tmp_path: Path) -> None:
         rows = [{**FIRST, "id": split, "answers": {"text": ["oak"], "answer_start": [17]}}]
         Dataset.from_list(rows).to_parquet(tmp_path / "data" / f"{split}.parquet")
     with pytest.raises(InputError, match=r"split 'train', row 0: answer 'oak' is not at 17 in its context"):
-        prepare_qa(qa_params(source="hub", hub={"name": str(tmp_path / "data")}), tmp_path / "qa")
+        prepare_questions(data_params(source="hub", hub={"name": str(tmp_path / "data")}), tmp_path / "qa")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +134,7 @@ def test_a_row_of_the_hub_is_checked_as_a_file_is(tmp_path: Path) -> None:
 )
 def test_bad_questions_get_one_line_and_leave_nothing_behind(tmp_path: Path, train: object, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        prepare_qa(files(tmp_path, train), tmp_path / "out" / "qa")
+        prepare_questions(files(tmp_path, train), tmp_path / "out" / "qa")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -132,32 +142,31 @@ def test_bad_questions_get_one_line_and_leave_nothing_behind(tmp_path: Path, tra
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"source": "hub"}, r"qa\.hub\.name = null"),
-        ({"source": "files"}, r"qa\.files\.folder = null"),
-        ({"source": "files", "files": {"folder": "nowhere"}}, "no such folder"),
+        ({"source": "hub"}, r"data\.hub\.name = null"),
+        ({"source": "files"}, r"data\.files\.folder = None, data\.files\.layout = None: answers are read"),
+        ({"source": "files", "files": {"folder": "nowhere", "layout": "squad"}}, "no such folder"),
         ({"docstrings": {"libraries": ["nope"]}}, "library 'nope' is not installed"),
         ({"docstrings": {"libraries": ["iniconfig"]}}, r"train_per_library: 'iniconfig' has \d+ questions with"),
     ],
 )
 def test_parameters_that_do_not_fit_are_named(tmp_path: Path, changes: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        prepare_qa(qa_params(**changes), tmp_path / "qa")
+        prepare_questions(data_params(**changes), tmp_path / "qa")
 
 
 def test_docstrings_give_as_many_questions_of_each_kind_as_asked_for(tmp_path: Path) -> None:
-    counts = prepare_qa(numpy_alone(unanswerable=0.3), tmp_path / "qa")
+    counts = prepare_questions(numpy_alone(unanswerable=0.3), tmp_path / "qa")
     assert counts == {"train_rows": 30, "validation_rows": 10}
-    questions = load_questions(tmp_path / "qa")
-    for split, without in ((questions.train, 9), (questions.validation, 3)):
-        assert sum(not answers["text"] for answers in split["answers"]) == without
+    for name, without in (("train", 9), ("validation", 3)):
+        assert sum(not answers["text"] for answers in split(tmp_path / "qa", name)["answers"]) == without
 
 
 def test_no_context_is_in_both_splits_whatever_is_drawn(tmp_path: Path) -> None:
-    prepare_qa(numpy_alone(train_per_library=400, validation_per_library=100), tmp_path / "one")
-    prepare_qa(numpy_alone(train_per_library=100, validation_per_library=300), tmp_path / "other")
+    prepare_questions(numpy_alone(train_per_library=400, validation_per_library=100), tmp_path / "one")
+    prepare_questions(numpy_alone(train_per_library=100, validation_per_library=300), tmp_path / "other")
     train, validation = (
-        {text for name in ("one", "other") for text in getattr(load_questions(tmp_path / name), split)["context"]}
-        for split in ("train", "validation")
+        {text for name in ("one", "other") for text in split(tmp_path / name, which)["context"]}
+        for which in ("train", "validation")
     )
     assert train and validation and not train & validation
 
@@ -165,11 +174,11 @@ def test_no_context_is_in_both_splits_whatever_is_drawn(tmp_path: Path) -> None:
 def test_the_same_parameters_give_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     params = numpy_alone()
     for name, each in (("a", params), ("b", params), ("c", params.model_copy(update={"seed": 8}))):
-        prepare_qa(each, tmp_path / name)
+        prepare_questions(each, tmp_path / name)
     assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
     assert not set(hashes(tmp_path / "a").values()) & set(hashes(tmp_path / "c").values())
 
 
 def test_a_limit_keeps_so_many_questions(tmp_path: Path) -> None:
     limited = files(tmp_path, SQUAD).model_copy(update={"train_limit": 1})
-    assert prepare_qa(limited, tmp_path / "qa") == {"train_rows": 1, "validation_rows": 2}
+    assert prepare_questions(limited, tmp_path / "qa") == {"train_rows": 1, "validation_rows": 2}

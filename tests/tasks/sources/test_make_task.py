@@ -9,8 +9,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from stillhouse.errors import InputError
-from tasks.data.dataset import load_task
-from tasks.sources.make_task import DataParams, prepare_task
+from tasks.data.dataset import load_split
+from tasks.data.schema import kind_of
+from tasks.sources.blocks import DataParams
+from tasks.sources.make_task import prepare_task as prepare
 from tasks.stage.params import PARAMS, load, read_yaml
 
 ROOT = Path(__file__).parents[3]
@@ -22,13 +24,25 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STILLHOUSE_CACHE", str(tmp_path / "cache"))
 
 
+def prepare_task(params: DataParams, out: Path) -> dict[str, float]:
+    return prepare(params, out, scores=params.kind == "scores")
+
+
+def names(folder: Path) -> list[str]:
+    """The names of the classes that were written."""
+    return load_split(folder / "train.parquet").features["label"].names
+
+
 def data_params(**changes: Any) -> DataParams:
     """The project's own `data` block, with changes to some of its keys."""
     return DataParams.model_validate(_merged(read_yaml(ROOT / PARAMS)["data"], changes))
 
 
 def _merged(block: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    return block | {key: block[key] | value if isinstance(value, dict) else value for key, value in changes.items()}
+    def merged(old: Any, new: Any) -> Any:
+        return old | new if isinstance(old, dict) and isinstance(new, dict) else new
+
+    return block | {key: merged(block[key], value) for key, value in changes.items()}
 
 
 def small(libraries: tuple[str, ...] = ("numpy", "scipy")) -> DataParams:
@@ -39,9 +53,10 @@ def small(libraries: tuple[str, ...] = ("numpy", "scipy")) -> DataParams:
 def table(folder: Path, train: list[tuple[str, str]], validation: list[tuple[str, str]], **changes: Any) -> DataParams:
     """Parameters of two TSV files with the columns said and mood, which it writes."""
     folder.mkdir(exist_ok=True)
-    for name, rows in (("a.tsv", train), ("b.tsv", validation)):
-        (folder / name).write_text("said\tmood\n" + "".join(f"{text}\t{label}\n" for text, label in rows))
-    files = {"folder": str(folder), "train": "a.tsv", "validation": "b.tsv", "layout": "table"}
+    # Other texts in the second: what stands in both is another test's.
+    for name, rows, end in (("a.tsv", train, ""), ("b.tsv", validation, " too")):
+        (folder / name).write_text("said\tmood\n" + "".join(f"{text}{end}\t{label}\n" for text, label in rows))
+    files = {"folder": str(folder), "train": "a.tsv", "validation": "b.tsv", "test": None, "layout": "table"}
     columns = {"text": "said", "text_pair": None, "label": "mood"}
     return data_params(**{"source": "files", "files": files, "columns": columns, "labels": None} | changes)
 
@@ -60,13 +75,14 @@ def test_the_shipped_parameters_are_valid() -> None:
 
 def test_the_built_in_task_is_balanced_over_the_libraries(tmp_path: Path) -> None:
     counts = prepare_task(small(), tmp_path / "task")
-    task = load_task(tmp_path / "task")
+    train, validation = (rows(tmp_path / "task" / f"{split}.parquet") for split in ("train", "validation"))
     assert counts == {"train_rows": 24, "validation_rows": 8}
-    assert task.labels == ("numpy", "scipy")
-    assert not task.pair
-    assert task.train["label"].count(0) == task.train["label"].count(1) == 12
-    assert task.validation["label"].count(0) == 4
-    assert task.train["label"] != sorted(task.train["label"])
+    assert names(tmp_path / "task") == ["numpy", "scipy"]
+    assert kind_of(tmp_path / "task/train.parquet") == kind_of(tmp_path / "task/validation.parquet") == "classes"
+    drawn = [row["label"] for row in train]
+    assert set(train[0]) == {"text", "label"} and drawn.count(0) == drawn.count(1) == 12
+    assert [row["label"] for row in validation].count(0) == 4
+    assert drawn != sorted(drawn)
 
 
 def test_two_runs_write_the_same_bytes(tmp_path: Path) -> None:
@@ -84,25 +100,23 @@ def test_more_sentences_than_a_library_has_are_refused(tmp_path: Path) -> None:
 
 def test_label_names_come_from_the_data_in_a_fixed_order(tmp_path: Path) -> None:
     prepare_task(table(tmp_path / "in", GOOD, GOOD[::-1]), tmp_path / "task")
-    task = load_task(tmp_path / "task")
-    assert task.labels == ("0", "1")
-    assert task.train[0] == {"text": "a fine film", "label": 1}
+    assert names(tmp_path / "task") == ["0", "1"]
+    assert rows(tmp_path / "task/train.parquet")[0] == {"text": "a fine film", "label": 1}
 
 
 def test_labels_may_be_given_as_names_or_as_places_in_the_list_of_names(tmp_path: Path) -> None:
     named = [("a", "good"), ("b", "bad"), ("c", "good")]
     for kind, data in (("names", named), ("places", GOOD[:3])):
         prepare_task(table(tmp_path / "in", data, data, labels=["bad", "good"]), tmp_path / kind)
-        assert load_task(tmp_path / kind).labels == ("bad", "good")
+        assert names(tmp_path / kind) == ["bad", "good"]
         assert [row["label"] for row in rows(tmp_path / kind / "train.parquet")] == [1, 0, 1]
 
 
 def test_scores_are_kept_as_numbers(tmp_path: Path) -> None:
     scores = [("a", "0.5"), ("b", "5"), ("c", "-1e1")]
-    prepare_task(table(tmp_path / "in", scores, scores, labels=[]), tmp_path / "task")
-    task = load_task(tmp_path / "task")
-    assert task.regression
-    assert task.train["label"][:] == [0.5, 5.0, -10.0]
+    prepare_task(table(tmp_path / "in", scores, scores, kind="scores"), tmp_path / "task")
+    assert [row["label"] for row in rows(tmp_path / "task/train.parquet")] == [0.5, 5.0, -10.0]
+    assert kind_of(tmp_path / "task/train.parquet") == "scores"
 
 
 def test_a_limit_draws_rows_by_seed_in_the_order_of_the_source(tmp_path: Path) -> None:
@@ -130,15 +144,21 @@ def test_a_limit_draws_rows_by_seed_in_the_order_of_the_source(tmp_path: Path) -
         (GOOD, [*GOOD, ("odd", "2")], {"labels": ["bad", "good"]}, r"b\.tsv, line 6: unknown label '2'"),
         (GOOD, [("odd", "")], {}, r"b\.tsv, line 2: the label is missing"),
         (GOOD[:1], GOOD[:1], {}, "every row has the label '1'"),
-        ([("a", "4.5"), ("b", "high")], GOOD, {"labels": []}, r"a\.tsv, line 3: label 'high' is not a number"),
-        ([("a", "nan")], GOOD, {"labels": []}, r"a\.tsv, line 2: label 'nan' is not a number"),
-        ([(f"t{i}", f"{i / 7}") for i in range(1500)], GOOD, {}, r"for scores set data\.labels to \[\]"),
+        ([("a", "4.5"), ("b", "high")], GOOD, {"kind": "scores"}, r"a\.tsv, line 3: label 'high' is not a number"),
+        ([("a", "nan")], GOOD, {"kind": "scores"}, r"a\.tsv, line 2: label 'nan' is not a number"),
+        ([(f"t{i}", f"{i / 7}") for i in range(1500)], GOOD, {}, r"for scores set data\.kind to scores"),
         (GOOD, GOOD, {"columns": {"text_pair": "other"}}, "no column 'other': it has said, mood"),
         (GOOD, GOOD, {"columns": {"label": None}}, r"data\.columns\.label = null"),
         (GOOD, GOOD, {"files": {"folder": None}}, r"data\.files\.folder = None"),
         (GOOD, GOOD, {"files": {"layout": "sst2"}}, r"a\.tsv, line 2: no column 'text': it has said, mood"),
         (GOOD, GOOD, {"source": "hub"}, r"data\.hub\.name = null"),
         (GOOD, GOOD, {"source": "docstrings", "docstrings": {"libraries": ["numpy", "nope"]}}, "library 'nope' is not"),
+        (GOOD, GOOD, {"source": "docstrings", "docstrings": {"libraries": ["numpy"]}}, "two or more are needed"),
+        (GOOD, GOOD, {"source": "docstrings", "kind": "scores"}, "data.source = docstrings has no scores"),
+        (GOOD, GOOD, {"files": {"layout": "squad"}}, r"layout = 'squad' is of another kind, data\.kind = 'classes'"),
+        (GOOD, GOOD, {"files": {"validation": "a.tsv"}}, r"a\.tsv is both train and validation"),
+        (GOOD, GOOD, {"files": {"validation": None}, "validation_share": None}, r"data\.validation_share = null: give"),
+        (GOOD, GOOD, {"files": {"validation": None}, "validation_share": 1e-9}, r"data\.validation_share: .* no rows"),
     ],
 )
 def test_bad_data_gets_one_line_and_leaves_nothing_behind(
@@ -154,7 +174,7 @@ def test_bad_data_gets_one_line_and_leaves_nothing_behind(
 
 def test_label_names_that_a_layout_contradicts_are_refused(tmp_path: Path) -> None:
     (tmp_path / "train.tsv").write_text("text\tlabel\nx\t0\ny\t1\n")
-    (tmp_path / "dev.tsv").write_text("text\tlabel\nx\t0\ny\t1\n")
+    (tmp_path / "dev.tsv").write_text("text\tlabel\nv\t0\nw\t1\n")
 
     def params(labels: list[str] | None) -> DataParams:
         files = {"folder": str(tmp_path), "train": None, "validation": None, "layout": "sst2"}
@@ -168,13 +188,11 @@ def test_label_names_that_a_layout_contradicts_are_refused(tmp_path: Path) -> No
 
 def test_a_pair_keeps_both_texts(tmp_path: Path) -> None:
     content = "Quality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t1\t2\tOne.\tUno.\n0\t3\t4\tTwo.\tTres.\n"
-    for name in ("train.tsv", "dev.tsv"):
-        (tmp_path / name).write_text(content)
+    for name, end in (("train.tsv", ""), ("dev.tsv", " Too.")):
+        (tmp_path / name).write_text(content.replace("One.", f"One.{end}").replace("Two.", f"Two.{end}"))
     files = {"folder": str(tmp_path), "train": None, "validation": None, "layout": "mrpc"}
     prepare_task(data_params(source="files", files=files), tmp_path / "task")
-    task = load_task(tmp_path / "task")
-    assert task.pair
-    assert task.train[1] == {"text": "Two.", "text_pair": "Tres.", "label": 0}
+    assert rows(tmp_path / "task/train.parquet")[1] == {"text": "Two.", "text_pair": "Tres.", "label": 0}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +201,12 @@ def test_a_pair_keeps_both_texts(tmp_path: Path) -> None:
         ({"train_limit": 0}, "train_limit = 0"),
         ({"source": "web"}, "source = 'web'"),
         ({"docstrings": {"min_words": 50}}, r"min_words \(50\) is above max_words"),
-        ({"docstrings": {"libraries": ["numpy"]}}, "at least 2"),
+        ({"docstrings": {"libraries": []}}, "at least 1"),
+        ({"labels": []}, r"data: labels = \[\]: scores are said by data\.kind: scores now"),
+        ({"columns": {"text": 1, "label": "label"}}, "names and positions are mixed"),
+        ({"columns": {"text": 0, "label": 1}}, "positions count from 1"),
+        ({"validation_share": 0.5, "test_share": 0.5}, "leave nothing to train on"),
+        ({"overlap": "keep"}, "data.overlap = 'keep'"),
         ({"docstrings": {"libraries": ["numpy", "numpy"]}}, "named twice"),
         ({"labels": ["a", "a"]}, "stands twice"),
         ({"hub": {"nane": "x"}}, r"data\.hub\.nane = 'x' is not a known key"),
@@ -195,3 +218,23 @@ def test_bad_parameters_are_named_with_their_value(tmp_path: Path, changes: dict
     YAML().dump(tree, tmp_path / "params.yaml")
     with pytest.raises(InputError, match=message):
         load("data", DataParams, tmp_path / "params.yaml")
+
+
+def test_labels_may_be_given_names(tmp_path: Path) -> None:
+    numbered = [("a", "2"), ("b", "1"), ("c", " 2 ")]
+    prepare_task(table(tmp_path / "in", numbered, numbered, labels={1: "World", "2": "Sports"}), tmp_path / "task")
+    assert names(tmp_path / "task") == ["World", "Sports"]
+    assert [row["label"] for row in rows(tmp_path / "task/train.parquet")] == [1, 0, 1]
+    strange = [*numbered, ("d", "3")]
+    with pytest.raises(InputError, match=r"a\.tsv, line 5: unknown label '3': known are \['World', 'Sports'\]"):
+        prepare_task(table(tmp_path / "in", strange, numbered, labels={1: "World", 2: "Sports"}), tmp_path / "other")
+
+
+def test_a_third_file_is_the_test_split(tmp_path: Path) -> None:
+    params = table(tmp_path / "in", GOOD, GOOD)
+    (tmp_path / "in/c.tsv").write_text("said\tmood\nnew\t1\n")
+    params = params.model_copy(update={"files": params.files.model_copy(update={"test": "c.tsv"})})
+    counts = prepare_task(params, tmp_path / "task")
+    assert counts == {"train_rows": 4, "validation_rows": 4, "test_rows": 1}
+    assert rows(tmp_path / "task/test.parquet") == [{"text": "new", "label": 1}]
+    assert kind_of(tmp_path / "task/test.parquet") == "classes"

@@ -1,0 +1,44 @@
+"""What models and batches say, as distributions: the one form in which every method's loss reads every kind of task.
+
+A distribution is a row of logits over outcomes. A classifier gives one of each text; a model of answers gives two of
+each window, where the answer begins and where it ends; a tagger gives one of each word. So a loss that a paper states
+for classes holds for all of them, as the mean over distributions. Where distributions of one batch differ in length,
+the shorter ones have NO_OUTCOME in the places they lack.
+
+Shapes: B rows in a batch, N distributions, C outcomes (1 for scores).
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from stillhouse.training.batches import Batch, model_inputs
+from stillhouse.training.losses import task_loss
+
+
+class Outcomes:
+    """One distribution a row: classes, or scores where C is 1."""
+
+    def predicted(self, outputs: Any, batch: Batch) -> Tensor:
+        """(N, C) what a model says.
+
+        Args:
+            outputs: of its forward pass on the batch.
+        """
+        return outputs.logits
+
+    def labels(self, batch: Batch) -> Tensor:
+        """(N,) the right outcome's index, or the score; of rows that have labels."""
+        return batch["labels"]
+
+    def taught(self, batch: Batch) -> Tensor:
+        """(N, C) what the teacher says, from the batch's column `teacher_logits`; (N, K, C) of K teachers."""
+        return batch["teacher_logits"]
+
+    def hard(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The loss under the labels alone: the step of plain training."""
+        return task_loss(self.predicted(model(**model_inputs(batch)), batch), self.labels(batch))
+
+
+ROWS = Outcomes()
+classify = ROWS.hard
