@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from stillhouse.encoders.checkpoint import architecture, load_model
 from stillhouse.errors import InputError
 from stillhouse.training.outcomes import Outcomes
+from tasks.data.dataset import load_split
 from tasks.evaluation.rows import Rows
 from tasks.sources.blocks import DataParams
 from tasks.sources.split import Source
@@ -258,9 +259,15 @@ def check_head(kind: type[Kind], folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Task:
-    """The splits of data/task, and their kind. Only an evaluation reads `test`."""
+    """The splits of data/task, and their kind."""
 
     kind: Kind
     train: Dataset
     validation: Dataset
-    test: Dataset | None
+    folder: Path
+
+    @property
+    def test(self) -> Dataset | None:
+        """The test split, if there is one. Only an evaluation reads it."""
+        file = self.folder / "test.parquet"
+        return load_split(file) if file.is_file() else None

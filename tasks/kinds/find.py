@@ -56,7 +56,6 @@ def load_task(folder: Path, params: Path = PARAMS) -> Task:
     if name != wanted:
         raise InputError(f"'{folder}' holds {name}, data.kind = '{wanted}': prepare it again (dvc repro prepare)")
     kind = kind_class(name)
-    test = folder / "test.parquet"
     numbers = load(f"kinds.{name}", kind.Numbers, params)
     made = kind(train, load("train", TrainParams, params), numbers)
-    return Task(made, train, validation, load_split(test) if test.is_file() else None)
+    return Task(made, train, validation, folder)

@@ -83,10 +83,11 @@ def judge(task: Task, checkpoint: Path, onnx: Path, batch_size: int) -> Judged:
         predictions = kind.ordered(kind.predict(model, examples.encoded, tokenizer, batch_size), model, checkpoint)
         return examples, predictions, kind.metrics(predictions, examples)
 
-    examples, predictions, metrics = scored(task.validation if task.test is None else task.test)
+    test = task.test
+    examples, predictions, metrics = scored(task.validation if test is None else test)
     agreement = onnx_figures(onnx / "model.onnx", kind, model, examples.encoded, tokenizer)
-    validation = None if task.test is None else (len(task.validation), scored(task.validation)[2])
-    split = "validation" if task.test is None else "test"
+    validation = None if test is None else (len(task.validation), scored(task.validation)[2])
+    split = "validation" if test is None else "test"
     return Judged(kind, model, len(tokenizer), split, examples, predictions, metrics, validation, agreement)
 
 

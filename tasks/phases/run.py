@@ -89,7 +89,7 @@ def add_logits(plan: Plan, given: Given, data: Dataset, train: TrainParams) -> D
     """The student's encoded rows with the column `teacher_logits`, which `kind.taught` reads."""
     kind = given.kind
     tokenizer = plan.tokenizer or given.tokenizer
-    if tokenizer is given.tokenizer:
+    if tokenizer is given.tokenizer or same_vocabulary(tokenizer, given.tokenizer):
         read = Teachers(data, lambda predictions: predictions)
     else:
         read = kind.for_teacher(given.rows, tokenizer, given.tokenizer)
