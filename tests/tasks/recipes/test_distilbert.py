@@ -12,7 +12,7 @@ from transformers import (
 
 from stillhouse.encoders.checkpoint import load_model
 from stillhouse.methods import distilbert as method
-from tasks import finetune, task_phase
+from tasks import task_phase
 from tests import tiny
 from tests.tasks import project
 from tests.tasks.project import on_corpus, on_task, refused, run
@@ -63,18 +63,6 @@ def test_an_interrupted_general_stage_ends_with_the_same_weights(clone, monkeypa
     monkeypatch.setattr(method.GeneralDistillation, "forward", real)
     run(*GENERAL)
     assert (clone / "models/general/model.safetensors").read_bytes() == expected
-
-
-@pytest.mark.parametrize("kind", ["pair", "regression"])
-def test_pairs_and_scores_reach_a_student(clone, kind):
-    project.write_task(clone, **{kind: True})
-    metric = "pearson" if kind == "regression" else "accuracy"
-    project.params(clone, **{"evaluate.metric": metric, "teacher.floor": -1.0})
-    run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")
-    run(*GENERAL)
-    run(*TASK)
-    student = load_model(clone / "models/distilbert", AutoModelForSequenceClassification)
-    assert student.config.num_labels == (1 if kind == "regression" else 2)
 
 
 def test_fine_tuning_alone_computes_no_logits_of_the_teacher(clone, capsys):

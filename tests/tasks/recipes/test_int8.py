@@ -57,15 +57,6 @@ def test_training_changes_what_is_rounded(clone):
     assert not any(torch.equal(moved[name], rounded[name]) for name in moved if name.endswith("dense.weight"))
 
 
-@pytest.mark.parametrize("kind", ["pair", "regression"])
-def test_pairs_and_scores_are_quantized(clone, kind):
-    project.write_task(clone, train=32, **{kind: True})
-    if kind == "regression":
-        tiny.save(tiny.bert(layers=4, labels=(), seed=3), clone / "models/teacher")
-    run(*QUANTIZE)
-    assert loaded("models/int8").config.num_labels == (1 if kind == "regression" else 2)
-
-
 def test_an_interrupted_training_ends_with_the_same_bytes(clone, monkeypatch):
     assert project.interrupted_and_resumed_is_the_same(monkeypatch, QUANTIZE, step=2)
 

@@ -22,6 +22,8 @@ from tests.tasks.project import ROOT, refused, run
 METRICS = {"classes": "accuracy", "scores": "pearson", "answers": "f1"}
 # Every other cell runs. A recipe that cannot do a kind says why in one line.
 REFUSED: dict[tuple[str, str], str] = {}
+# Classes of pairs: single texts are what each recipe's own tests have.
+ROWS = {"classes": {"pair": True}, "scores": {"regression": True}, "answers": {"answers": True}}
 WINDOWS = {"max_length": 24, "overlap": 4, "question_length": 6}
 TINY = {
     "albert.general.embedding_size": 8,
@@ -32,6 +34,24 @@ TINY = {
     "smallest.student.student": {
         **{"layers": 2, "hidden_size": None, "heads": None, "intermediate_size": None},
         **{"init": "teacher", "source_layers": None},
+    },
+}
+# So that the ways that a recipe has to choose, measure and round are tried on another kind than their own tests have.
+VARIANTS = {
+    "classes": {},
+    "scores": {
+        "rco.distill.anchors": "greedy",
+        "structured.gates.choose": "gain",
+        "magnitude.prune.when": "before",
+        "layerdrop.prune.choose": "search",
+        "hinton.distill.loss": "logits",
+    },
+    "answers": {
+        "rco.distill.anchors": "greedy",
+        "layerdrop.prune.choose": "data-driven",
+        "int8.quantize.activations": "static",
+        "hinton.distill.loss": "logits",
+        "magnitude.prune.when": "before",
     },
 }
 
@@ -76,8 +96,8 @@ def commands(slug: str, params: dict) -> list[list[str]]:
 @pytest.fixture
 def params(clone, request) -> dict:
     kind = request.param
-    project.write_task(clone, train=32, **{"scores": {"regression": True}, "answers": {"answers": True}}.get(kind, {}))
-    project.params(clone, **TINY, **{"evaluate.metric": METRICS[kind]})
+    project.write_task(clone, train=32, **ROWS[kind])
+    project.params(clone, **TINY, **VARIANTS[kind], **{"evaluate.metric": METRICS[kind]})
     save = {"classes": tiny.bert, "scores": lambda **shape: tiny.bert(labels=(), **shape), "answers": tiny.answerer}
     for seed, folder in ((3, "teacher"), (4, "teacher-route/01"), (5, "teacher-route/02")):
         tiny.save(save[kind](layers=4, seed=seed), clone / "models" / folder)

@@ -108,17 +108,6 @@ def test_the_energy_rule_takes_less_for_less(clone):
     assert counts[0] < counts[1] < parameters(loaded("models/teacher"))
 
 
-@pytest.mark.parametrize("kind", ["pair", "regression"])
-def test_pairs_and_scores_are_factorized_and_recovered(clone, kind):
-    project.write_task(clone, train=32, **{kind: True})
-    if kind == "regression":
-        tiny.save(tiny.bert(layers=4, labels=(), seed=3), clone / "models/teacher")
-        project.params(clone, **{"evaluate.metric": "pearson"})
-    run(*FACTORIZE)
-    run(*RECOVER)
-    assert loaded("models/lowrank").config.num_labels == (1 if kind == "regression" else 2)
-
-
 def test_a_roberta_is_factorized_and_exported(clone):
     torch.manual_seed(0)
     config = RobertaConfig(

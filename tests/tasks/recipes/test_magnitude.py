@@ -8,7 +8,7 @@ from transformers import AutoModelForSequenceClassification
 
 from stillhouse.encoders.checkpoint import load_model
 from stillhouse.methods.magnitude import prunable_weights
-from tasks import curve, finetune, prune
+from tasks import curve, prune
 from tasks.recipes import magnitude
 from tests.tasks import project
 from tests.tasks.project import on_task, refused, run
@@ -129,24 +129,6 @@ def test_a_run_that_died_after_a_share_does_not_train_it_again(clone, monkeypatc
     said = capsys.readouterr().out
     assert "30% pruned" not in said and "50% pruned" in said
     assert [share for share, _, _ in rows(clone)] == ["0.3", "0.5"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "when"),
-    [
-        ("pair", "after"),
-        ("regression", "before"),
-        pytest.param("pair", "before", marks=pytest.mark.slow),
-        pytest.param("regression", "after", marks=pytest.mark.slow),
-    ],
-)
-def test_pairs_and_scores_are_pruned(clone, kind, when):
-    project.write_task(clone, **{kind: True})
-    metric = "pearson" if kind == "regression" else "accuracy"
-    project.params(clone, **{"evaluate.metric": metric, "teacher.floor": -1.0, "magnitude.prune.when": when})
-    run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")
-    run(*PRUNE)
-    assert loaded().config.num_labels == (1 if kind == "regression" else 2)
 
 
 def test_the_curve_is_drawn_and_twice_gives_the_same_picture(clone):

@@ -11,7 +11,7 @@ from transformers import (
 
 from stillhouse.encoders.checkpoint import load_model
 from stillhouse.training.batches import collate, model_inputs
-from tasks import finetune, task_phase
+from tasks import task_phase
 from tasks.recipes import pkd
 from tests import tiny
 from tests.tasks import project
@@ -54,16 +54,6 @@ def test_the_states_the_map_and_the_weights_each_make_another_student(clone):
         run(*PKD)
         seen.add((clone / "models/pkd/model.safetensors").read_bytes())
     assert len(seen) == 4
-
-
-@pytest.mark.parametrize("kind", ["pair", "regression"])
-def test_pairs_and_scores_train_from_teacher_to_student(clone, kind):
-    project.write_task(clone, **{kind: True})
-    metric = "pearson" if kind == "regression" else "accuracy"
-    project.params(clone, **{"evaluate.metric": metric, "teacher.floor": -1.0})
-    run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")
-    run(*PKD)
-    assert loaded().config.num_labels == (1 if kind == "regression" else 2)
 
 
 def test_roberta_is_distilled_as_bert_is(clone):

@@ -131,16 +131,6 @@ def test_a_run_that_was_interrupted_ends_with_the_same_weights(clone, monkeypatc
     assert project.interrupted_and_resumed_is_the_same(monkeypatch, RCO, step)
 
 
-@pytest.mark.parametrize(("kind", "changes"), [("pair", {}), ("regression", GREEDY)], ids=["pair", "regression"])
-def test_pairs_and_scores_follow_the_route_that_fine_tuning_leaves(clone, kind, changes):
-    project.write_task(clone, **{kind: True})
-    metric = "pearson" if kind == "regression" else "accuracy"
-    project.params(clone, **{"evaluate.metric": metric, "teacher.floor": -1.0} | changes)
-    run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")
-    run(*RCO)
-    assert loaded().config.num_labels == (1 if kind == "regression" else 2)
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

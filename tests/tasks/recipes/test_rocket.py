@@ -63,13 +63,6 @@ def test_the_booster_the_block_and_the_kind_of_hint_each_make_another_light_net(
     assert len(seen) == len(changes)
 
 
-@pytest.mark.parametrize("kind", ["pair", "regression"])
-def test_pairs_and_scores_launch_too(clone, kind):
-    project.write_task(clone, train=32, **{kind: True})
-    run(*LAUNCH)
-    assert loaded().config.num_labels == (1 if kind == "regression" else 2)
-
-
 @pytest.mark.slow
 def test_an_interrupted_launch_ends_with_the_same_bytes(clone, monkeypatch):
     assert project.interrupted_and_resumed_is_the_same(monkeypatch, LAUNCH, step=5)

@@ -106,25 +106,6 @@ def test_a_phase_of_null_only_slices_and_the_recipes_share_what_stays(clone):
     assert torch.equal(logits(loaded("models/structured-distil")), wanted)
 
 
-@pytest.mark.parametrize(
-    ("kind", "choose"),
-    [
-        ("pair", "l0"),
-        ("regression", "gain"),
-        pytest.param("pair", "gain", marks=pytest.mark.slow),
-        pytest.param("regression", "l0", marks=pytest.mark.slow),
-    ],
-)
-def test_pairs_and_scores_go_through_all_stages(clone, kind, choose):
-    project.write_task(clone, train=32, **{kind: True})
-    if kind == "regression":
-        tiny.save(tiny.bert(layers=4, labels=(), seed=3), clone / "models/teacher")
-    project.params(clone, **{"structured.gates.choose": choose})
-    for stage in (GATES, RETRAIN, DISTIL):
-        run(*stage)
-    assert loaded("models/structured-distil").config.num_labels == (1 if kind == "regression" else 2)
-
-
 def test_a_roberta_goes_through_all_stages(clone):
     teacher = tiny.other_family("roberta", layers=4)
     teacher.config.id2label, teacher.config.label2id = {0: "bad", 1: "good"}, {"bad": 0, "good": 1}

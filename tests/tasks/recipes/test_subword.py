@@ -14,7 +14,7 @@ from transformers import (
 
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.methods import subword as method
-from tasks import finetune, task_phase
+from tasks import task_phase
 from tests import tiny
 from tests.tasks import project
 from tests.tasks.project import on_corpus, on_task, refused, run
@@ -58,20 +58,6 @@ def test_an_interrupted_general_stage_ends_with_the_same_weights_and_vocabulary(
     monkeypatch.setattr(method.DualTraining, "forward", real)
     run(*GENERAL)
     assert [file.read_bytes() for file in files] == expected
-
-
-@pytest.mark.parametrize("kind", ["pair", "regression"])
-def test_pairs_and_scores_reach_a_student(clone, kind):
-    project.write_task(clone, **{kind: True})
-    metric = "pearson" if kind == "regression" else "accuracy"
-    changes = {"subword.general.layer_map": [2, 4], "evaluate.metric": metric, "teacher.floor": -1.0}
-    project.params(clone, **changes)
-    run(finetune, "--data", "data/task", "--out", "models/teacher", "--route", "models/route")
-    run(*GENERAL)
-    run(*TASK)
-    student = load_model(clone / "models/subword", AutoModelForSequenceClassification)
-    assert student.config.num_labels == (1 if kind == "regression" else 2)
-    assert student.config.num_hidden_layers == 2
 
 
 @pytest.mark.parametrize(

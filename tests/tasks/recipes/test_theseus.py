@@ -6,7 +6,6 @@ import torch
 from stillhouse.training.batches import collate, model_inputs
 from tasks import task_phase
 from tasks.recipes import theseus
-from tests import tiny
 from tests.tasks import project
 from tests.tasks.project import loaded, on_task, refused, run
 
@@ -73,16 +72,6 @@ def test_each_schedule_makes_another_successor(clone):
         run(*REPLACE)
         seen.add((clone / "models/theseus-replace/model.safetensors").read_bytes())
     assert len(seen) == 3
-
-
-@pytest.mark.parametrize("kind", ["pair", "regression"])
-def test_pairs_and_scores_go_through_both_stages(clone, kind):
-    project.write_task(clone, train=32, **{kind: True})
-    if kind == "regression":
-        tiny.save(tiny.bert(layers=4, labels=(), seed=3), clone / "models/teacher")
-    run(*REPLACE)
-    run(*FINETUNE)
-    assert loaded("models/theseus").config.num_labels == (1 if kind == "regression" else 2)
 
 
 @pytest.mark.slow
