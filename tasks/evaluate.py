@@ -176,7 +176,7 @@ def summary(figures: Mapping[str, Any], times: Mapping[str, Any]) -> list[str]:
         f"{figures['parameters'] / 1e6:.2f} M parameters, {figures['onnx_bytes'] / 1e6:.1f} MB, "
         f"p50 {row['p50_ms']:.2f} ms at batch {size} ({times['speedup'][size]:.2f}×)"
     )
-    return [line, f"budget {sentence(figures['budget'])}"] if "budget" in figures else [line]
+    return [line, f"budget on {figures['split']} {sentence(figures['budget'])}"] if "budget" in figures else [line]
 
 
 def log(run: StageRun, figures: Mapping[str, Any], times: Mapping[str, Any], files: Sequence[Path]) -> None:

@@ -72,7 +72,8 @@ def _budget(comparison: Comparison) -> list[str]:
     """Who meets the budget that stood in params.yaml at the evaluation, and who misses it."""
     budgets = {model.name: model.figures.get("budget") for model in comparison.models}
     lines = [f"- **{name}** {sentence(figures)}" for name, figures in budgets.items() if figures]
-    return ["## The budget", "\n".join(lines)] if lines else []
+    split = comparison.teacher.figures["split"]
+    return [f"## The budget, on {split}", "\n".join(lines)] if lines else []
 
 
 def _how(comparison: Comparison) -> str:

@@ -65,7 +65,7 @@ def test_each_link_does_its_part_and_the_end_is_held_against_the_budget(clone, c
     }
     verdict = "met" if reached >= 1.2 else "missed"
     line = f"{verdict}: {reached:.2f}× smaller (1.2× asked), {figures['kept']:.2%} kept"
-    assert f"budget {line}\n" in capsys.readouterr().out
+    assert f"budget on validation {line}\n" in capsys.readouterr().out
     run(report, "reports/teacher", "reports/smallest", "--out", "reports/smallest")
     page = Path("reports/smallest/report.md").read_text(encoding="utf-8")
     assert f"- **smallest** {line}" in page and "**teacher** met" not in page
