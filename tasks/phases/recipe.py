@@ -38,7 +38,7 @@ def check_kind(slug: str, params: Path) -> None:
         InputError: its mathematics does not allow it; the message says why.
     """
     recipe = load_recipe(slug)
-    name = read_yaml(params).get("data", {}).get("kind")
+    name = str(read_yaml(params).get("data", {}).get("kind"))
     if hasattr(recipe, "refuses") and (reason := recipe.refuses(kind_class(name))):
         raise InputError(f"recipe '{slug}' does not do data.kind = '{name}': {reason}: choose another recipe")
 
