@@ -16,7 +16,9 @@ from tasks.sources.split import Row, Rows, Split
 BATCH = 10_000  # rows of a Parquet file in memory at a time
 
 
-def read_table(file: Path, header: tuple[str, ...] | None = None, *, positions: bool = False) -> Split:
+def read_table(
+    file: Path, header: tuple[str, ...] | None = None, *, positions: bool = False, broken: bool = False
+) -> Split:
     """The rows of a file, its format told by its suffix.
 
     In .tsv, as GLUE and others publish it, quotes are text; in .csv they quote.
@@ -25,13 +27,18 @@ def read_table(file: Path, header: tuple[str, ...] | None = None, *, positions: 
         file: its path.
         header: column names of a .tsv that has no header.
         positions: a .tsv or .csv has no header, and its columns are called 1, 2, ….
+        broken: it is published with broken lines: those of a .tsv with another number of fields are left out, and
+            counted in a line when the file has first been read to its end.
 
     Raises:
         InputError: no such file, an unknown suffix, or positions in a file that names its columns. Reading raises it
             for a damaged line.
     """
+    left_out: set[int] | None = set() if broken else None
     readers: dict[str, Callable[[Path], Rows]] = {
-        ".tsv": lambda path: lambda: _delimited(path, "\t", header, quoted=False, positions=positions),
+        ".tsv": lambda path: (
+            lambda: _delimited(path, "\t", header, quoted=False, positions=positions, left_out=left_out)
+        ),
         ".csv": lambda path: lambda: _delimited(path, ",", header, quoted=True, positions=positions),
         ".jsonl": lambda path: lambda: _json_lines(path),
         ".json": lambda path: lambda: _json(path),
@@ -61,9 +68,21 @@ def existing(file: Path) -> Path:
 
 
 def _delimited(
-    file: Path, delimiter: str, header: tuple[str, ...] | None, *, quoted: bool, positions: bool
+    file: Path,
+    delimiter: str,
+    header: tuple[str, ...] | None,
+    *,
+    quoted: bool,
+    positions: bool,
+    left_out: set[int] | None = None,
 ) -> Iterator[tuple[int, Row]]:
+    """The rows of a .tsv or .csv.
+
+    Args:
+        left_out: numbers of broken lines, to which this pass adds those that it meets; None: they are refused.
+    """
     csv.field_size_limit(sys.maxsize)
+    known = len(left_out or ())
     with file.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(
             stream, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=quoted
@@ -78,6 +97,9 @@ def _delimited(
                 elif len(fields) != len(names):
                     if not fields:
                         continue
+                    if left_out is not None:
+                        left_out.add(reader.line_num)
+                        continue
                     raise InputError(
                         f"{file}, line {reader.line_num}: {len(fields)} fields where {len(names)} are expected "
                         f"({', '.join(map(str, names))})"
@@ -88,6 +110,9 @@ def _delimited(
             raise InputError(f"{file}, line {reader.line_num}: {error}") from None
         except UnicodeDecodeError as error:
             raise _not_utf8(file, error) from None
+    if left_out is not None and len(left_out) > known:
+        assert names is not None
+        print(f"{file}: {len(left_out):,} lines without {len(names)} fields are left out", flush=True)
 
 
 def _json_lines(file: Path) -> Iterator[tuple[int, Row]]:

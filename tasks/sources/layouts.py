@@ -18,11 +18,13 @@ class Labels:
 
     Args:
         column: where it stands.
-        names: what 0, 1, … mean, under the names that the hub's copies use; () for scores.
+        names: those that the hub's copies use, in their order; () for scores.
+        written: what stands in the files for each; None: its index.
     """
 
     column: Column
     names: tuple[str, ...]
+    written: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Layout:
     kinds: dict[str, Labels]  # by data.kind
     header: tuple[str, ...] | None = None  # where the files have none
     files: tuple[str, str] = ("train.tsv", "dev.tsv")  # GLUE's test files have no labels
+    broken: bool = False  # as published, some lines have another number of fields
 
 
 PAIR = ("sentence1", "sentence2")
@@ -47,7 +50,11 @@ LAYOUTS = {
     ),
     "mrpc": Layout(("#1 String", "#2 String"), {"classes": Labels("Quality", ("not_equivalent", "equivalent"))}),
     "stsb": Layout(PAIR, {"scores": Labels("score", ())}),
-    "qqp": Layout(("question1", "question2"), {"classes": Labels("is_duplicate", ("not_duplicate", "duplicate"))}),
+    "qqp": Layout(
+        ("question1", "question2"),
+        {"classes": Labels("is_duplicate", ("not_duplicate", "duplicate"))},
+        broken=True,  # questions with a line break in them, in two pieces
+    ),
     "mnli": Layout(PAIR, {"classes": Labels("gold_label", THREE)}, files=("train.tsv", "dev_matched.tsv")),
     "mnli-mm": Layout(PAIR, {"classes": Labels("gold_label", THREE)}, files=("train.tsv", "dev_mismatched.tsv")),
     "qnli": Layout(("question", "sentence"), {"classes": Labels("label", ENTAILMENT)}),
@@ -56,7 +63,7 @@ LAYOUTS = {
     "sick": Layout(
         ("sentence_A", "sentence_B"),
         {
-            "classes": Labels("entailment_judgment", ("NEUTRAL", "ENTAILMENT", "CONTRADICTION")),
+            "classes": Labels("entailment_judgment", THREE, tuple(name.upper() for name in THREE)),
             "scores": Labels("relatedness_score", ()),
         },
     ),
@@ -84,7 +91,9 @@ def read_layout(name: str, kind: str, folder: Path, files: Files) -> Source:
 
     def split(usual: str | None, given: str | None) -> Split | None:
         file = given or usual
-        return None if file is None else _named(pick(read_table(folder / file, layout.header), columns), labels.names)
+        if file is None:
+            return None
+        return _named(pick(read_table(folder / file, layout.header, broken=layout.broken), columns), labels)
 
     usual = dict(zip(("train", "validation"), layout.files, strict=True))
     splits = {each: split(usual.get(each), files.get(each)) for each in ("train", "validation", "test")}
@@ -114,9 +123,12 @@ def read_columns(folder: Path, files: Files, columns: Mapping[str, Column]) -> S
     return Source(sources(splits), tuple(columns), None, texts, texts)
 
 
-def _named(split: Split, labels: tuple[str, ...]) -> Split:
-    """Put the label's name for its number. Others stay as they are, to be named in the error."""
-    return renamed(split, {str(index): name for index, name in enumerate(labels)}) if labels else split
+def _named(split: Split, labels: Labels) -> Split:
+    """Put the label's name for what is written. Others stay as they are, to be named in the error."""
+    if not labels.names:
+        return split
+    written = labels.written or [str(index) for index in range(len(labels.names))]
+    return renamed(split, dict(zip(written, labels.names, strict=True)))
 
 
 def renamed(split: Split, names: Mapping[str, str]) -> Split:

@@ -50,8 +50,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         {"text": "C.", "text_pair": "D.", "label": "entailment"},
     ],
     "sick": [
-        {"text": "A boy.", "text_pair": "A child.", "label": "ENTAILMENT"},
-        {"text": "A boy.", "text_pair": "No boy.", "label": "CONTRADICTION"},
+        {"text": "A boy.", "text_pair": "A child.", "label": "entailment"},
+        {"text": "A boy.", "text_pair": "No boy.", "label": "contradiction"},
     ],
     "stsb": [
         {"text": "A plane.", "text_pair": "An air plane.", "label": "5.000"},
@@ -83,6 +83,27 @@ def test_every_layout_is_read_under_the_hubs_label_names(tmp_path: Path, layout:
 
 def test_the_nine_tasks_of_glue_are_there() -> None:
     assert {"cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "mnli-mm", "qnli", "rte", "wnli"} < set(LAYOUTS)
+
+
+def test_qqp_is_read_as_published_without_its_broken_lines_which_are_counted_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    # As in train.tsv of GLUE: a line break within a question makes two lines of one row.
+    broken = (
+        FILES["qqp"]
+        + '3\t5\t6\tWho was he?\t"\n\tWas he real? What is the evidence?\t0\n4\t7\t8\tIs it?\tIs it not?\t1\n'
+    )
+    source = read("qqp", "classes", tmp_path, broken)
+    wanted = [*ROWS["qqp"], {"text": "Is it?", "text_pair": "Is it not?", "label": "duplicate"}]
+    for _ in range(2):
+        assert [dict(row) for _, row in source.splits["train"].rows()] == wanted
+    assert capsys.readouterr().out == f"{tmp_path / 'train.tsv'}: 2 lines without 6 fields are left out\n"
+
+
+def test_a_broken_line_of_another_layout_is_refused(tmp_path: Path) -> None:
+    source = read("rte", "classes", tmp_path, FILES["rte"] + "2\tE.\tF.\n")
+    with pytest.raises(InputError, match=r"train\.tsv, line 4: 3 fields where 4 are expected"):
+        list(source.splits["train"].rows())
 
 
 def test_files_may_have_names_of_their_own_and_a_third_is_the_test_split(tmp_path: Path) -> None:
