@@ -82,6 +82,22 @@ def test_rows_of_two_splits_are_counted_and_said(capsys: pytest.CaptureFixture) 
     ]
 
 
+def test_rows_of_validation_and_test_are_counted_too_and_leave_validation(capsys: pytest.CaptureFixture) -> None:
+    given = source(train=["a", "b"], validation=["b", "v", "w", "x"], test=["v", "t"])
+    _, counts = without_overlap(given, "say")
+    assert counts == {"validation_rows_in_train": 1, "test_rows_in_validation": 1}
+    assert capsys.readouterr().out.splitlines()[1] == "test: 1 of 2 rows are validation rows too"
+    dropped, counts = without_overlap(given, "drop")
+    assert counts == {"validation_rows_in_train": 1, "test_rows_in_validation": 1}
+    assert {name: texts(dropped, name) for name in dropped.splits} == {
+        "train": ["a"],
+        "validation": ["b", "w", "x"],
+        "test": ["v", "t"],
+    }
+    with pytest.raises(InputError, match=r"test: 1 of 1 rows are validation rows too: .* takes them out of validation"):
+        without_overlap(source(train=["a"], validation=["b", "c"], test=["b"]), "say")
+
+
 def test_such_rows_are_refused_or_leave_train_where_that_is_asked_for() -> None:
     given = source(train=["a", "b", "b", "c"], validation=["b", "x", "y"])
     with pytest.raises(InputError, match=r"validation: 1 of 3 rows are training rows too: data\.overlap = 'drop'"):
