@@ -31,6 +31,8 @@ def prepare_questions(params: DataParams, out: Path) -> dict[str, float]:
         InputError: the parameters or the data cannot be used.
         ConnectionError: the hub cannot be reached.
     """
+    if params.labels is not None:
+        raise InputError(f"data.labels = {params.labels}: answers have no labels: set it to null")
     whole = with_shares(questions(params), params)
     found = survey_questions(whole)
     source, counts = without_overlap(whole, params.overlap)

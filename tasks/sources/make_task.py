@@ -34,6 +34,8 @@ def prepare_task(params: DataParams, out: Path, *, scores: bool) -> dict[str, fl
         InputError: the parameters or the data cannot be used.
         ConnectionError: the hub cannot be reached.
     """
+    if scores and params.labels is not None:
+        raise InputError(f"data.labels = {params.labels}: scores have no names: set it to null")
     whole, names = with_shares(sentences(params), params), () if scores else label_names(params)
     found, labels = survey(whole, names)
     source, counts = without_overlap(whole, params.overlap)

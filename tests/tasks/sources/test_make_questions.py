@@ -143,6 +143,7 @@ def test_bad_questions_get_one_line_and_leave_nothing_behind(tmp_path: Path, tra
     ("changes", "message"),
     [
         ({"source": "hub"}, r"data\.hub\.name = null"),
+        ({"labels": ["yes", "no"]}, r"data\.labels = \['yes', 'no'\]: answers have no labels: set it to null"),
         ({"source": "files"}, r"data\.files\.folder = None, data\.files\.layout = None: answers are read"),
         ({"source": "files", "files": {"folder": "nowhere", "layout": "squad"}}, "no such folder"),
         ({"docstrings": {"libraries": ["nope"]}}, "library 'nope' is not installed"),
@@ -182,3 +183,21 @@ def test_the_same_parameters_give_the_same_bytes_and_another_seed_others(tmp_pat
 def test_a_limit_keeps_so_many_questions(tmp_path: Path) -> None:
     limited = files(tmp_path, SQUAD).model_copy(update={"train_limit": 1})
     assert prepare_questions(limited, tmp_path / "qa") == {"train_rows": 1, "validation_rows": 2}
+
+
+def test_a_third_file_is_the_test_split(tmp_path: Path) -> None:
+    params = files(tmp_path, SQUAD)
+    third = json.dumps(SQUAD).replace('"id": "q', '"id": "s').replace("The still", "A still")
+    (tmp_path / "held.json").write_text(third.replace('"answer_start": 17', '"answer_start": 15'))
+    params = params.model_copy(update={"files": params.files.model_copy(update={"test": "held.json"})})
+    counts = prepare_questions(params, tmp_path / "qa")
+    assert counts == {"train_rows": 2, "validation_rows": 2, "test_rows": 2}
+    assert split(tmp_path / "qa", "test")["id"] == ["s1", "s2"]
+    assert kind_of(tmp_path / "qa/test.parquet") == "answers"
+
+
+def test_questions_of_one_context_are_never_cut_apart(tmp_path: Path) -> None:
+    prepare_questions(numpy_alone().model_copy(update={"test_share": 0.3}), tmp_path / "qa")
+    found = {name: set(split(tmp_path / "qa", name)["context"]) for name in ("train", "validation", "test")}
+    assert all(found.values())
+    assert not found["train"] & found["test"] and not found["validation"] & found["test"]

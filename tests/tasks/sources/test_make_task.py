@@ -158,6 +158,7 @@ def test_a_limit_draws_rows_by_seed_in_the_order_of_the_source(tmp_path: Path) -
         (GOOD, GOOD, {"files": {"layout": "squad"}}, r"layout = 'squad' is of another kind, data\.kind = 'classes'"),
         (GOOD, GOOD, {"files": {"validation": "a.tsv"}}, r"a\.tsv is both train and validation"),
         (GOOD, GOOD, {"files": {"validation": None}, "validation_share": None}, r"data\.validation_share = null: give"),
+        (GOOD, GOOD, {"kind": "scores", "labels": ["a", "b"]}, r"data\.labels = \['a', 'b'\]: scores have no names"),
         (GOOD, GOOD, {"files": {"validation": None}, "validation_share": 1e-9}, r"data\.validation_share: .* no rows"),
     ],
 )
@@ -238,3 +239,49 @@ def test_a_third_file_is_the_test_split(tmp_path: Path) -> None:
     assert counts == {"train_rows": 4, "validation_rows": 4, "test_rows": 1}
     assert rows(tmp_path / "task/test.parquet") == [{"text": "new", "label": 1}]
     assert kind_of(tmp_path / "task/test.parquet") == "classes"
+
+
+def test_test_and_validation_are_cut_before_limits_and_each_states_its_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    many = [(f"text {number}", str(number % 2)) for number in range(300)]
+    shares = {"validation_share": 0.2, "test_share": 0.2}
+
+    def prepared(name: str, **changes: Any) -> dict[str, list[str]]:
+        params = table(tmp_path / "in", many, many, **shares, **changes)
+        params = params.model_copy(update={"files": params.files.model_copy(update={"validation": None})})
+        prepare_task(params, tmp_path / name)
+        splits = ("train", "validation", "test")
+        return {split: [row["text"] for row in rows(tmp_path / name / f"{split}.parquet")] for split in splits}
+
+    whole, limited = prepared("whole"), prepared("limited", train_limit=10, validation_limit=5, test_limit=4)
+    assert sorted(text for part in whole.values() for text in part) == sorted(text for text, _ in many)
+    assert {split: len(texts) for split, texts in limited.items()} == {"train": 10, "validation": 5, "test": 4}
+    assert all(set(limited[split]) < set(whole[split]) for split in whole)
+    assert {kind_of(file) for file in (tmp_path / "whole").iterdir()} == {"classes"}
+    assert load_split(tmp_path / "whole/test.parquet").features["label"].names == ["0", "1"]
+    assert "test: none" not in capsys.readouterr().out
+
+
+def test_without_a_test_split_it_is_said_what_scores_are_of(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    prepare_task(table(tmp_path / "in", GOOD, GOOD), tmp_path / "task")
+    assert {file.name for file in (tmp_path / "task").iterdir()} == {"train.parquet", "validation.parquet"}
+    assert "test: none; scores are of validation\n" in capsys.readouterr().out
+
+
+def test_rows_of_two_splits_are_metrics_refused_or_dropped_as_params_say(tmp_path: Path) -> None:
+    def both(**changes: Any) -> DataParams:
+        params = table(tmp_path / "in", GOOD, GOOD, **changes)
+        with (tmp_path / "in/b.tsv").open("a") as file:
+            file.write("dull\t0\n")
+        return params
+
+    assert prepare_task(both(), tmp_path / "say") == {
+        "validation_rows_in_train": 1, "train_rows": 4, "validation_rows": 5
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"b\.tsv: validation: 1 of 5 rows are training rows too"):
+        prepare_task(both(overlap="refuse"), tmp_path / "refuse")
+    assert not (tmp_path / "refuse").exists()
+    counts = prepare_task(both(overlap="drop"), tmp_path / "drop")
+    assert counts == {"validation_rows_in_train": 1, "train_rows": 3, "validation_rows": 5}
+    assert "dull" not in [row["text"] for row in rows(tmp_path / "drop/train.parquet")]
