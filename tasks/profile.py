@@ -36,8 +36,10 @@ def main() -> None:
     parser.add_argument("--profiles", type=Path, default=PROFILES, help="folder of the profiles")
     arguments = parser.parse_intermixed_args()
     if arguments.list:
-        for name, about in list_profiles(arguments.profiles):
-            print(f"{name:12} {about}")
+        shipped = list_profiles(arguments.profiles)
+        widest = max((len(name) for name, _ in shipped), default=0)
+        for name, about in shipped:
+            print(f"{name:{widest}}  {about}")
         return
     overlays = [read_profile(name, arguments.profiles) for name in arguments.names]
     overlays += local_overlays(overlays, arguments.folder, arguments.corpus)
