@@ -9,6 +9,8 @@ from ruamel.yaml import YAML
 
 from stillhouse.errors import InputError
 from tasks import prepare
+from tasks.data.schema import kind_of
+from tasks.stage import program
 from tasks.stage.params import PARAMS, read_yaml
 
 ROOT = Path(__file__).parents[2]
@@ -57,3 +59,27 @@ def test_a_fault_in_the_input_leaves_what_was_written_before(project: Path) -> N
     with pytest.raises(InputError, match=r"dev\.tsv' is missing"):
         run("task")
     assert {file.name: file.read_bytes() for file in (project / "task").iterdir()} == before
+
+
+def test_the_kind_decides_what_a_task_is_and_one_that_there_is_not_is_named(
+    project: Path, capsys: pytest.CaptureFixture
+) -> None:
+    tree = read_yaml(project / "params.yaml")
+
+    def prepared_as(kind: str) -> None:
+        tree["data"]["kind"] = kind
+        YAML().dump(tree, project / "params.yaml")
+        run("task")
+
+    prepared_as("classes")
+    with pytest.raises(InputError, match=r"layout = 'sst2' is of classes, data\.kind = 'scores': change one of them"):
+        prepared_as("scores")
+    with pytest.raises(
+        InputError, match=r"data\.files\.layout = sst2: answers are read from files of the layout squad"
+    ):
+        prepared_as("answers")
+    with pytest.raises(SystemExit) as ended:
+        program.run(lambda: prepared_as("clases"))
+    assert ended.value.code == program.EXIT_INPUT
+    assert "data.kind = 'clases' is not one of answers, classes, scores" in capsys.readouterr().err
+    assert {kind_of(file) for file in (project / "task").iterdir()} == {"classes"}
