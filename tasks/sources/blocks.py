@@ -81,7 +81,7 @@ class DataParams(Block):
     validation_share: float | None = Field(gt=0, lt=1, description="Cut from train where a source has no validation")
     test_share: float | None = Field(gt=0, lt=1, description="Cut from train where a source has no test; null: none is")
     overlap: Literal["say", "refuse", "drop"] = Field(
-        description="What to do where a row of validation or test is a training row too; drop: it leaves train"
+        description="What to do where a row is in two of train, validation and test; drop: it leaves the earlier one"
     )
     docstrings: DocstringParams
     hub: HubParams
