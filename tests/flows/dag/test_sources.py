@@ -31,13 +31,10 @@ def files(root: Path) -> dict[str, object]:
     (root / "raw").mkdir()
     for name in ("train.tsv", "dev.tsv"):
         (root / "raw" / name).write_text("text\tlabel\ngood\tyes\n")
-    return {
-        "source": "files",
-        "files": {"folder": "raw", "train": None, "validation": None, "test": None, "layout": "sst2"},
-    }
+    return in_folder("raw")
 
 
-def named(folder: str) -> dict[str, object]:
+def in_folder(folder: str) -> dict[str, object]:
     """Files of SST-2's layout in a folder, by their usual names."""
     names = dict.fromkeys(("train", "validation", "test"))
     return {"source": "files", "files": {"folder": folder, "layout": "sst2", **names}}
@@ -97,13 +94,7 @@ def test_a_hub_that_is_away_is_told_from_a_dataset_that_is_not_there(toy: Toy, m
     monkeypatch.setattr("huggingface_hub.HfApi", partial(HfApi, endpoint="http://127.0.0.1:9"))
     with pytest.raises(ConnectionError, match="dataset 'nyu-mll/glue': ConnectError"):
         sources._commit("data", "nyu-mll/glue", None)
-    watching(
-        root,
-        **(
-            files(root)
-            | {"files": {"folder": "gone", "train": None, "validation": None, "test": None, "layout": "sst2"}}
-        ),
-    )
+    watching(root, **in_folder("gone"))
     with pytest.raises(InputError, match="gone': no such folder"):
         sources.changed(root, "hinton")
 

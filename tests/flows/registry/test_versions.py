@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import promote
 from flows.dag.graph import known_recipe
 from flows.promotion.decision import roll_back, serve_command, try_to_promote
 from flows.registry.files import weights_digest
@@ -18,6 +19,7 @@ from flows.registry.names import registered_model, task_name
 from flows.registry.reports import numbers, table
 from flows.registry.versions import Registered, is_registered, register, versions
 from stillhouse.errors import InputError
+from tasks.stage import program
 from tasks.tracking.store import open_store
 from tests.flows.conftest import fill_project, train_again
 
@@ -161,13 +163,19 @@ def test_a_recipe_without_a_version_is_refused_with_those_that_have_one() -> Non
         try_to_promote("pkd")
 
 
-def test_with_mlflow_away_one_line_says_so_without_the_password(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("here")
+def test_with_mlflow_away_one_line_says_so_without_the_password(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")  # what the program sets is then undone too
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://user:secret@127.0.0.1:9")
-    command = [sys.executable, "-m", "flows.promote", "hinton"]
-    done = subprocess.run(command, cwd=here, env=_environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 75 and "secret" not in done.stderr
-    assert done.stderr.startswith("error: network: MLflow at http://127.0.0.1:9 cannot be reached")
-    assert done.stderr.count("\n") == 1
+    monkeypatch.setattr(sys, "argv", ["promote", "hinton"])
+    with pytest.raises(SystemExit) as left:
+        program.run(promote.main)
+    shown = capfd.readouterr().err
+    assert left.value.code == 75 and "secret" not in shown
+    assert shown.startswith("error: network: MLflow at http://127.0.0.1:9 cannot be reached") and shown.count("\n") == 1
 
 
 @pytest.mark.usefixtures("here")
