@@ -20,6 +20,7 @@ from stillhouse.onnx.sessions import feed
 from stillhouse.training.batches import collate
 from stillhouse.training.predict import token_rows
 
+NO_SPAN = 1e9  # how much better no answer is where a context has no word that could be one; finite, as JSON's numbers
 OUTPUTS = ("start_logits", "end_logits")
 
 
@@ -42,7 +43,7 @@ class Answer:
     @property
     def null_odds(self) -> float:
         """How much better no answer is than the best span."""
-        return self.null_score - self.spans[0].score if self.spans else np.inf
+        return self.null_score - self.spans[0].score if self.spans else NO_SPAN
 
     def best(self, context: str) -> str:
         """The text of the best span, whatever the score of no answer."""

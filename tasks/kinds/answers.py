@@ -90,13 +90,12 @@ class Answers(SpanOutcomes, Kind):
             )
         return self.fitted(model, source)
 
-    def fitted(self, model: PreTrainedModel, source: str | Path) -> PreTrainedModel:
+    def check_model(self, model: PreTrainedModel, source: str | Path) -> None:
         longest = longest_input(model)
         if longest is not None and self.numbers.max_length > longest:
             raise InputError(
                 f"kinds.answers.max_length = {self.numbers.max_length}: '{source}' takes {longest}: lower it"
             )
-        return model
 
     def describe(self, config: Any) -> None:
         config.num_labels = len(OUTPUTS)
@@ -188,10 +187,6 @@ class Answers(SpanOutcomes, Kind):
         self, session: Any, encoded: Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int
     ) -> Predictions:
         return span_logits_onnx(session, encoded, tokenizer, batch_size=batch_size)
-
-    def ordered(self, predictions: Predictions, model: PreTrainedModel, folder: Path) -> Predictions:
-        self.fitted(model, folder)
-        return predictions
 
     def answers(self, predictions: Predictions, examples: Examples) -> list[Answer]:
         """What a model finds for each question.

@@ -43,19 +43,17 @@ class Classes(Sentences):
 
     def fitted(self, model: PreTrainedModel, source: str | Path) -> PreTrainedModel:
         if model.config.num_labels == 1:
-            self.check_width(model, source)
+            self.check_model(model, source)
         return align_labels(model, self.names)
 
-    def check_width(self, model: PreTrainedModel, source: str | Path) -> None:
-        """Raise for a model with another number of outputs."""
+    def check_model(self, model: PreTrainedModel, source: str | Path) -> None:
         outputs = model.config.num_labels
         if outputs != self.width:
             raise InputError(
                 f"'{source}' has {outputs} outputs, the data has {self.width} labels: use a model of this task"
             )
 
-    def ordered(self, predictions: Predictions, model: PreTrainedModel, folder: Path) -> Predictions:
-        self.check_width(model, folder)
+    def ordered(self, predictions: Predictions, model: PreTrainedModel) -> Predictions:
         names = model_labels(model)
         # Placeholder names (LABEL_0, …) are taken to be in the data's order.
         return predictions if names is None else np.asarray(predictions)[:, label_order(self.names, names)]

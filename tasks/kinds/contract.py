@@ -136,8 +136,13 @@ class Kind(Outcomes, ABC):
                 "give one of this task, or one that is not fine-tuned"
             )
 
+    @abstractmethod
+    def check_model(self, model: PreTrainedModel, source: str | Path) -> None:
+        """Raise for a model whose outputs, or whose longest input, are not this task's."""
+
     def fitted(self, model: PreTrainedModel, source: str | Path) -> PreTrainedModel:
         """The model with its outputs in the data's order, changed in place. Raises as `load` does."""
+        self.check_model(model, source)
         return model
 
     @abstractmethod
@@ -186,8 +191,8 @@ class Kind(Outcomes, ABC):
     ) -> Predictions:
         """`predict` of an exported model."""
 
-    def ordered(self, predictions: Predictions, model: PreTrainedModel, folder: Path) -> Predictions:
-        """Predictions in the data's order of labels, of a model that has its own. Raises as `load` does."""
+    def ordered(self, predictions: Predictions, model: PreTrainedModel) -> Predictions:
+        """Predictions in the data's order of labels, of a model that has its own."""
         return predictions
 
     @abstractmethod

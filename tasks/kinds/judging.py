@@ -77,10 +77,11 @@ def judge(task: Task, checkpoint: Path, onnx: Path, batch_size: int) -> Judged:
     check_head(type(kind), checkpoint)
     tokenizer = load_tokenizer(checkpoint)
     model = load_model(checkpoint, kind.auto)
+    kind.check_model(model, checkpoint)
 
     def scored(rows: Dataset) -> tuple[Examples, Predictions, Metrics]:
         examples = kind.examples(rows, tokenizer)
-        predictions = kind.ordered(kind.predict(model, examples.encoded, tokenizer, batch_size), model, checkpoint)
+        predictions = kind.ordered(kind.predict(model, examples.encoded, tokenizer, batch_size), model)
         return examples, predictions, kind.metrics(predictions, examples)
 
     test = task.test

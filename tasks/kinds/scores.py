@@ -31,15 +31,10 @@ class Scores(Sentences):
         config.problem_type = self.problem
         config.num_labels = 1
 
-    def fitted(self, model: PreTrainedModel, source: str | Path) -> PreTrainedModel:
+    def check_model(self, model: PreTrainedModel, source: str | Path) -> None:
         outputs = model.config.num_labels
         if outputs != 1:
             raise InputError(f"'{source}' has {outputs} outputs, scores want 1: use a model of this task")
-        return model
-
-    def ordered(self, predictions: Predictions, model: PreTrainedModel, folder: Path) -> Predictions:
-        self.fitted(model, folder)
-        return predictions
 
     def metric_names(self) -> tuple[str, ...]:
         return tuple(OF_SCORES)

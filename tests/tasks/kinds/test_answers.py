@@ -11,6 +11,7 @@ from transformers import AutoModelForQuestionAnswering
 
 from stillhouse.encoders.checkpoint import load_model
 from tasks import evaluate, export, finetune, report
+from tasks.evaluation.rows import read_rows
 from tasks.evaluation.squad_metrics import compute
 from tasks.kinds.find import load_task
 from tests import tiny
@@ -177,6 +178,21 @@ def test_what_does_not_fit_together_is_refused(clone, capsys, evaluated):
     tiny.save(tiny.bert(), clone / "other")
     run(export, "--kind", "classes", "--model", "other", "--out", "models/onnx/teacher")
     assert "has the outputs ['logits'], not ['start_logits', 'end_logits']" in refused(capsys, *EVALUATE)
+
+
+def test_a_window_longer_than_the_model_takes_is_refused_before_it_is_scored(clone, capsys, evaluated):
+    params(clone, **{"kinds.answers.max_length": 65})
+    assert "kinds.answers.max_length = 65: 'models/teacher' takes 64: lower it" in refused(capsys, *EVALUATE)
+
+
+def test_a_context_without_a_word_is_scored_as_having_no_answer(clone):
+    rows = tiny.questions(6)
+    rows[1] |= {"context": "\u200d", "answers": {"text": [], "answer_start": []}}  # which the tokenizer leaves out
+    Dataset.from_list(rows).to_parquet("data/task/validation.parquet")
+    run(*EXPORT)
+    run(*EVALUATE)
+    kept = read_rows(Path("reports/teacher/details/rows.csv"), "evaluate again")
+    assert kept["null_odds"][1] == 1e9 and kept["exact"][1] == 1
 
 
 def test_an_empty_split_is_named(clone, capsys):
