@@ -10,6 +10,7 @@ Not resumable, for it need not be: it asks no model (docs/decisions.md).
 import argparse
 import hashlib
 from collections.abc import Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 
 import pyarrow as pa
@@ -52,7 +53,9 @@ def main() -> None:
     teacher = load("teacher", TeacherParams, args.params).model
     with stage_run("augment", {name: params, "teacher": {"model": teacher}}, [args.data]) as run:
         file = args.data / "train.parquet"
-        split = open_rows(file, kind_class(kind_of(file)).augmented)
+        kind = kind_class(kind_of(file))
+        fixed = tuple(name for name in kind.texts if name not in kind.augmented)
+        split = open_rows(file, kind.augmented, fixed)
         with fresh_dir(args.out) as out:
             written = write_rows(split, params, tag, mask_token(teacher), out / "train.parquet")
         print(f"{args.out}: {split.rows} rows and {written - split.rows} copies of them", flush=True)
@@ -83,12 +86,15 @@ def mask_token(teacher: str) -> str:
 def write_rows(split: TextRows, params: AugmentWordsParams, tag: Tag, mask: str, to: Path) -> int:
     """Write every row with its copies after it; give the count of both."""
     classes = count_classes((text for _, texts in rows(split) for text in texts), tag)
-    seen = {digest(texts) for _, texts in rows(split)}
+    seen = {digest(texts, fixed) for (_, texts), fixed in zip(rows(split), fixed_rows(split), strict=True)}
     count = 0
     with pq.ParquetWriter(to, split.schema, compression="zstd") as writer:
         for first, table in split.batches():
             batch = list(texts_of(split, first, table))
-            made = [(row, new(copies(row, texts, params, tag, classes, mask), seen)) for row, texts in batch]
+            made = [
+                (row, new(copies(row, texts, params, tag, classes, mask), fixed, seen))
+                for (row, texts), fixed in zip(batch, fixed_of(split, table), strict=True)
+            ]
             merged = interleaved(table, first, copies_table(split, made), split)
             writer.write_table(merged)
             count += len(merged)
@@ -106,6 +112,18 @@ def texts_of(split: TextRows, first: int, table: pa.Table) -> Iterator[tuple[int
     """Index and texts of some rows, the first of which has the index `first`."""
     texts = zip(*(table[name].to_pylist() for name in split.texts), strict=True)
     yield from enumerate(texts, first)
+
+
+def fixed_rows(split: TextRows) -> Iterator[Texts]:
+    """What no copy changes of every row, in order."""
+    for _, table in split.batches():
+        yield from fixed_of(split, table)
+
+
+def fixed_of(split: TextRows, table: pa.Table) -> Iterator[Texts]:
+    """What no copy changes of some rows: of answers the context; of most kinds nothing."""
+    columns = [table[name].to_pylist() for name in split.fixed]
+    yield from zip(*columns, strict=True) if columns else repeat((), len(table))
 
 
 def copies(
@@ -126,19 +144,19 @@ def copies(
     )
 
 
-def new(copies: Iterable[Texts], seen: set[bytes]) -> list[Texts]:
-    """Those that were not seen before, in this row or another; they are seen from now on."""
+def new(copies: Iterable[Texts], fixed: Texts, seen: set[bytes]) -> list[Texts]:
+    """Those that were not seen before with this fixed text, in this row or another; they are seen from now on."""
     out = []
     for texts in copies:
-        if (key := digest(texts)) not in seen:
+        if (key := digest(texts, fixed)) not in seen:
             seen.add(key)
             out.append(texts)
     return out
 
 
-def digest(texts: Texts) -> bytes:
+def digest(texts: Texts, fixed: Texts = ()) -> bytes:
     """16 bytes that stand for a text or a pair: a million of them are in the memory of 70 MB, whatever their length."""
-    return hashlib.blake2b("\0".join(texts).encode(), digest_size=16).digest()
+    return hashlib.blake2b("\0".join((*texts, *fixed)).encode(), digest_size=16).digest()
 
 
 def copies_table(split: TextRows, made: list[tuple[int, list[Texts]]]) -> pa.Table:

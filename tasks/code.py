@@ -11,8 +11,11 @@ what a stage writes, which DVC would clear, and whether a block is left that not
 
 import argparse
 import ast
+from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
+from stillhouse.errors import InputError
 from tasks.stage import program
 from tasks.stage.former import refuse_former
 from tasks.stage.modules import digest, modules_of
@@ -29,6 +32,7 @@ def main() -> None:
     params = read_yaml(args.params)
     refuse_former(params)
     refuse_outputs(params, Path.cwd())
+    check_kind(params, kinds(Path.cwd()))
     with fresh_dir(args.out) as out:
         write_code(Path.cwd(), out)
 
@@ -39,12 +43,29 @@ def write_code(root: Path, out: Path) -> None:
     for file in sorted((root / "tasks").glob("*.py")):
         if file.stem != "__init__":
             (out / file.stem).write_text(listing(root, f"tasks.{file.stem}"), encoding="utf-8")
-    for room in ("recipes", "kinds"):
+    recipes = [file for file in sorted((root / "tasks" / "recipes").glob("*.py")) if file.stem != "__init__"]
+    for room, files in (("recipes", recipes), ("kinds", list(kinds(root).values()))):
         (out / room).mkdir()
-        for file in sorted((root / "tasks" / room).glob("*.py")):
-            if file.stem != "__init__" and (room == "recipes" or is_kind(file)):
-                name = file.stem.replace("_", "-")
-                (out / room / name).write_text(listing(root, f"tasks.{room}.{file.stem}"), encoding="utf-8")
+        for file in files:
+            name = file.stem.replace("_", "-")
+            (out / room / name).write_text(listing(root, f"tasks.{room}.{file.stem}"), encoding="utf-8")
+
+
+def kinds(root: Path) -> dict[str, Path]:
+    """The files of all kinds of task, by name."""
+    files = sorted((root / "tasks" / "kinds").glob("*.py"))
+    return {file.stem.replace("_", "-"): file for file in files if is_kind(file)}
+
+
+def check_kind(params: dict[str, Any], known: Collection[str]) -> None:
+    """Raise for a kind of task that has no file: every later stage depends on it.
+
+    Raises:
+        InputError: there is none of the name in data.kind, or no name.
+    """
+    name = (params.get("data") or {}).get("kind")
+    if known and name not in known:
+        raise InputError(f"data.kind = '{name}' is not one of {', '.join(sorted(known))}: check its spelling")
 
 
 def is_kind(file: Path) -> bool:

@@ -37,6 +37,8 @@ def sources(setup: Setup) -> Iterator[Finding]:
         except InputError:
             continue  # the check of params.yaml says what is wrong with it
         try:
+            if block == "data":
+                kind_class(params.kind)
             if params.source == "hub":
                 yield _on_the_hub(block, params.hub, Path(out))
             elif params.source == "files":

@@ -1,6 +1,8 @@
 """What a flow run and a registered model are called: the task that params.yaml names."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from stillhouse.errors import InputError
 from tasks.stage.params import PARAMS, read_yaml
@@ -31,7 +33,15 @@ def task_name(params: Path = PARAMS) -> str:
     if not name or not kind:
         raise InputError(f"{params}: data.source = {source!r}, data.kind = {kind!r} name no task: fill in block `data`")
     word = str(name).rsplit("/", 1)[-1].lower()
-    return word if kind in WITHOUT_SUFFIX else f"{word}-{kind}"
+    return word if kind in WITHOUT_SUFFIX and not _second(data, kind) else f"{word}-{kind}"
+
+
+def _second(data: Mapping[str, Any], kind: str) -> bool:
+    """Whether a layout has another kind of task too, which came first and has the bare name."""
+    from tasks.sources.layouts import LAYOUTS  # it imports pyarrow
+
+    layout = LAYOUTS.get((data.get("files") or {}).get("layout") or "")
+    return layout is not None and kind in list(layout.kinds)[1:]
 
 
 def registered_model(params: Path = PARAMS) -> str:

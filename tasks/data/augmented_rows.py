@@ -21,6 +21,7 @@ class TextRows:
     schema: pa.Schema
     rows: int
     texts: tuple[str, ...]  # the columns that are augmented
+    fixed: tuple[str, ...]  # the other columns of text, which copies have from their row
 
     def batches(self) -> Iterator[tuple[int, pa.Table]]:
         """Its rows in order: the index of the first, and some rows."""
@@ -31,11 +32,12 @@ class TextRows:
                 first += len(batch)
 
 
-def open_rows(file: Path, texts: tuple[str, ...]) -> TextRows:
+def open_rows(file: Path, texts: tuple[str, ...], fixed: tuple[str, ...] = ()) -> TextRows:
     """Look at a split without reading it.
 
     Args:
         texts: columns whose words may change; those of them that it has are augmented.
+        fixed: other columns of text.
 
     Raises:
         InputError: it is missing, damaged, empty, or has none of these columns.
@@ -51,7 +53,8 @@ def open_rows(file: Path, texts: tuple[str, ...]) -> TextRows:
         raise InputError(f"'{file}' has no rows: check the source and the limits in params.yaml")
     if texts[0] not in schema.names:
         raise InputError(f"'{file}' has the columns {schema.names}, none of them '{texts[0]}': prepare the task again")
-    return TextRows(file, schema, count, tuple(name for name in texts if name in schema.names))
+    there = tuple(name for name in texts if name in schema.names)
+    return TextRows(file, schema, count, there, tuple(name for name in fixed if name in schema.names))
 
 
 def interleaved(rows: pa.Table, first: int, copies: pa.Table, split: TextRows) -> pa.Table:

@@ -40,9 +40,9 @@ class Scores(Sentences):
         return tuple(OF_SCORES)
 
     def bootstrap_rows(self, predictions: Predictions, examples: Examples) -> Rows:
-        # As the reports have them: to four places.
-        actual = np.array(examples.rows["label"][:], dtype=float)
-        return {"actual": actual.round(4), "predicted": np.asarray(predictions)[:, 0].astype(float).round(4)}
+        columns = {"actual": examples.rows["label"][:], "predicted": np.asarray(predictions)[:, 0]}
+        # Beyond six digits the order of a sum shows, which differs from machine to machine.
+        return {name: np.array([float(f"{value:.6g}") for value in values]) for name, values in columns.items()}
 
     def pairs(self, predictions: Predictions, examples: Examples) -> Sequence[tuple[str, str]]:
         rows = self.bootstrap_rows(predictions, examples)

@@ -124,7 +124,7 @@ def read_columns(folder: Path, files: Files, columns: Mapping[str, Column]) -> S
 
 
 def _named(split: Split, labels: Labels) -> Split:
-    """Put the label's name for what is written. Others stay as they are, to be named in the error."""
+    """Put the label's name for what is written."""
     if not labels.names:
         return split
     written = labels.written or [str(index) for index in range(len(labels.names))]
@@ -132,11 +132,23 @@ def _named(split: Split, labels: Labels) -> Split:
 
 
 def renamed(split: Split, names: Mapping[str, str]) -> Split:
-    """Put other names for raw labels; one that has none stays as it is."""
+    """Put names for raw labels; a row may have the name itself, or none at all, which is said elsewhere.
+
+    The rows raise `InputError` for a label that is neither: as a number it would be taken for a place among the names.
+    """
 
     def rows() -> Iterator[tuple[int, Row]]:
         for number, row in split.rows():
             text = label_text(row["label"])
-            yield number, {**row, "label": names.get(text, text)}
+            if (
+                text not in names
+                and text not in names.values()
+                and row["label"] is not None
+                and text not in ("", "nan")
+            ):
+                raise InputError(
+                    f"{split.where}, {split.unit} {number}: unknown label '{text}': known are {list(names)}"
+                )
+            yield number, {**row, "label": names.get(text, row["label"])}
 
     return Split(split.where, split.unit, rows)

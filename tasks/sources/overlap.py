@@ -52,6 +52,13 @@ def without_overlap(source: Source, rule: str) -> tuple[Source, dict[str, float]
         leave.setdefault(first, set()).update(sets[first] & sets[second])
     if rule != "drop" or not leave:
         return source, counts
+    for name, gone in leave.items():
+        split = source.splits[name]
+        if all(_digest(row, source.texts) in gone for _, row in split.rows()):
+            raise InputError(
+                f"data.overlap = 'drop' leaves nothing of {split.where}: each of its rows stands in a later split too: "
+                "name other files or splits"
+            )
     left = {name: _without(split, source.texts, leave.get(name, set())) for name, split in source.splits.items()}
     return replace(source, splits=left), counts
 

@@ -150,7 +150,7 @@ def test_every_stage_that_reads_the_task_tracks_the_numbers_of_its_kind():
 
 
 def test_the_first_stage_looks_at_every_source_that_comes_from_outside():
-    assert sorted(read("dvc.yaml")["stages"]["code"]["params"]) == sorted(SOURCES)
+    assert sorted(read("dvc.yaml")["stages"]["code"]["params"]) == sorted([*SOURCES, "data.kind"])
 
 
 # What a program reads only where its command leaves an option away.

@@ -42,6 +42,24 @@ def write(*texts: str, pairs: tuple[str, ...] = ()) -> Path:
     return folder / "train.parquet"
 
 
+def test_the_same_copy_of_a_question_on_another_context_is_another_row(clone):
+    """Of answers the question changes alone: two rows with one question have copies of their own."""
+    rows = tiny.questions(40)
+    alike = [row | {"question": "the film is very good and quite dull"} for row in rows]
+    counts = []
+    for contexts in ([rows[0]["context"]] * 40, [row["context"] for row in rows]):
+        none = {"text": [], "answer_start": []}
+        made = [row | {"context": context, "answers": none} for row, context in zip(alike, contexts, strict=True)]
+        Dataset.from_list(made).to_parquet("data/task/train.parquet")
+        tiny.state_kind(Path("data/task/train.parquet"), "answers")
+        project.params(clone)
+        written = run()
+        copies = {(row["question"], row["context"]) for row in written}
+        assert len(copies) == len({(row["question"], row["context"]) for row in made}) + len(written) - 40
+        counts.append(len(written))
+    assert counts[1] > counts[0]
+
+
 def test_every_row_stands_before_its_copies_which_keep_its_label_and_schema(clone):
     before = project.write_task(clone) / "train.parquet"
     rows, originals = run(), pq.read_table(before).to_pylist()

@@ -202,6 +202,9 @@ def test_numbers_of_a_report_are_flat() -> None:
         ({"source": "hub", "hub": {"name": "stanfordnlp/imdb", "config": None}}, "imdb"),
         ({"source": "files", "files": {"folder": "../glue/CoLA", "layout": "cola"}}, "cola"),
         ({"source": "files", "files": {"folder": "~/data/Reviews", "layout": "table"}}, "reviews"),
+        ({"source": "files", "files": {"folder": "../sick", "layout": "sick"}}, "sick"),
+        ({"source": "files", "files": {"folder": "../sick", "layout": "sick"}, "kind": "scores"}, "sick-scores"),
+        ({"source": "files", "files": {"folder": "../stsb", "layout": "stsb"}, "kind": "scores"}, "stsb"),
         ({"source": "files", "files": {"folder": "~/data/FAQ", "layout": "squad"}, "kind": "answers"}, "faq-answers"),
     ],
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForTokenClassification
 
+from stillhouse.errors import InputError
 from tasks import augment_words, code, evaluate, export, factorize, finetune, prepare, prune, structured, task_phase
 from tasks.kinds.find import kind_class, kind_names, load_task
 from tests import tiny
@@ -104,3 +105,11 @@ def test_a_task_has_a_test_split_where_its_file_is_there(classes):
 def test_the_first_stage_writes_the_code_of_every_kind(classes):
     assert code.is_kind(Path(project.ROOT / "tasks/kinds/answers.py"))
     assert not code.is_kind(Path(project.ROOT / "tasks/kinds/contract.py"))
+
+
+def test_the_first_stage_refuses_a_kind_that_has_no_file():
+    known = code.kinds(project.ROOT)
+    assert list(known) == ["answers", "classes", "scores"]
+    code.check_kind({"data": {"kind": "answers"}}, known)
+    with pytest.raises(InputError, match=r"data\.kind = .class. is not one of answers, classes, scores: check"):
+        code.check_kind({"data": {"kind": "class"}}, known)

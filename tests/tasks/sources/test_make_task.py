@@ -227,7 +227,7 @@ def test_labels_may_be_given_names(tmp_path: Path) -> None:
     assert names(tmp_path / "task") == ["World", "Sports"]
     assert [row["label"] for row in rows(tmp_path / "task/train.parquet")] == [1, 0, 1]
     strange = [*numbered, ("d", "3")]
-    with pytest.raises(InputError, match=r"a\.tsv, line 5: unknown label '3': known are \['World', 'Sports'\]"):
+    with pytest.raises(InputError, match=r"a\.tsv, line 5: unknown label '3': known are \['1', '2'\]"):
         prepare_task(table(tmp_path / "in", strange, numbered, labels={1: "World", 2: "Sports"}), tmp_path / "other")
 
 
@@ -285,3 +285,9 @@ def test_rows_of_two_splits_are_metrics_refused_or_dropped_as_params_say(tmp_pat
     counts = prepare_task(both(overlap="drop"), tmp_path / "drop")
     assert counts == {"validation_rows_in_train": 1, "train_rows": 3, "validation_rows": 5}
     assert "dull" not in [row["text"] for row in rows(tmp_path / "drop/train.parquet")]
+
+
+def test_a_number_that_no_name_was_given_for_is_never_taken_for_a_place_among_the_names(tmp_path: Path) -> None:
+    numbered = [("a", "1"), ("b", "2"), ("c", "0")]
+    with pytest.raises(InputError, match=r"a\.tsv, line 4: unknown label '0': known are \['1', '2'\]"):
+        prepare_task(table(tmp_path / "in", numbered, numbered, labels={1: "World", 2: "Sports"}), tmp_path / "task")

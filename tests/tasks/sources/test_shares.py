@@ -116,3 +116,8 @@ def test_splits_without_a_row_in_common_say_nothing(capsys: pytest.CaptureFixtur
     given = source(train=["a"], validation=["v"])
     assert without_overlap(given, "refuse") == (given, {})
     assert capsys.readouterr().out == ""
+
+
+def test_a_drop_that_leaves_nothing_to_train_on_says_so() -> None:
+    with pytest.raises(InputError, match=r"data\.overlap = 'drop' leaves nothing of train\.tsv: each of its rows"):
+        without_overlap(source(train=["a", "b"], validation=["b", "a", "x"]), "drop")
