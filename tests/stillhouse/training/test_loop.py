@@ -189,7 +189,7 @@ def test_kill_9_and_the_same_command_again_give_the_undisturbed_weights(tmp_path
         from pathlib import Path
         from safetensors.torch import save_file
         from transformers import TrainerCallback
-        from tests.stillhouse.test_train import tiny, train
+        from tests.stillhouse.training.test_loop import tiny, train
 
         class Kill(TrainerCallback):
             def on_step_end(self, args, state, control, **_):
