@@ -18,6 +18,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.dag.code import STAGE
 from flows.dag.graph import Stage, lineage, load_graph
 from flows.registry.files import weights_digest
 from flows.registry.versions import libraries, run_of
@@ -54,7 +55,8 @@ def reproduce(client: "MlflowClient", version: "ModelVersion", folder: Path, sou
     changed = _restore(client, version, folder)
     was = dvc_hashes(folder / LOCK)
     stages = _making(folder, recipe)
-    roots = [stage.name for stage in stages if not stage.needs]
+    # What needs the code alone is data; the code itself is the commit's.
+    roots = [stage.name for stage in stages if stage.name != STAGE and set(stage.needs) <= {STAGE}]
     _pull(folder, source, roots)
     _repro(folder, stages[-1].name)
     found = weights_digest(folder / "models" / recipe)
