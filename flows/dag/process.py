@@ -53,7 +53,7 @@ _slots = threading.Semaphore(_stages_at_once())
 CHATTER = re.compile(
     r"\s*$|To track the changes with git|\tgit add |To enable auto staging|\tdvc config core\.autostage|Use `dvc push`"
     r"|WARNING: Process .* had been killed|Running stage |Generating lock file |Updating lock file |Pulling data for "
-    r"|ERROR: failed to reproduce .*exited with"
+    r"|ERROR: failed to reproduce .*exited with|Stage '.*' didn't change|Data and pipelines are up to date"
 )
 _running: set[subprocess.Popen] = set()
 _stopped = threading.Event()
@@ -117,9 +117,12 @@ def bring_up_to_date(
                 with slot(), _slots, _machine(root, stage.alone):
                     started = time.monotonic()
                     if force:
-                        _run(root, stage.name, environment, "--force")
+                        changed = _run(root, stage.name, environment, "--force")
                     else:
-                        _run_or_pull(root, stage.name, environment, remote)
+                        changed = _run_or_pull(root, stage.name, environment, remote)
+                # Another DVC was at its last step, between the stage's outputs and their lines in dvc.lock.
+                if not changed:
+                    return False
                 print(f"[{stage.name}] done in {time.monotonic() - started:.1f} s", flush=True)
                 if remote:
                     remote.push_soon()
@@ -176,7 +179,7 @@ def _machine(root: Path, alone: bool) -> Iterator[None]:
         yield
 
 
-def _run_or_pull(root: Path, name: str, environment: dict[str, str], remote: Remote | None) -> None:
+def _run_or_pull(root: Path, name: str, environment: dict[str, str], remote: Remote | None) -> bool:
     if remote and remote.asked:
         try:
             return _run(root, name, environment, "--pull")
@@ -186,14 +189,16 @@ def _run_or_pull(root: Path, name: str, environment: dict[str, str], remote: Rem
             if failed.said or _stopped.is_set():
                 raise
             remote.give_up(f"[{name}] {failed.reason}")
-    _run(root, name, environment)
+    return _run(root, name, environment)
 
 
-def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> None:
+def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> bool:
+    """Have DVC bring a stage up to date; False where it found that nothing was to be done."""
     log = log_of(name)
     (root / log).parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, name]
     lines: list[str] = []
+    changed = True
     with (root / log).open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             command,
@@ -218,6 +223,7 @@ def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> N
                 line = hidden(line)
                 file.write(line)
                 file.flush()
+                changed = changed and line != f"Stage '{name}' didn't change, skipping\n"
                 if not CHATTER.match(line):
                     print(f"[{name}] {line}", end="", flush=True)
                 # The reason is among the last; a stage may print for days.
@@ -230,6 +236,7 @@ def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> N
             _running.discard(process)
     if code:
         raise _failure(name, code, lines, log)
+    return changed
 
 
 def _failure(name: str, code: int, lines: list[str], log: Path) -> StageFailed:

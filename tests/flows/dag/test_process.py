@@ -89,6 +89,18 @@ def test_two_flows_in_one_clone_run_shared_stages_once_and_lose_nothing(toy: Toy
     assert "runs in another process: waiting for it" in shown
 
 
+def test_a_stage_that_another_dvc_ended_meanwhile_was_not_done_here(
+    toy: Toy, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    root = toy({"a": {"cmd": "touch out", "outs": ["out"]}})
+    assert bring_up_to_date(root, Stage("a", ()), {})
+    capfd.readouterr()
+    # As when the other one writes dvc.lock between the question and DVC's own.
+    monkeypatch.setattr("flows.dag.process.stale", lambda root, stages: set(stages))
+    assert not bring_up_to_date(root, Stage("a", ()), {})
+    assert capfd.readouterr().out == ""
+
+
 @pytest.mark.slow
 def test_a_flow_waits_for_a_plain_dvc_repro_of_the_same_stage(toy: Toy) -> None:
     root = toy({"a": {"cmd": "sleep 4 && echo x >> count && cp seed out", "deps": ["seed"], "outs": ["out"]}}, seed="x")
