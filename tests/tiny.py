@@ -15,6 +15,7 @@ from transformers import (
     ElectraConfig,
     ElectraForSequenceClassification,
     RobertaConfig,
+    RobertaForMaskedLM,
     RobertaForSequenceClassification,
 )
 
@@ -65,6 +66,30 @@ def answerer(layers: int = 2, seed: int = 0):
     config = bert(layers).config
     torch.manual_seed(seed)
     return BertForQuestionAnswering(config).eval()
+
+
+def roberta(layers: int = 2, **changes) -> RobertaConfig:
+    """The shape of a RoBERTa for `tokenizer`, with the labels of `bert`."""
+    shape = {
+        "vocab_size": len(SPECIAL) + len(WORDS),
+        "hidden_size": 32,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 80,
+        "pad_token_id": 0,
+        "type_vocab_size": 1,
+        "id2label": {0: "bad", 1: "good"},
+        "label2id": {"bad": 0, "good": 1},
+    }
+    return RobertaConfig(**(shape | changes))
+
+
+def save_robertas(folder: Path, **changes) -> None:
+    """A masked LM and a teacher of four RoBERTa layers, in FOLDER/models."""
+    torch.manual_seed(0)
+    save(RobertaForMaskedLM(roberta(4, **changes)), folder / "models/mlm")
+    save(RobertaForSequenceClassification(roberta(4, **changes)), folder / "models/teacher")
 
 
 def other_family(family: str, layers: int = 2, width: int = 32):

@@ -94,7 +94,7 @@ def test_every_stage_that_trains_takes_a_gpus_slot():
     training = {name for name, stage in stages().items() if LOOP in modules_of(ROOT, words(stage)[0])}
     assert len(training) > 25
     # These compute on a GPU too: a masked LM's candidates, and Fisher information.
-    wanted = training | {"augment", "lowrank-factorize", "smallest-lowrank"}
+    wanted = training | {"augment", "lowrank-factorize", "smallest-factorize"}
     assert {name for name, stage in stages().items() if (stage.get("meta") or {}).get("gpu")} == wanted
 
 

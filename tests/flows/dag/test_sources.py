@@ -27,7 +27,7 @@ def watching(root: Path, **data: object) -> None:
 
 
 def files(root: Path) -> dict[str, object]:
-    """A source of two files; what they hold is nobody's business here."""
+    """A source of two files; what they hold does not matter here."""
     (root / "raw").mkdir()
     for name in ("train.tsv", "dev.tsv"):
         (root / "raw" / name).write_text("text\tlabel\ngood\tyes\n")

@@ -7,9 +7,6 @@ from datasets import Dataset
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
-    RobertaConfig,
-    RobertaForMaskedLM,
-    RobertaForSequenceClassification,
 )
 
 from stillhouse.encoders.checkpoint import load_model
@@ -90,14 +87,7 @@ def test_nothing_shared_and_nothing_factorized_is_a_plain_model(clone):
 
 
 def test_a_roberta_goes_through_both_stages(clone):
-    config = RobertaConfig(
-        vocab_size=len(tiny.tokenizer()), hidden_size=32, num_hidden_layers=4, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=80, pad_token_id=0, type_vocab_size=2,
-        id2label={0: "bad", 1: "good"}, label2id={"bad": 0, "good": 1},
-    )  # fmt: skip
-    torch.manual_seed(0)
-    tiny.save(RobertaForMaskedLM(config), clone / "models/mlm")
-    tiny.save(RobertaForSequenceClassification(config), clone / "models/teacher")
+    tiny.save_robertas(clone, type_vocab_size=2)
     run(*GENERAL)
     run(*TASK)
     assert loaded().config.model_type == "compact-roberta" and loaded().config.ffn_of == [0, 0, 2, 2]

@@ -5,9 +5,6 @@ import torch
 from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
-    RobertaConfig,
-    RobertaForMaskedLM,
-    RobertaForSequenceClassification,
 )
 
 from stillhouse.encoders.checkpoint import load_model
@@ -89,14 +86,7 @@ def test_the_papers_ablations_run(clone, changes):
 
 
 def test_a_roberta_goes_through_both_stages(clone):
-    config = RobertaConfig(
-        vocab_size=len(tiny.tokenizer()), hidden_size=32, num_hidden_layers=4, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=80, pad_token_id=0, type_vocab_size=1,
-        id2label={0: "bad", 1: "good"}, label2id={"bad": 0, "good": 1},
-    )  # fmt: skip
-    torch.manual_seed(0)
-    tiny.save(RobertaForMaskedLM(config), clone / "models/mlm")
-    tiny.save(RobertaForSequenceClassification(config), clone / "models/teacher")
+    tiny.save_robertas(clone)
     run(*GENERAL)
     run(*TASK)
     assert load_model(clone / "models/distilbert", AutoModelForSequenceClassification).config.model_type == "roberta"

@@ -9,9 +9,6 @@ from transformers import (
     AutoModel,
     AutoModelForSequenceClassification,
     BertForSequenceClassification,
-    RobertaConfig,
-    RobertaForMaskedLM,
-    RobertaForSequenceClassification,
 )
 
 from stillhouse.encoders.checkpoint import load_model
@@ -97,14 +94,7 @@ def test_pairs_and_scores_are_trained_and_cut(clone, kind):
 
 
 def test_a_roberta_goes_through_all_stages(clone):
-    config = RobertaConfig(
-        vocab_size=len(tiny.tokenizer()), hidden_size=32, num_hidden_layers=4, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=80, pad_token_id=0, type_vocab_size=1,
-        id2label={0: "bad", 1: "good"}, label2id={"bad": 0, "good": 1},
-    )  # fmt: skip
-    torch.manual_seed(0)
-    tiny.save(RobertaForMaskedLM(config), clone / "models/mlm")
-    tiny.save(RobertaForSequenceClassification(config), clone / "models/teacher")
+    tiny.save_robertas(clone)
     run(*GENERAL)
     run(*TASK)
     run(prune, "layerdrop", "--data", "data/task", "--teacher", "models/full", "--out", "models/layerdrop")

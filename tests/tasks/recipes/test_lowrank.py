@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import RobertaConfig, RobertaForSequenceClassification
+from transformers import RobertaForSequenceClassification
 
 from stillhouse.encoders.measure import parameters
 from stillhouse.training.batches import collate, model_inputs
@@ -110,12 +110,7 @@ def test_the_energy_rule_takes_less_for_less(clone):
 
 def test_a_roberta_is_factorized_and_exported(clone):
     torch.manual_seed(0)
-    config = RobertaConfig(
-        vocab_size=len(tiny.tokenizer()), hidden_size=32, num_hidden_layers=2, num_attention_heads=4,
-        intermediate_size=64, max_position_embeddings=80, pad_token_id=0, type_vocab_size=1, initializer_range=0.2,
-        id2label={0: "bad", 1: "good"}, label2id={"bad": 0, "good": 1},
-    )  # fmt: skip
-    tiny.save(RobertaForSequenceClassification(config), clone / "models/teacher")
+    tiny.save(RobertaForSequenceClassification(tiny.roberta(initializer_range=0.2)), clone / "models/teacher")
     run(*FACTORIZE)
     run(*RECOVER)
     assert loaded("models/lowrank").config.model_type == "compact-roberta"

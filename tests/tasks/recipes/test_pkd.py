@@ -5,7 +5,6 @@ import torch
 from transformers import (
     AutoModelForSequenceClassification,
     BertForSequenceClassification,
-    RobertaConfig,
     RobertaForSequenceClassification,
 )
 
@@ -57,12 +56,8 @@ def test_the_states_the_map_and_the_weights_each_make_another_student(clone):
 
 
 def test_roberta_is_distilled_as_bert_is(clone):
-    tokenizer = tiny.tokenizer()
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64, "max_position_embeddings": 66}
-    config = RobertaConfig(vocab_size=len(tokenizer), num_hidden_layers=4, pad_token_id=0, type_vocab_size=1, **shape)
-    config.id2label, config.label2id = {0: "bad", 1: "good"}, {"bad": 0, "good": 1}
-    tiny.save(RobertaForSequenceClassification(config), clone / "models/teacher")
+    tiny.save(RobertaForSequenceClassification(tiny.roberta(4)), clone / "models/teacher")
     run(*PKD)
     assert type(loaded()) is RobertaForSequenceClassification
 

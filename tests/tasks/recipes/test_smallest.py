@@ -17,11 +17,11 @@ from tests.tasks import project
 from tests.tasks.project import on_task, refused, run
 
 DATA = ("--data", "data/task")
-STUDENT = on_task(task_phase, "smallest", "--phase", "student", out="smallest-hinton")
-FACTORIZE = on_task(factorize, "smallest", out="smallest-lowrank", teacher="models/smallest-hinton")
-GATES = on_task(structured, "smallest", "--phase", "gates", out="smallest-gates", teacher="models/smallest-lowrank")
-RETRAIN = on_task(structured, "smallest", "--gates", "models/smallest-gates", out="smallest-structured")
-CUT = ("--student", "models/smallest-structured")
+STUDENT = on_task(task_phase, "smallest", "--phase", "student", out="smallest-student")
+FACTORIZE = on_task(factorize, "smallest", out="smallest-factorize", teacher="models/smallest-student")
+GATES = on_task(structured, "smallest", "--phase", "gates", out="smallest-gates", teacher="models/smallest-factorize")
+RETRAIN = on_task(structured, "smallest", "--gates", "models/smallest-gates", out="smallest-retrain")
+CUT = ("--student", "models/smallest-retrain")
 QUANTIZE = on_task(task_phase, "smallest", "--phase", "quantize", *CUT, out="smallest")
 CHAIN = (STUDENT, FACTORIZE, GATES, RETRAIN, QUANTIZE)
 
@@ -41,10 +41,10 @@ def test_each_link_does_its_part_and_the_end_is_held_against_the_budget(clone, c
     project.params(clone, **{"smallest.gates.remove.dimensions": 0.25, "budget": {"smaller": 1.2, "kept": None}})
     for stage in CHAIN:
         run(*stage)
-    teacher, student, thin = (shape(f"models/{name}") for name in ("teacher", "smallest-hinton", "smallest-lowrank"))
+    teacher, student, thin = (shape(f"models/{name}") for name in ("teacher", "smallest-student", "smallest-factorize"))
     assert (teacher.layers, student.layers, student.plain) == (4, 2, True)
     assert (thin.embedding_size, thin.hidden_size) == (16, 32)
-    sliced, end = shape("models/smallest-structured"), shape("models/smallest")
+    sliced, end = shape("models/smallest-retrain"), shape("models/smallest")
     keep = json.loads(Path("models/smallest-gates/gates.json").read_text(encoding="utf-8"))
     assert sliced.heads == tuple(map(len, keep["heads"])) and sum(sliced.heads) == 4
     assert sum(sliced.intermediate) < sum(student.intermediate)
@@ -72,21 +72,21 @@ def test_each_link_does_its_part_and_the_end_is_held_against_the_budget(clone, c
 
 
 def test_the_slices_learn_from_the_teacher_and_not_from_what_was_pruned(clone, monkeypatch):
-    tiny.save(tiny.bert(layers=2, seed=5), clone / "models/smallest-lowrank")
+    tiny.save(tiny.bert(layers=2, seed=5), clone / "models/smallest-factorize")
     run(*GATES)
     asked = []
     cached = phases.cached_logits
     monkeypatch.setattr(phases, "cached_logits", lambda *given: asked.append(given[2]) or cached(*given))
     run(*RETRAIN)
     assert asked == [Path("models/teacher")]
-    assert shape("models/smallest-structured").layers == 2 and shape("models/teacher").layers == 4
+    assert shape("models/smallest-retrain").layers == 2 and shape("models/teacher").layers == 4
 
 
 def test_a_link_can_be_left_out_by_naming_another_start(clone):
     run(*STUDENT)
-    words = [word if word != "models/smallest-structured" else "models/smallest-hinton" for word in QUANTIZE]
+    words = [word if word != "models/smallest-retrain" else "models/smallest-student" for word in QUANTIZE]
     run(*words)
-    end, student = shape("models/smallest"), shape("models/smallest-hinton")
+    end, student = shape("models/smallest"), shape("models/smallest-student")
     assert (end.heads, end.intermediate) == (student.heads, student.intermediate)
     stages = YAML(typ="safe", pure=True).load((project.ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     assert "--student ${smallest.quantize.source} " in stages["smallest"]["cmd"]
@@ -96,12 +96,12 @@ def test_a_link_can_be_left_out_by_naming_another_start(clone):
 
 @pytest.mark.slow
 def test_an_interrupted_retraining_ends_with_the_same_bytes(clone, monkeypatch):
-    tiny.save(tiny.bert(layers=2, seed=5), clone / "models/smallest-lowrank")
+    tiny.save(tiny.bert(layers=2, seed=5), clone / "models/smallest-factorize")
     run(*GATES)
     assert project.interrupted_and_resumed_is_the_same(monkeypatch, RETRAIN, step=3)
     assert not torch.equal(*(
         load_model(f"models/{name}", AutoModelForSequenceClassification).classifier.weight
-        for name in ("smallest-structured", "smallest-lowrank")
+        for name in ("smallest-retrain", "smallest-factorize")
     ))  # fmt: skip
 
 
