@@ -21,19 +21,28 @@ def main() -> None:
     stages = lineage(graph, f"report@{known_recipe(recipe, recipes(graph))}")
     # Prefect and MLflow take many seconds to start: not for nothing.
     outdated = stale(root, stages)
-    if outdated or not is_registered(recipe):
+    standing = "" if outdated else _standing(recipe)
+    if not standing:
         names = [stage.name for stage in stages if stage.name in outdated]
         print(f"{recipe}: {len(names)} of {len(stages)} stages to run: {', '.join(names) or 'just the registration'}")
         print("starting Prefect and MLflow …", flush=True)
         _run(root, recipe)
     else:
-        print(f"{recipe}: all {len(stages)} stages are up to date, and its model is registered\n")
+        print(f"{recipe}: all {len(stages)} stages are up to date, and {standing}\n")
         if remote := remote_of(root):
             remote.finish()
     print(table(recipe))
     print(f"\npicture:  {REPORTS / recipe / 'report.png'}")
     print(f"MLflow:   {UI}")
     print(f"next:     python -m flows.promote {recipe}")
+
+
+def _standing(recipe: str) -> str:
+    """Where the model stands in the registry, in words; empty where it is to be registered."""
+    try:
+        return "its model is registered" if is_registered(recipe) else ""
+    except ConnectionError as away:
+        return f"its model was registered; whether it still is cannot be asked: {away}"
 
 
 def _run(root: Path, recipe: str) -> None:

@@ -23,9 +23,9 @@ from flows.dag.sources import changed, nothing_new
 from flows.dag.stage import run_stage
 from flows.promotion.decision import Decision, NotPromoted, Verdict, roll_back, serve_command, try_to_promote
 from flows.promotion.gate import PromoteParams
-from flows.registry.names import task_name
+from flows.registry.names import registered_model, task_name
 from flows.registry.reports import REPORTS, numbers, read_report, table
-from flows.registry.versions import register
+from flows.registry.versions import reach_store, refuse_other_task, register
 from tasks.stage.params import load
 from tasks.tracking.provenance import git_tags
 from tasks.tracking.store import EXPERIMENT, shown_uri, tracking_uri
@@ -58,6 +58,7 @@ def compress(recipe: str, again: Sequence[str] = ()) -> str:
     graph = load_graph(root)
     stages = lineage(graph, f"report@{known_recipe(recipe, recipes(graph))}")
     with parent_run(f"{recipe} · {task_name()}", "compress", {"recipe": recipe}) as parent:
+        _refuse_other_task(parent)
         run_stages(root, stages, parent.environment | {"STILLHOUSE_RECIPE": recipe}, again)
         _log_outcome(parent, recipe)
         version = register(recipe, parent.run_id)
@@ -206,6 +207,12 @@ def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str],
         if skipped:
             lines.append(f"not run, as they need what failed: {', '.join(skipped)}")
         raise StagesFailed("\n".join(lines))
+
+
+def _refuse_other_task(parent: Parent) -> None:
+    """Ask before the training what registering would ask at its end; where MLflow is away, that has to do."""
+    if parent.run_id:
+        refuse_other_task(reach_store()[0], registered_model())
 
 
 def _log_outcome(parent: Parent, recipe: str) -> None:

@@ -17,7 +17,7 @@ from tasks.stage.outputs import alive
 from tasks.stage.params import read_yaml
 from tasks.stage.secrets import without_login
 from tasks.tracking.journal import OUTBOX
-from tasks.tracking.store import STORE, open_store, prepare_environment, shown_uri, tracking_uri
+from tasks.tracking.store import STORE, moved_from, open_store, own_uri, prepare_environment, shown_uri, tracking_uri
 
 PAGE = 100  # deployments that the server returns in one answer
 DEPLOY = "prefect --no-prompt deploy --all"
@@ -171,6 +171,10 @@ def _database(uri: str) -> Finding:
         # SQLAlchemy's own text adds statements and parameters.
         cause = getattr(error, "orig", None) or error
         return fault("mlflow", f"{shown_uri()} cannot be read and written ({reason(cause)})", remedy)
+    if uri == own_uri() and (former := moved_from()):
+        return warning(
+            "mlflow", f"{shown_uri()} was made at {former}, and its paths lead there", "the next run sets them right"
+        )
     return ok("mlflow", f"{shown_uri()} can be read and written")
 
 

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,9 @@ def rows_of(client: "MlflowClient", version: "ModelVersion", candidate: "ModelVe
     Raises:
         InputError: the data or the numbers here are not the candidate's, or the version cannot be scored on them.
     """
-    run_id, evaluation = run_of(version), candidate.tags.get("evaluation", "")
+    evaluation = candidate.tags.get("evaluation", "")
+    with nullcontext() if version is candidate else _may_be_out_of_service():
+        run_id = run_of(client, version)
     kept = stored_rows(client, run_id, evaluation)
     if kept is not None:
         return kept
@@ -32,12 +36,12 @@ def rows_of(client: "MlflowClient", version: "ModelVersion", candidate: "ModelVe
     kinds = [each.tags.get("kind") for each in (version, candidate)]
     # Versions from before there was such a tag: their checkpoint says it when it is scored.
     if None not in kinds and kinds[0] != kinds[1]:
-        raise InputError(
-            f"{what} is a model of {kinds[0]}, the candidate one of {kinds[1]}: they cannot be compared; "
-            f"if {what} is out of service, delete its alias 'champion' first"
-        )
+        with _may_be_out_of_service():
+            raise InputError(
+                f"{what} is a model of {kinds[0]}, the candidate one of {kinds[1]}: they cannot be compared"
+            )
     data_md5 = _data_here(candidate, f"{version.name} {what}")
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, _may_be_out_of_service():
         folder = fetch(client, version, Path(scratch)) / "artifacts"
         print(f"scoring {what} ({version.tags.get('recipe')}) on {DATA} …", flush=True)
         # It imports torch and transformers.
@@ -46,10 +50,7 @@ def rows_of(client: "MlflowClient", version: "ModelVersion", candidate: "ModelVe
         try:
             judged = judge_checkpoint(DATA, folder / "checkpoint", folder / "onnx", PARAMS)
         except InputError as error:
-            raise InputError(
-                f"{what} cannot be scored on {DATA}: {error}; "
-                "if it is out of service, delete its alias 'champion' first"
-            ) from None
+            raise InputError(f"{what} cannot be scored on {DATA}: {error}") from None
         rows = judged.rows
     numbers = judged.served["judged_by"]
     if evaluation_key(numbers, data_md5) != evaluation:
@@ -60,6 +61,15 @@ def rows_of(client: "MlflowClient", version: "ModelVersion", candidate: "ModelVe
         )
     store_rows(client, run_id, evaluation, rows)
     return rows
+
+
+@contextmanager
+def _may_be_out_of_service() -> Iterator[None]:
+    """Say of a champion that stands in the way how it is taken out of it."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{error}; if it is out of service, delete its alias 'champion' first") from None
 
 
 def folder_md5(folder: Path) -> str:

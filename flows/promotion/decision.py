@@ -87,7 +87,7 @@ def try_to_promote(recipe: str, version: str = "", verdict: Verdict | None = Non
         elif not failures and (limits.approval.required or ask):
             waiting = True
         decision = Decision(name, str(mine.version), recipe, tuple(checks), tuple(failures), waiting)
-        run_of(mine)
+        run_of(client, mine)
         if decision.promoted:
             check(client, mine)
         _record(client, mine, decision, limits, rival, verdict)
@@ -117,16 +117,15 @@ def roll_back() -> str:
         if not past:
             raise InputError(f"{name} has no previous champion: there is nothing to roll back to")
         back = past[-1]
-        run_id = run_of(found[left] if left in found else found[back])
         check(client, found[back])
-        # In this order: if the process dies in between, nothing was rolled back.
-        client.set_registered_model_tag(name, HISTORY, json.dumps(past))
-        client.set_registered_model_alias(name, CHAMPION, back)
         when = _now()
-        record = {"rolled_back": left, "champion": back, "when": when}
+        # The alias last: whatever moves is recorded already, and if the process dies before, nothing was rolled back.
+        # In tags of the versions: their runs may have been deleted.
         if left is not None and left in found:
             client.set_model_version_tag(name, left, "rolled_back", f"{when}, to version {back}")
-        client.log_dict(run_id, record, f"promotion/{when}-rollback.json")
+        client.set_model_version_tag(name, back, "restored", f"{when}, from version {left or 'none'}")
+        client.set_registered_model_tag(name, HISTORY, json.dumps(past))
+        client.set_registered_model_alias(name, CHAMPION, back)
     return f"rolled back: {name} version {back} is the champion again ({f'version {left}' if left else 'none'} was)"
 
 
@@ -180,7 +179,9 @@ def _record(
         "approval": asdict(verdict) if verdict else None,
     } | git_tags()
     facts = {key: value for key, value in version.tags.items() if key != "decision"}
-    client.log_dict(run_of(version), record | {"facts": facts}, f"promotion/{when}-version-{version.version}.json")
+    client.log_dict(
+        run_of(client, version), record | {"facts": facts}, f"promotion/{when}-version-{version.version}.json"
+    )
     outcome = "passed" if decision.promoted else "waiting" if decision.waiting else "failed"
     for key, value in {
         "gate": outcome,

@@ -6,6 +6,7 @@ model checks them. Nothing of a folder is loaded, and none of its code runs, bef
 """
 
 import hashlib
+import re
 import shutil
 import tempfile
 import warnings
@@ -34,6 +35,9 @@ PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 WRAPPING = ("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", *OURS, *FORMER)
 SERVED_WITH = ("mlflow", "onnxruntime", "tokenizers", "numpy", "pandas")
 PARTS = ("checkpoint", "onnx")
+# What MLflow writes into a version's own folder, in a store on this machine, whenever it is loaded by its name.
+NOTE = "registered_model_meta"
+NOTED = re.compile(rb"model_name: [^\n]{1,300}\nmodel_version: '?\d+'?\n")
 
 
 def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
@@ -90,6 +94,7 @@ def fetch(client: "MlflowClient", version: "ModelVersion", to: Path) -> Path:
     except (MlflowException, OSError) as error:
         # The type alone: its text may hold a URI with a password in it.
         raise InputError(f"{what}: its files cannot be read ({type(error).__name__}): register it again") from None
+    _leave_out_note(folder)
     refuse_strangers(folder)
     for name, tag, found in (
         ("weights", "weights_sha256", weights_digest(folder / "artifacts" / "checkpoint")),
@@ -166,6 +171,13 @@ def refuse_strangers(folder: Path) -> None:
         kept = part in PARTS and any(name.match(pattern) for pattern in KEPT)
         if file.is_symlink() or not (kept or name.as_posix() in WRAPPING):
             raise InputError(f"'{name}' is no part of a registered model, and may be code: it is refused")
+
+
+def _leave_out_note(folder: Path) -> None:
+    """Remove MLflow's own note from a fetched copy; what has its name but not its form stays, and is refused."""
+    file = folder / NOTE
+    if not file.is_symlink() and file.is_file() and NOTED.fullmatch(file.read_bytes()):
+        file.unlink()
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -100,7 +100,7 @@ def _checkout(source: str, commit: str, folder: Path) -> None:
 def _restore(client: "MlflowClient", version: "ModelVersion", folder: Path) -> list[str]:
     """Put the params.yaml and dvc.lock that the version was made with in place; in what way the commit has others."""
     changed = ["the commit was dirty: tracked files differed from it"] * (version.tags.get("git_dirty") == "true")
-    run_id = run_of(version)
+    run_id = run_of(client, version)
     kept = {each.path for each in client.list_artifacts(run_id, "provenance")}
     with tempfile.TemporaryDirectory() as scratch:
         for name in ("params.yaml", LOCK.name):

@@ -11,28 +11,30 @@ import json
 import platform
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from flows.registry.files import MODELS, upload, weights_digest
-from flows.registry.names import registered_model
+from flows.registry.files import MODELS, check, upload, weights_digest
+from flows.registry.names import GIVEN, registered_model, task_origin, task_word
 from flows.registry.reports import read_report, smallest_batch
 from flows.registry.served import DATA, rows_here, served
 from stillhouse.errors import InputError
 from tasks.evaluation.rows import FILE, Rows, read_rows, write_rows
 from tasks.stage.params import PARAMS
 from tasks.tracking.provenance import LOCK, dvc_hashes, git_tags
-from tasks.tracking.store import STORE, open_store, shown_uri, tracking_uri
+from tasks.tracking.store import STORE, open_store, own_uri, shown_uri, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+ORIGIN = "task_origin"  # the registered model's tag
 MODEL = re.compile(r"models:/(?P<name>[\w.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
+T = TypeVar("T")
 EVALUATION = re.compile(r"[0-9a-f]{16}")
 # What may change a model's bytes while code, parameters and data stay the same.
 LIBRARIES = ("torch", "transformers", "tokenizers", "safetensors", "accelerate", "datasets", "numpy", "scikit-learn")
@@ -59,14 +61,17 @@ def register(recipe: str, run_id: str = "") -> Registered:
     facts, rows = gather_facts(recipe), rows_here(recipe)
     client, experiment = reach_store()
     name = registered_model()
+    refuse_other_task(client, name)
     _ensure_model(client, name)
     same = {key: facts[key] for key in ("recipe", "weights_sha256")}
-    # A version without the digest of its files is never served: the model is stored again.
-    digested = [each for each in versions(client, name) if "files_sha256" in each.tags]
-    known = [each for each in digested if same.items() <= each.tags.items()]
-    if known:
-        found = known[0]
-    else:
+    known = [each for each in versions(client, name) if same.items() <= each.tags.items()]
+    # One whose run or files are gone, or not what they were, is never served: the model is stored again.
+    faults = {each.version: _fault_of(client, each) for each in known}
+    found = next((each for each in known if not faults[each.version]), None)
+    new = found is None
+    if found is None:
+        for fault in faults.values():
+            print(f"{fault}: the model is stored again", flush=True)
         if not run_id:
             run_id = client.create_run(experiment, run_name=f"register {recipe}", tags=facts).info.run_id
             client.set_terminated(run_id)
@@ -74,7 +79,7 @@ def register(recipe: str, run_id: str = "") -> Registered:
         # In the call that makes the version: one without its digest would never be served.
         tags = same | {"files_sha256": digest}
         found = client.create_model_version(name, source, run_id, tags=tags)
-    run_id = run_of(found)
+    run_id = run_of(client, found)
     store_rows(client, run_id, facts["evaluation"], rows)
     for file in (LOCK, PARAMS):
         if file.exists():
@@ -84,16 +89,42 @@ def register(recipe: str, run_id: str = "") -> Registered:
         client.set_model_version_tag(name, found.version, key, value)
     client.set_registered_model_alias(name, CANDIDATE, found.version)
     _marker(recipe).parent.mkdir(parents=True, exist_ok=True)
-    _marker(recipe).write_text(json.dumps(_identity(facts)), encoding="utf-8")
-    return Registered(name, str(found.version), new=not known)
+    marker = _identity(facts) | {"name": name, "version": str(found.version)}
+    _marker(recipe).write_text(json.dumps(marker), encoding="utf-8")
+    return Registered(name, str(found.version), new)
 
 
 def is_registered(recipe: str) -> bool:
-    """Whether this model with this evaluation was registered from this folder; a local file says so, no server."""
+    """Whether this model with this evaluation was registered from this folder, and its version is still there.
+
+    Raises:
+        ConnectionError: a local file says that it was, and MLflow, which knows whether it still is, cannot be reached.
+    """
     try:
-        return json.loads(_marker(recipe).read_text(encoding="utf-8")) == _identity(gather_facts(recipe))
+        marker = json.loads(_marker(recipe).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return False
+    name, version = marker.pop("name", ""), marker.pop("version", "")
+    if name != registered_model() or marker != _identity(gather_facts(recipe)):
+        return False
+    client, _ = reach_store()
+    found = known_to(lambda: client.get_model_version(name, version))
+    return found is not None and not _fault_of(client, found)
+
+
+def refuse_other_task(client: "MlflowClient", name: str) -> None:
+    """Raise where a registered model's versions are of another task, which happens to have the same name.
+
+    Raises:
+        InputError: they are, and params.yaml does not say by `data.name` that the two are one.
+    """
+    model = known_to(lambda: client.get_registered_model(name))
+    theirs, ours = model.tags.get(ORIGIN) if model else None, task_origin()
+    if theirs is not None and ours not in (theirs, GIVEN):
+        raise InputError(
+            f"{name} in the registry is the task of {theirs}, the one here is of {ours}: give it another name "
+            f"(data.name), or, if the two are one task, say so (data.name: {task_word()})"
+        )
 
 
 def gather_facts(recipe: str) -> dict[str, str]:
@@ -170,41 +201,50 @@ def reach_store() -> tuple["MlflowClient", str]:
         raise ConnectionError(f"MLflow at {shown_uri()} cannot be reached ({type(error).__name__})") from None
 
 
+def known_to(ask: Callable[[], T]) -> T | None:
+    """What the registry answers; None where it has no such thing, or has it no more."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return ask()
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
+
+
 def find_version(client: "MlflowClient", model: str) -> "ModelVersion":
     """What `models:/NAME@ALIAS` or `models:/NAME/VERSION` names.
 
     Raises:
         InputError: it is no such name, or there is none.
     """
-    from mlflow.exceptions import MlflowException
-
     named = MODEL.fullmatch(model)
     if named is None:
         raise InputError(f"model = {model!r}: give models:/NAME@champion, or models:/NAME/VERSION")
-    try:
-        if named["alias"]:
-            return client.get_model_version_by_alias(named["name"], named["alias"])
-        return client.get_model_version(named["name"], named["version"])
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-        raise InputError(
-            f"model = {model!r} is not in the registry at {shown_uri()}: compress and promote it"
-        ) from None
+    if named["alias"]:
+        found = known_to(lambda: client.get_model_version_by_alias(named["name"], named["alias"]))
+    else:
+        found = known_to(lambda: client.get_model_version(named["name"], named["version"]))
+    if found is None:
+        raise InputError(f"model = {model!r} is not in the registry at {shown_uri()}: compress and promote it")
+    return found
 
 
-def run_of(version: "ModelVersion") -> str:
-    """The run that a version's artifacts belong to.
+def run_of(client: "MlflowClient", version: "ModelVersion") -> str:
+    """The run that a version's results and files belong to.
 
     Raises:
-        InputError: it has none, so it was not registered by this project.
+        InputError: it has none, so this project did not register it; or somebody has deleted it.
     """
-    if not version.run_id:
-        raise InputError(
-            f"{version.name} version {version.version} has no run, so nothing is known of it: delete it, and register "
-            "its recipe (python -m flows.compress RECIPE)"
-        )
-    return version.run_id
+    what = f"{version.name} version {version.version}"
+    again = "register its recipe (python -m flows.compress RECIPE)"
+    run_id = version.run_id
+    if not run_id:
+        raise InputError(f"{what} has no run, so nothing is known of it: {again}")
+    if known_to(lambda: client.get_run(run_id)) is None:
+        raise InputError(f"{what}: MLflow has its run {run_id} no more, and so none of its results: {again}")
+    return run_id
 
 
 def versions(client: "MlflowClient", name: str) -> list["ModelVersion"]:
@@ -217,10 +257,25 @@ def _ensure_model(client: "MlflowClient", name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
-        client.create_registered_model(name)
+        client.create_registered_model(name, tags={ORIGIN: task_origin()})
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+        # One from before they had this tag.
+        if ORIGIN not in client.get_registered_model(name).tags:
+            client.set_registered_model_tag(name, ORIGIN, task_origin())
+
+
+def _fault_of(client: "MlflowClient", version: "ModelVersion") -> str:
+    """Why a version can be neither judged nor served: its run or its files; empty where it can."""
+    run = known_to(lambda: client.get_run(version.run_id or ""))
+    if run is None or run.info.lifecycle_stage != "active":
+        return f"{version.name} version {version.version}: its run was deleted"
+    try:
+        check(client, version)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _identity(facts: dict[str, str]) -> dict[str, str]:
@@ -230,8 +285,9 @@ def _identity(facts: dict[str, str]) -> dict[str, str]:
 
 
 def _store_digest() -> str:
-    # A URI may hold a password.
-    return hashlib.sha256(tracking_uri().encode()).hexdigest()
+    # A URI may hold a password; that of this project's own store changes with the place of its folder.
+    uri = tracking_uri()
+    return hashlib.sha256(b"mlruns" if uri == own_uri() else uri.encode()).hexdigest()
 
 
 def _marker(recipe: str) -> Path:

@@ -10,6 +10,8 @@ Layout = Literal[
     "table", "squad", "sst2", "cola", "mrpc", "stsb", "qqp", "mnli", "mnli-mm", "qnli", "rte", "wnli", "sick"
 ]
 
+NAME = r"^[a-z0-9][a-z0-9._-]*$"  # safe in file names, filters and addresses
+
 
 class HubParams(Block):
     """`data.hub`: a dataset of the Hugging Face hub."""
@@ -73,6 +75,7 @@ class DataParams(Block):
     """`data`: the task."""
 
     kind: str = Field(description="Of task: a file of tasks/kinds")
+    name: str | None = Field(pattern=NAME, description="Of the task, in the registry; null: made from its source")
     source: Literal["docstrings", "hub", "files"] = Field(description="Where the rows come from")
     seed: int = Field(ge=0, description="Which rows are drawn, and which are cut for validation and test")
     train_limit: int | None = Field(gt=0, description="Rows kept of the training split, null for all")

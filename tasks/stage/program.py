@@ -20,6 +20,7 @@ EXIT_FAULT = 1
 EXIT_INPUT = 2
 EXIT_TRANSIENT = 75
 
+MLFLOW_AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 # How safetensors and torch.save say that the disk is full: neither raises an OSError.
 FULL_DISK = ("No space left on device", "PytorchStreamWriter failed writing", "inline_container.cc")
 
@@ -49,10 +50,24 @@ def ending(main: Callable[[], None]) -> tuple[int, str] | None:
         if type(error).__name__ == "OutOfMemoryError":
             said = _first_line(error)
             return EXIT_TRANSIENT, f"out of GPU memory: lower 'batch_size' or wait for the card ({said})"
+        # Known by its module: MLflow takes seconds to import.
+        if type(error).__module__ == "mlflow.exceptions":
+            return _ending_of_mlflow(error)
         if any(text in str(error) for text in FULL_DISK):
             return EXIT_TRANSIENT, "no disk space left: free some and run the same command again"
         raise
     return None
+
+
+def _ending_of_mlflow(error: Exception) -> tuple[int, str]:
+    """Of what MLflow raises where nobody foresaw it: it is away, or somebody else has changed what it holds."""
+    code, said = getattr(error, "error_code", ""), _first_line(error)[:300]
+    if code in MLFLOW_AWAY:
+        return EXIT_TRANSIENT, f"MLflow does not answer as it should ({code}: {said}); run the same command again"
+    return (
+        EXIT_INPUT,
+        f"MLflow refuses ({code}: {said}): see what was changed or deleted there",
+    )
 
 
 def environment(**own: str) -> dict[str, str]:

@@ -5,11 +5,13 @@ With `sender`, the only module of `tasks` that imports mlflow, and only when the
 
 import fcntl
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks.stage.secrets import without_login
+from tasks.tracking.moved import follow, former_place
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -37,6 +39,9 @@ def open_store() -> tuple["MlflowClient", str]:
     # One at a time: two processes that create the tables of one SQLite file disturb each other.
     with (STORE / ".init.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if uri == own_uri() and (former := moved_from()):
+            follow(STORE, former)
+            print(f"MLflow: the store was at {former}: its paths are now those of {STORE.resolve()}", file=sys.stderr)
         client = MlflowClient(uri)
         found = client.get_experiment_by_name(EXPERIMENT)
         if found:
@@ -55,7 +60,12 @@ def open_store() -> tuple["MlflowClient", str]:
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, else the SQLite store of this project."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE.resolve()}/mlflow.db"
+    return os.environ.get("MLFLOW_TRACKING_URI") or own_uri()
+
+
+def moved_from() -> str:
+    """Where this project's store was when its paths were written, if that is elsewhere; else, and with none, empty."""
+    return former_place(STORE, EXPERIMENT) if (STORE / "mlflow.db").is_file() else ""
 
 
 def shown_uri() -> str:
@@ -63,6 +73,11 @@ def shown_uri() -> str:
     parts = urlsplit(tracking_uri())
     host = f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
     return f"{parts.scheme}://{host}{parts.path}"
+
+
+def own_uri() -> str:
+    """The SQLite store in this project's folder."""
+    return f"sqlite:///{STORE.resolve()}/mlflow.db"
 
 
 def prepare_environment() -> None:

@@ -202,6 +202,13 @@ def test_numbers_of_a_report_are_flat() -> None:
         ({"source": "hub", "hub": {"name": "stanfordnlp/imdb", "config": None}}, "imdb"),
         ({"source": "files", "files": {"folder": "../glue/CoLA", "layout": "cola"}}, "cola"),
         ({"source": "files", "files": {"folder": "~/data/Reviews", "layout": "table"}}, "reviews"),
+        ({"source": "files", "files": {"folder": "x/Bob's Reviews (v2)", "layout": "table"}}, "bob-s-reviews-v2"),
+        ({"source": "files", "files": {"folder": "x/a:b", "layout": "table"}}, "a-b"),
+        ({"source": "files", "files": {"folder": "x/Reviews/.", "layout": "table"}}, "reviews"),
+        (
+            {"source": "hub", "hub": {"name": "ann/FAQ", "config": None}, "name": "help", "kind": "answers"},
+            "help-answers",
+        ),
         ({"source": "files", "files": {"folder": "../sick", "layout": "sick"}}, "sick"),
         ({"source": "files", "files": {"folder": "../sick", "layout": "sick"}, "kind": "scores"}, "sick-scores"),
         ({"source": "files", "files": {"folder": "../stsb", "layout": "stsb"}, "kind": "scores"}, "stsb"),
@@ -214,11 +221,23 @@ def test_the_task_gives_the_model_its_name(tmp_path: Path, data: dict, name: str
     assert task_name(file) == name and registered_model(file) == f"stillhouse-{name}"
 
 
-@pytest.mark.parametrize("data", [{"kind": "classes"}, {"source": "docstrings"}, {"source": "hub", "kind": "answers"}])
-def test_data_that_name_no_task_are_refused_in_one_line(tmp_path: Path, data: dict) -> None:
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"kind": "classes"}, "data.source = None names no task: fill in block `data`"),
+        ({"source": "docstrings"}, "data.kind = None names no task"),
+        ({"source": "hub", "kind": "answers"}, "data.source = 'hub' names no task"),
+        ({"source": "files", "kind": "classes", "files": {"folder": "/"}}, "give the task a name"),
+        (
+            {"source": "docstrings", "kind": "classes", "name": "My Reviews"},
+            "data.name = 'My Reviews': use small letters",
+        ),
+    ],
+)
+def test_data_that_name_no_task_are_refused_in_one_line(tmp_path: Path, data: dict, message: str) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(json.dumps({"data": data}))
-    with pytest.raises(InputError, match=r"params.yaml: data.source = .*, data.kind = .* name no task: fill in"):
+    with pytest.raises(InputError, match=f"params.yaml: .*{message}"):
         task_name(file)
 
 

@@ -58,7 +58,7 @@ def test_two_processes_have_the_loss_curve_of_one_at_the_same_global_batch(clone
     for number in (1, 2):
         process = start(words, number)
         out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
+        assert process.returncode == 0, out + err  # the copies' tracebacks are in `out`
         models.append(load_file("models/out/model.safetensors"))
         assert len([line for line in out.splitlines() if line.startswith("step 6/")]) == 1, "one process speaks"
     one, two = losses(1), losses(2)
