@@ -7,6 +7,7 @@ another folder it would go on in the former one, which it makes again, and not f
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 # Columns that hold a path of a file or folder, or a URI of one.
 PATHS = (
@@ -32,7 +33,9 @@ def former_place(store: Path, experiment: str) -> str:
     # Elsewhere the user has put it, who is right.
     if name != "artifacts" or not place.startswith("file:") or place.rpartition("/")[2] != store.name:
         return ""
-    return "" if place == store.resolve().as_uri() else place
+    # A copy of the database alone still belongs to the files there.
+    copied = not (store / name).is_dir() and Path(unquote(urlsplit(place).path)).is_dir()
+    return "" if copied or place == store.resolve().as_uri() else place
 
 
 def follow(store: Path, former: str) -> None:

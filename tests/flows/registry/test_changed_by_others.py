@@ -164,6 +164,17 @@ def test_a_project_that_was_moved_takes_its_registry_along(
     assert not here.exists()
 
 
+def test_a_copy_of_the_database_alone_goes_on_with_the_files_where_they_are(
+    here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = tmp_path / "copy"
+    shutil.copytree(here, there, ignore=shutil.ignore_patterns("artifacts"))
+    monkeypatch.chdir(there)
+    client, experiment = open_store()
+    assert client.get_experiment(experiment).artifact_location == (here / "mlruns/artifacts").as_uri()
+    assert not capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("here")
 def test_a_store_that_is_away_does_not_keep_results_from_being_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
