@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import torch
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, List, Value
 from pyarrow import parquet
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
@@ -68,6 +68,13 @@ def answerer(layers: int = 2, seed: int = 0):
     return BertForQuestionAnswering(config).eval()
 
 
+def several_labels(layers: int = 2, seed: int = 0):
+    """A BERT of the labels good and long, which do not exclude each other."""
+    model = bert(layers=layers, labels=("good", "long"), seed=seed)
+    model.config.problem_type = "multi_label_classification"
+    return model
+
+
 def roberta(layers: int = 2, **changes) -> RobertaConfig:
     """The shape of a RoBERTa for `tokenizer`, with the labels of `bert`."""
     shape = {
@@ -128,9 +135,15 @@ def sentences(count: int, seed: int = 0) -> tuple[list[str], list[int]]:
 
 
 def write_task(
-    folder: Path, train: int = 96, validation: int = 32, *, pair: bool = False, regression: bool = False
+    folder: Path,
+    train: int = 96,
+    validation: int = 32,
+    *,
+    pair: bool = False,
+    regression: bool = False,
+    several: bool = False,
 ) -> Path:
-    """data/task as `tasks.prepare` would write it."""
+    """data/task as `tasks.prepare` would write it; several: the labels good, and long for five words and more."""
     folder.mkdir(parents=True, exist_ok=True)
     for split, count, seed in (("train", train, 1), ("validation", validation, 2)):
         texts, labels = sentences(count, seed)
@@ -141,8 +154,13 @@ def write_task(
             features["text_pair"] = Value("string")
         columns["label"] = [float(label) for label in labels] if regression else labels
         features["label"] = Value("float32") if regression else ClassLabel(names=["bad", "good"])
+        if several:
+            marks = [(label, len(text.split()) > 4) for text, label in zip(texts, labels, strict=True)]
+            columns["label"] = [[place for place, mark in enumerate(both) if mark] for both in marks]
+            features["label"] = List(ClassLabel(names=["good", "long"]))
         Dataset.from_dict(columns, Features(features)).to_parquet(folder / f"{split}.parquet")
-        state_kind(folder / f"{split}.parquet", "scores" if regression else "classes")
+        kind = "scores" if regression else "multi-label" if several else "classes"
+        state_kind(folder / f"{split}.parquet", kind)
     return folder
 
 

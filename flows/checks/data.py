@@ -140,7 +140,8 @@ def _data_labels(file: Path) -> tuple[str, ...] | None:
         raise InputError(f"'{file}' is damaged ({reason(error)}): dvc repro -f prepare") from None
     if "label" not in features:
         return None
-    return tuple(features["label"].names) if isinstance(features["label"], ClassLabel) else ()
+    label = getattr(features["label"], "feature", features["label"])  # several of a row are a list of them
+    return tuple(label.names) if isinstance(label, ClassLabel) else ()
 
 
 def _agree(data: tuple[str, ...], config: dict[str, Any], folder: Path) -> Finding:

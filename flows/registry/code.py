@@ -8,11 +8,12 @@ from stillhouse.errors import InputError
 
 SERVING = Path(__file__).parents[1] / "serving"
 OURS = {name: SERVING / name for name in CODE.values()}
-# Versions that were registered before these files were renamed hold them under their former names, with their former
-# contents: the same code without the session option for int8 on processors that lack VNNI.
+# Contents that these files had, and names, in versions that were registered before: each is served by its own.
 FORMER = {
-    "serving_model.py": "df190ab25516c402edc4336348568addd0592d6855dcfb70be1cd792b3911984",
-    "serving_answers.py": "5eb475860ab315fbe85817fe8b5341236feb844b9046f3701bdb9211281b22b3",
+    "serving_model.py": ("df190ab25516c402edc4336348568addd0592d6855dcfb70be1cd792b3911984",),
+    "serving_answers.py": ("5eb475860ab315fbe85817fe8b5341236feb844b9046f3701bdb9211281b22b3",),
+    "labels.py": ("d7e0f0b5a05f9a527ea1c096839b2879b6790490e1ef9b43bf81de161b424584",),
+    "answers.py": ("5bb30337c03088213af1e32c2275de15ab9e82b82fa88cd798109e44f70d18e3",),
 }
 LOADER = "mlflow.pyfunc.loaders.code_model"
 
@@ -37,12 +38,15 @@ def refuse_code(folder: Path) -> None:
     if list(flavors) != ["python_function"] or served.get("loader_module") != LOADER or not known:
         raise InputError(f"MLmodel: flavors {flavors!r:.200} are not those of a model of this project: it is refused")
     found = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-    if found != _expected(name):
+    if found not in _known(name):
         raise InputError(
-            f"'{name}' of the version is not this project's code (sha256 {found[:16]}…, expected "
-            f"{_expected(name)[:16]}…): check out the version's commit, or register the model again"
+            f"'{name}' of the version is not this project's code (sha256 {found[:16]}…, known: "
+            f"{', '.join(f'{each[:16]}…' for each in _known(name))}): check out the version's commit, or register the "
+            "model again"
         )
 
 
-def _expected(name: str) -> str:
-    return FORMER.get(name) or hashlib.sha256(OURS[name].read_bytes()).hexdigest()
+def _known(name: str) -> tuple[str, ...]:
+    """The digests that a file of this name may have, the present one first."""
+    present = (hashlib.sha256(OURS[name].read_bytes()).hexdigest(),) if name in OURS else ()
+    return (*present, *FORMER.get(name, ()))

@@ -32,7 +32,7 @@ PICKLES = (".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".npy")
 # How pickles begin since protocol 2, and the zip archives that torch wraps them in.
 PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 # What lies next to them in a version: what MLflow writes, and the code that serves it.
-WRAPPING = ("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", *OURS, *FORMER)
+WRAPPING = ("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", *{*OURS, *FORMER})
 SERVED_WITH = ("mlflow", "onnxruntime", "tokenizers", "numpy", "pandas")
 PARTS = ("checkpoint", "onnx")
 # What MLflow writes into a version's own folder, in a store on this machine, whenever it is loaded by its name.
@@ -62,7 +62,9 @@ def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
             mlflow.pyfunc.save_model(
                 folder,
                 python_model=str(OURS[code_of(model.kind)]),
-                model_config=model.numbers | served_digests({part: Path(scratch) / part for part in parts}),
+                model_config={"kind": model.kind}
+                | model.numbers
+                | served_digests({part: Path(scratch) / part for part in parts}),
                 artifacts={part: str(Path(scratch) / part) for part in parts},
                 signature=ModelSignature(Schema([ColSpec(DataType.string, column) for column in model.columns])),
                 # Finding them out by itself, MLflow would run the model in a new environment.

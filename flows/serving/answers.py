@@ -3,7 +3,8 @@
 MLflow copies this file next to the artifacts and runs it where the model is served: it imports nothing of the project,
 so windows and the choice of the best span are written here again. A test compares its answers with the pipeline's own.
 
-Input: a table with the columns `question` and `context`.
+Input: a table with the columns `question` and `context`. A row that is not text, or has none, is refused by its number,
+with the HTTP status 400, as the training data refused it.
 Output: one record a row, {"answer": text, "score": number}: "" for no answer. The score is the best span's
 logit sum minus that of no answer; an answer is given where it is at least −null_threshold.
 """
@@ -17,12 +18,14 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from tokenizers import Encoding, Tokenizer
 
 BATCH = 32  # windows
 OUTPUTS = ["start_logits", "end_logits"]
+MOST_ROWS, MOST_CHARACTERS = 10_000, 10_000_000  # of a request
 
 
 class OnnxReader(PythonModel):
@@ -54,10 +57,7 @@ class OnnxReader(PythonModel):
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict | None = None
     ) -> list[dict[str, Any]]:
         """Answer every row."""
-        missing = [name for name in ("question", "context") if name not in model_input.columns]
-        if missing:
-            raise ValueError(f"column '{missing[0]}' is missing: the input has {list(model_input.columns)}")
-        questions, contexts = ([str(text) for text in model_input[name]] for name in ("question", "context"))
+        questions, contexts = _texts(model_input, ["question", "context"])
         pairs = list(zip(map(self._shortened, questions), contexts, strict=True))
         read = [[first, *first.overflowing] for first in self.windows.encode_batch(pairs)]
         logits = self._logits([window for windows in read for window in windows])
@@ -107,6 +107,33 @@ def _best_span(window: Encoding, start: np.ndarray, end: np.ndarray, longest: in
     i, j = np.unravel_index(scores.argmax(), scores.shape)
     begin, stop = window.offsets[places[int(i)]][0], window.offsets[places[int(i + j)]][1]
     return float(scores[i, j]), begin, stop
+
+
+def _texts(table: pd.DataFrame, columns: list[str]) -> list[list[str]]:
+    """The texts of each column.
+
+    Raises:
+        MlflowException: a column is missing, a row has no text, or there is too much: answered with HTTP 400.
+    """
+    for name in columns:
+        if name not in table.columns:
+            raise _refused(f"column '{name}' is missing: the input has {list(table.columns)}"[:300])
+    if len(table) > MOST_ROWS:
+        raise _refused(f"{len(table):,} rows: send {MOST_ROWS:,} at a time")
+    found = [table[name].tolist() for name in columns]
+    for name, values in zip(columns, found, strict=True):
+        for number, value in enumerate(values, start=1):
+            if not isinstance(value, str) or not value.strip():
+                missing = pd.api.types.is_scalar(value) and pd.isna(value)
+                given = "has no text" if missing else f"is {value!r:.80}: give text"
+                raise _refused(f"row {number}: column '{name}' {given}")
+    if sum(len(value) for values in found for value in values) > MOST_CHARACTERS:
+        raise _refused(f"more than {MOST_CHARACTERS:,} characters: send fewer rows at a time")
+    return found
+
+
+def _refused(why: str) -> MlflowException:
+    return MlflowException.invalid_parameter_value(why)
 
 
 def _padded(rows: list[list[int]], longest: int, fill: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from stillhouse.errors import InputError
 
-CODE = {"classes": "labels.py", "scores": "labels.py", "answers": "answers.py"}
+CODE = {"classes": "labels.py", "multi-label": "labels.py", "scores": "labels.py", "answers": "answers.py"}
 
 
 def code_of(kind: str) -> str:

@@ -2,8 +2,10 @@
 
 MLflow copies this file next to the artifacts and runs it where the model is served: it imports nothing of the project.
 
-Input: a table with the column `text`, and `text_pair` for pairs; or a plain list of texts.
-Output: one record a row, {"label": name, "scores": {name: probability}}, or {"score": number} for regression.
+Input: a table with the column `text`, and `text_pair` for pairs. A row that is not text, or has none, is refused by its
+number, with the HTTP status 400, as the training data refused it.
+Output: one record a row, {"label": name, "scores": {name: probability}}; where a row may have several labels
+{"labels": [name, …], "scores": {name: probability}}; or {"score": number} for regression.
 """
 
 import hashlib
@@ -14,12 +16,16 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pandas as pd
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 from tokenizers import Tokenizer
 
 BATCH = 64
 UNLIMITED = 1_000_000  # where a model has no limit, its tokenizer states a number like 1e30
+# Families that number positions from their padding token's on: so many fewer tokens have one.
+OFFSET = ("roberta", "xlm-roberta", "camembert", "compact-roberta")
+MOST_ROWS, MOST_CHARACTERS = 10_000, 10_000_000  # of a request
 
 
 class OnnxClassifier(PythonModel):
@@ -31,7 +37,8 @@ class OnnxClassifier(PythonModel):
         checkpoint = Path(context.artifacts["checkpoint"])
         config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
         self.labels = [config["id2label"][str(index)] for index in range(len(config["id2label"]))]
-        self.regression = config.get("problem_type") == "regression"
+        self.kind = context.model_config["kind"]
+        self.thresholds = context.model_config.get("thresholds")  # of each label, where a row may have several
         self.tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
         # The file may hold the settings that the tokenizer was last used with.
         self.tokenizer.enable_truncation(_max_length(checkpoint, config))
@@ -47,7 +54,9 @@ class OnnxClassifier(PythonModel):
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict | None = None
     ) -> list[dict[str, Any]]:
         """Classify or score every row."""
-        rows = _rows(model_input)
+        columns = [name for name in ("text", "text_pair") if name == "text" or name in model_input.columns]
+        texts = _texts(model_input, columns)
+        rows = list(zip(*texts, strict=True)) if len(texts) > 1 else texts[0]
         records: list[dict[str, Any]] = []
         for start in range(0, len(rows), BATCH):
             records += [self._record(logits) for logits in self._logits(rows[start : start + BATCH])]
@@ -64,27 +73,48 @@ class OnnxClassifier(PythonModel):
         return self.session.run(None, feed)[0]  # (N, C)
 
     def _record(self, logits: np.ndarray) -> dict[str, Any]:
-        if self.regression:
+        if self.kind == "scores":
             return {"score": float(logits[0])}
+        if self.thresholds is not None:
+            shares = 1 / (1 + np.exp(-logits.astype(np.float64)))
+            given = [name for name, mark in zip(self.labels, shares >= np.array(self.thresholds), strict=True) if mark]
+            return {"labels": given, "scores": dict(zip(self.labels, shares.tolist(), strict=True))}
         shares = np.exp(logits.astype(np.float64) - logits.max())
         shares /= shares.sum()
         best = self.labels[int(shares.argmax())]
         return {"label": best, "scores": dict(zip(self.labels, shares.tolist(), strict=True))}
 
 
-def _rows(given: Any) -> list[str] | list[tuple[str, str]]:
-    if not isinstance(given, pd.DataFrame):
-        given = pd.DataFrame(given if isinstance(given, dict) else {"text": list(given)})
-    if "text" not in given.columns:
-        raise ValueError(f"column 'text' is missing: the input has {list(given.columns)}")
-    texts = [str(text) for text in given["text"]]
-    if "text_pair" in given.columns:
-        return list(zip(texts, (str(text) for text in given["text_pair"]), strict=True))
-    return texts
+def _texts(table: pd.DataFrame, columns: list[str]) -> list[list[str]]:
+    """The texts of each column.
+
+    Raises:
+        MlflowException: a column is missing, a row has no text, or there is too much: answered with HTTP 400.
+    """
+    for name in columns:
+        if name not in table.columns:
+            raise _refused(f"column '{name}' is missing: the input has {list(table.columns)}"[:300])
+    if len(table) > MOST_ROWS:
+        raise _refused(f"{len(table):,} rows: send {MOST_ROWS:,} at a time")
+    found = [table[name].tolist() for name in columns]
+    for name, values in zip(columns, found, strict=True):
+        for number, value in enumerate(values, start=1):
+            if not isinstance(value, str) or not value.strip():
+                missing = pd.api.types.is_scalar(value) and pd.isna(value)
+                given = "has no text" if missing else f"is {value!r:.80}: give text"
+                raise _refused(f"row {number}: column '{name}' {given}")
+    if sum(len(value) for values in found for value in values) > MOST_CHARACTERS:
+        raise _refused(f"more than {MOST_CHARACTERS:,} characters: send fewer rows at a time")
+    return found
+
+
+def _refused(why: str) -> MlflowException:
+    return MlflowException.invalid_parameter_value(why)
 
 
 def _max_length(checkpoint: Path, config: dict[str, Any]) -> int:
-    limits = [int(config.get("max_position_embeddings") or 512)]
+    positions = int(config.get("max_position_embeddings") or 512)
+    limits = [positions - (config.get("pad_token_id") or 0) - 1 if config["model_type"] in OFFSET else positions]
     settings = checkpoint / "tokenizer_config.json"
     if settings.is_file():
         stated = json.loads(settings.read_text(encoding="utf-8")).get("model_max_length")

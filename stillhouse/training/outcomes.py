@@ -10,6 +10,7 @@ Shapes: B rows in a batch, N distributions, C outcomes (1 for scores).
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from stillhouse.training.batches import Batch, model_inputs
@@ -38,6 +39,33 @@ class Outcomes:
     def hard(self, model: nn.Module, batch: Batch) -> Tensor:
         """The loss under the labels alone: the step of plain training."""
         return task_loss(self.predicted(model(**model_inputs(batch)), batch), self.labels(batch))
+
+
+class SeveralLabels(Outcomes):
+    """A distribution over no and yes for each of W labels of each row, which may have any number of them: N is B·W.
+
+    The logit of no is 0, so that of yes is the model's own and its probability the sigmoid: the mean loss of the
+    distributions is binary cross-entropy, and a temperature T divides the logit (with one label: two classes).
+    """
+
+    width: int  # W
+
+    def predicted(self, outputs: Any, batch: Batch) -> Tensor:
+        return no_and_yes(outputs.logits)
+
+    def labels(self, batch: Batch) -> Tensor:
+        """(B·W,) 0 or 1, from the batch's column of (B, M) places of labels; rows with fewer than M end in -1."""
+        places = torch.arange(self.width, device=batch["labels"].device)
+        return (batch["labels"][..., None] == places).any(1).long().flatten()
+
+    def taught(self, batch: Batch) -> Tensor:
+        return no_and_yes(batch["teacher_logits"])
+
+
+def no_and_yes(logits: Tensor) -> Tensor:
+    """(B·W, …, 2) logits of no and yes, of W logits a row, (B, …, W)."""
+    yes = logits.movedim(-1, 1).flatten(0, 1).float()
+    return torch.stack([torch.zeros_like(yes), yes], dim=-1)
 
 
 ROWS = Outcomes()

@@ -24,14 +24,23 @@ def compute(logits: np.ndarray, labels: np.ndarray | list, regression: bool) -> 
     Raises:
         InputError: the model gives a value that is not a number.
     """
-    if not np.isfinite(logits).all():
-        raise InputError(f"{(~np.isfinite(logits)).any(axis=1).sum()} of {len(logits)} predictions are not numbers")
+    refuse_non_numbers(logits)
     truth = np.asarray(labels)
     if regression:
         predicted, truth = logits[:, 0].astype(np.float64), truth.astype(np.float64)
         return _all(OF_SCORES, truth, predicted) | {"mse": float(mean_squared_error(truth, predicted))}
     fitting = OF_CLASSES | OF_TWO_CLASSES if logits.shape[1] == 2 else OF_CLASSES
     return _all(fitting, truth, logits.argmax(axis=1))
+
+
+def refuse_non_numbers(logits: np.ndarray) -> None:
+    """Raise for (N, C) logits that are not finite.
+
+    Raises:
+        InputError: some are.
+    """
+    if not np.isfinite(logits).all():
+        raise InputError(f"{(~np.isfinite(logits)).any(axis=1).sum()} of {len(logits)} predictions are not numbers")
 
 
 def _all(metrics: Mapping[str, "Metric"], truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

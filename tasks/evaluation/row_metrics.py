@@ -3,7 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 
+import numpy as np
+
 from stillhouse.errors import InputError
+from tasks.evaluation.label_sets import OF_GIVEN, mean_average_precision
 from tasks.evaluation.metrics import OF_CLASSES, OF_SCORES, OF_TWO_CLASSES, Metric
 from tasks.evaluation.rows import Rows
 from tasks.evaluation.squad_metrics import best_threshold
@@ -38,7 +41,22 @@ def _best(column: str, rows: Rows) -> float:
     return best_threshold(*(rows[name].tolist() for name in (column, "best_given", "null_odds", "answerable")))[0]
 
 
-# By the column that says what is right, which tells the kinds of rows apart.
+def _marks(metric: Callable[[np.ndarray, np.ndarray], float], column: str, rows: Rows) -> float:
+    given = _stacked(column, rows)
+    return float(metric(_stacked("label", rows) > 0, given > 0 if column == "given" else given))
+
+
+def _stacked(column: str, rows: Rows) -> np.ndarray:
+    """(N, W) of the columns `column_0`, `column_1`, …"""
+    return np.stack([rows[name] for name in rows if name.startswith(f"{column}_")], axis=1)
+
+
+def what_is_right(rows: Rows) -> list[str]:
+    """The columns that say it, which two models' rows of one split share."""
+    return [name for name in rows if name in OF_ROWS or name.startswith("label_")]
+
+
+# By the (first) column that says what is right, which tells the kinds of rows apart.
 OF_ROWS: dict[str, dict[str, Callable[[Rows], float]]] = {
     "actual": {
         **{name: partial(_classes, metric) for name, metric in (OF_CLASSES | OF_TWO_CLASSES).items()},
@@ -47,5 +65,9 @@ OF_ROWS: dict[str, dict[str, Callable[[Rows], float]]] = {
     "answerable": {
         **{name: partial(_mean, name) for name in ("exact", "f1")},
         **{name: partial(_best, name) for name in ("best_exact", "best_f1")},
+    },
+    "label_0": {
+        **{name: partial(_marks, metric, "given") for name, metric in OF_GIVEN.items()},
+        "mean_average_precision": partial(_marks, mean_average_precision, "share"),
     },
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from datasets import ClassLabel, Dataset
@@ -13,7 +13,7 @@ from stillhouse.errors import InputError
 from tasks.evaluation.metrics import OF_CLASSES, OF_TWO_CLASSES
 from tasks.evaluation.rows import Rows
 from tasks.kinds.contract import Examples, Predictions
-from tasks.kinds.sentences import Sentences
+from tasks.kinds.sentences import Problem, Sentences
 from tasks.sources.blocks import DataParams
 from tasks.sources.make_task import prepare_task
 from tasks.stage.params import TrainParams
@@ -23,7 +23,7 @@ class Classes(Sentences):
     """One of several labels."""
 
     name = "classes"
-    problem = "single_label_classification"
+    problem: ClassVar[Problem] = "single_label_classification"
 
     def __init__(self, rows: Dataset, train: TrainParams, numbers: Any) -> None:
         super().__init__(rows, train, numbers)

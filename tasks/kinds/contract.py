@@ -195,6 +195,13 @@ class Kind(Outcomes, ABC):
         """Predictions in the data's order of labels, of a model that has its own."""
         return predictions
 
+    def settled(self, predictions: Predictions, examples: Examples) -> "Kind":
+        """This kind with what it chooses for one model, by the model's predictions of validation rows.
+
+        It may have numbers that decide from a model's outputs what is predicted, such as thresholds.
+        """
+        return self
+
     @abstractmethod
     def metrics(self, predictions: Predictions, examples: Examples) -> Metrics:
         """Every metric of this kind.

@@ -28,6 +28,7 @@ class Judged:
     """A model and what it is worth on one split, or on two.
 
     Args:
+        kind: with what it chose on validation for this model.
         model: in eval mode.
         vocabulary: of its tokenizer.
         split: what the rest speaks of: test where the task has one, else validation.
@@ -79,17 +80,18 @@ def judge(task: Task, checkpoint: Path, onnx: Path, batch_size: int) -> Judged:
     model = load_model(checkpoint, kind.auto)
     kind.check_model(model, checkpoint)
 
-    def scored(rows: Dataset) -> tuple[Examples, Predictions, Metrics]:
+    def predicted(rows: Dataset) -> tuple[Predictions, Examples]:
         examples = kind.examples(rows, tokenizer)
-        predictions = kind.ordered(kind.predict(model, examples.encoded, tokenizer, batch_size), model)
-        return examples, predictions, kind.metrics(predictions, examples)
+        return kind.ordered(kind.predict(model, examples.encoded, tokenizer, batch_size), model), examples
 
-    test = task.test
-    examples, predictions, metrics = scored(task.validation if test is None else test)
+    test, validation = task.test, predicted(task.validation)
+    settled = kind.settled(*validation)
+    predictions, examples = validation if test is None else predicted(test)
+    metrics = settled.metrics(predictions, examples)
     agreement = onnx_figures(onnx / "model.onnx", kind, model, examples.encoded, tokenizer)
-    validation = None if test is None else (len(task.validation), scored(task.validation)[2])
+    other = None if test is None else (len(task.validation), settled.metrics(*validation))
     split = "validation" if test is None else "test"
-    return Judged(kind, model, len(tokenizer), split, examples, predictions, metrics, validation, agreement)
+    return Judged(settled, model, len(tokenizer), split, examples, predictions, metrics, other, agreement)
 
 
 def judge_checkpoint(data: Path, checkpoint: Path, onnx: Path, params: Path = PARAMS) -> Judged:
@@ -155,5 +157,5 @@ class Scorer:
         The model stays in its mode and on its device.
         """
         predictions = self.kind.predict(model, self.examples.encoded, self.tokenizer, self.batch_size)
-        value = self.kind.metrics(predictions, self.examples)[self.metric]
+        value = self.kind.settled(predictions, self.examples).metrics(predictions, self.examples)[self.metric]
         return value, -self.kind.loss(predictions, self.examples)

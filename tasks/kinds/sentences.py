@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from tasks.sources.make_task import sentences
 from tasks.sources.split import Source
 from tasks.stage.params import Block
 
+Problem = Literal["regression", "single_label_classification", "multi_label_classification"]
+
 
 class NoNumbers(Block):
     """`kinds.classes` and `kinds.scores`: they have none of their own."""
@@ -32,12 +34,12 @@ class NoNumbers(Block):
 class Sentences(Kind):
     """One prediction of a text, or of a pair."""
 
-    Numbers = NoNumbers
+    Numbers: ClassVar[type[Block]] = NoNumbers
     auto = AutoModelForSequenceClassification
     head = "ForSequenceClassification"
     texts = ("text", "text_pair")
     augmented = texts
-    problem: ClassVar[str]  # transformers' problem_type
+    problem: ClassVar[Problem]  # transformers' problem_type
     width: int  # C, outputs of a model
 
     @classmethod

@@ -7,7 +7,20 @@ from pydantic import Field, model_validator
 from tasks.stage.params import Block
 
 Layout = Literal[
-    "table", "squad", "sst2", "cola", "mrpc", "stsb", "qqp", "mnli", "mnli-mm", "qnli", "rte", "wnli", "sick"
+    "table",
+    "squad",
+    "sst2",
+    "cola",
+    "mrpc",
+    "stsb",
+    "qqp",
+    "mnli",
+    "mnli-mm",
+    "qnli",
+    "rte",
+    "wnli",
+    "sick",
+    "goemotions",
 ]
 
 NAME = r"^[a-z0-9][a-z0-9._-]*$"  # safe in file names, filters and addresses
@@ -25,7 +38,8 @@ class HubParams(Block):
 
 
 class DocstringParams(Block):
-    """`data.docstrings`: which library does this sentence come from? of answers: what do they say of a parameter?"""
+    """`data.docstrings`: which library is this sentence from? of multi-label: what does the function take? of answers:
+    what do they say of a parameter?"""
 
     libraries: list[str] = Field(min_length=1, description="Import names of installed packages; of classes the labels")
     train_per_library: int = Field(gt=0, description="Training rows of each")
@@ -59,11 +73,14 @@ class ColumnParams(Block):
 
     text: str | int | None = Field(description="The sentence, or the first of a pair")
     text_pair: str | int | None = Field(description="The second of a pair; null for single sentences")
-    label: str | int | None = Field(description="Class name, class index, or score")
+    label: str | int | list[str] | None = Field(
+        description="Class name, class index, or score; of multi-label several labels, or a list of columns with 0 or 1"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "ColumnParams":
-        given = [value for value in self.model_dump().values() if value is not None]
+        named = [value for value in self.model_dump().values() if value is not None]
+        given = [each for value in named for each in (value if isinstance(value, list) else [value])]
         if len({type(value) for value in given}) > 1:
             raise ValueError("names and positions are mixed: a file has a header, or it has none")
         if any(isinstance(value, int) and value < 1 for value in given):
@@ -90,16 +107,18 @@ class DataParams(Block):
     hub: HubParams
     files: FileParams
     columns: ColumnParams
-    labels: list[str] | dict[str | int, str] | None = Field(
-        description="Of classes: names in order, or what each label of the data is called; null: from the data"
+    labels: list[str] | dict[str | int, str] | str | None = Field(
+        description="Names in order, or what each label of the data is called, or a file with a name a line; "
+        "null: from the data"
     )
+    label_separator: str = Field(min_length=1, description="Of multi-label: what stands between the labels of a cell")
 
     @model_validator(mode="after")
     def _consistent(self) -> "DataParams":
         if self.labels == []:
             raise ValueError("labels = []: scores are said by data.kind: scores now; set data.labels to null")
         names = list(self.labels.values()) if isinstance(self.labels, dict) else self.labels
-        if names and len(set(names)) < len(names):
+        if isinstance(names, list) and len(set(names)) < len(names):
             raise ValueError("labels: a name stands twice")
         if (self.validation_share or 0) + (self.test_share or 0) >= 1:
             raise ValueError("validation_share and test_share leave nothing to train on: lower one")

@@ -1,6 +1,7 @@
 """Datasets from the Hugging Face hub, by id (or a local folder in a form that `datasets` knows). No remote code."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import datasets
 import httpx2
@@ -26,10 +27,13 @@ def read_hub(hub: HubParams, columns: Mapping[str, Column]) -> Source:
         InputError: no such dataset, configuration, split or column, or it needs code of its own to load.
         ConnectionError: the hub cannot be reached.
     """
-    data = _all_splits(hub, list(map(str, columns.values())))
-    feature = data["train"].features[str(columns["label"])]
-    labels = tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
-    splits = {name: pick(_split(hub, name, rows, str(columns["label"])), columns) for name, rows in data.items()}
+    label = columns["label"]
+    flat = [str(each) for column in columns.values() for each in (column if isinstance(column, list) else [column])]
+    data = _all_splits(hub, flat)
+    # Columns of 0 and 1 have no names of classes.
+    named = None if isinstance(label, list) else str(label)
+    labels = _names(data["train"].features[named]) if named else None
+    splits = {name: pick(_split(hub, name, rows, named), columns) for name, rows in data.items()}
     texts = tuple(each for each in columns if each != "label")
     return Source(sources(splits), tuple(columns), labels, texts, texts)
 
@@ -76,19 +80,28 @@ def load_split(name: str, config: str | None, revision: str | None, split: str) 
         raise InputError(f"{where}: {' '.join(str(error).split())[:300]}") from None
 
 
+def _names(feature: Any) -> tuple[str, ...] | None:
+    """The names of a column of classes, one a row or several; None where it is none."""
+    feature = getattr(feature, "feature", feature)
+    return tuple(feature.names) if isinstance(feature, datasets.ClassLabel) else None
+
+
 def _split(hub: HubParams, ours: str, data: datasets.Dataset, label: str | None) -> Split:
     name, split = hub.name, getattr(hub, f"{ours}_split")
-    feature = data.features[label] if label else None
-    names = feature.names if isinstance(feature, datasets.ClassLabel) else None
+    names = _names(data.features[label]) if label else None
+
+    def named(place: int | list[int], number: int) -> str | list[str]:
+        assert names is not None
+        if isinstance(place, list):
+            return [str(named(each, number)) for each in place]
+        if place < 0:
+            raise InputError(f"dataset '{name}', split '{split}', row {number}: it has no labels: choose another")
+        return names[place]
 
     def rows() -> Iterator[tuple[int, Row]]:
         for number, row in enumerate(data):
             if names is not None and row[label] is not None:
-                if row[label] < 0:
-                    raise InputError(
-                        f"dataset '{name}', split '{split}', row {number}: it has no labels: choose another"
-                    )
-                row[label] = names[row[label]]
+                row[label] = named(row[label], number)
             yield number, row
 
     return Split(f"dataset '{name}', split '{split}'", "row", rows)

@@ -1,4 +1,4 @@
-"""The layouts that tasks are published in as local files: GLUE's nine, SICK's, and any table."""
+"""The layouts that tasks are published in as local files: GLUE's nine, SICK's, GoEmotions', and any table."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,11 +20,13 @@ class Labels:
         column: where it stands.
         names: those that the hub's copies use, in their order; () for scores.
         written: what stands in the files for each; None: its index.
+        several: whether a cell holds any number of them.
     """
 
     column: Column
     names: tuple[str, ...]
     written: tuple[str, ...] | None = None
+    several: bool = False
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,11 @@ class Layout:
 PAIR = ("sentence1", "sentence2")
 ENTAILMENT = ("entailment", "not_entailment")
 THREE = ("entailment", "neutral", "contradiction")
+EMOTIONS = (
+    *("admiration", "amusement", "anger", "annoyance", "approval", "caring", "confusion", "curiosity", "desire"),
+    *("disappointment", "disapproval", "disgust", "embarrassment", "excitement", "fear", "gratitude", "grief", "joy"),
+    *("love", "nervousness", "optimism", "pride", "realization", "relief", "remorse", "sadness", "surprise", "neutral"),
+)
 LAYOUTS = {
     "sst2": Layout((("text", "sentence"),), {"classes": Labels("label", ("negative", "positive"))}),
     "cola": Layout(
@@ -66,6 +73,9 @@ LAYOUTS = {
             "classes": Labels("entailment_judgment", THREE, tuple(name.upper() for name in THREE)),
             "scores": Labels("relatedness_score", ()),
         },
+    ),
+    "goemotions": Layout(
+        ("text",), {"multi-label": Labels("label", EMOTIONS, several=True)}, header=("text", "label", "id")
     ),
 }
 
@@ -125,7 +135,7 @@ def read_columns(folder: Path, files: Files, columns: Mapping[str, Column]) -> S
 
 def _named(split: Split, labels: Labels) -> Split:
     """Put the label's name for what is written."""
-    if not labels.names:
+    if not labels.names or labels.several:
         return split
     written = labels.written or [str(index) for index in range(len(labels.names))]
     return renamed(split, dict(zip(written, labels.names, strict=True)))

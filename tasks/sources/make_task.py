@@ -11,6 +11,7 @@ from pathlib import Path
 from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
 from tasks.sources.docstrings import distinct, draw, read_pools
+from tasks.sources.files import existing
 from tasks.sources.hub import read_hub
 from tasks.sources.layouts import read_columns, read_layout, renamed
 from tasks.sources.overlap import without_overlap
@@ -49,18 +50,38 @@ def prepare_task(params: DataParams, out: Path, *, scores: bool) -> dict[str, fl
 
 def sentences(params: DataParams) -> Source:
     """The rows of classes or scores, as params.yaml says where they come from."""
-    source = {"docstrings": _docstring_task, "hub": _hub_task, "files": _file_task}[params.source](params)
+    source = _docstring_task(params) if params.source == "docstrings" else of_tables(params)
     if not isinstance(params.labels, dict):
         return source
     names = {label_text(raw): name for raw, name in params.labels.items()}
     return replace(source, splits={name: renamed(split, names) for name, split in source.splits.items()}, labels=None)
 
 
+def of_tables(params: DataParams) -> Source:
+    """Rows of columns, from the hub or from files."""
+    return _hub_task(params) if params.source == "hub" else _file_task(params)
+
+
 def label_names(params: DataParams) -> tuple[str, ...] | None:
-    """The names of classes in order, as params.yaml has them; None: from the data."""
+    """The names of labels in order, as params.yaml has them or the file that it names; None: from the data.
+
+    Raises:
+        InputError: there is no such file, or a name stands in it twice.
+    """
     if params.labels is None:
         return None
+    if isinstance(params.labels, str):
+        return _names_in(Path(params.files.folder or "", params.labels))
     return tuple(params.labels.values() if isinstance(params.labels, dict) else params.labels)
+
+
+def _names_in(file: Path) -> tuple[str, ...]:
+    """A name a line; line i is label i, from 0."""
+    names = tuple(line.strip() for line in existing(file).read_text(encoding="utf-8-sig").splitlines())
+    for number, name in enumerate(names, start=1):
+        if not name or name in names[: number - 1]:
+            raise InputError(f"{file}, line {number}: '{name}' is no name of its own: one label a line, each once")
+    return names
 
 
 def _docstring_task(params: DataParams) -> Source:

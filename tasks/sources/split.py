@@ -12,7 +12,7 @@ from stillhouse.errors import InputError
 Row = Mapping[Any, Any]  # by column: its name, or its place in a file without a header
 Rows = Callable[[], Iterator[tuple[int, Row]]]
 
-Column = str | int | tuple[str, ...]
+Column = str | int | tuple[str, ...] | list[str]  # a tuple: one of them; a list: all of them
 QUESTIONS = ("id", "question", "context", "answers")
 
 
@@ -35,6 +35,7 @@ class Source:
     texts: tuple[str, ...]  # the columns that make a row what it is
     together: tuple[str, ...]  # rows that have these in common are never cut apart
     cut: frozenset[str] = frozenset()  # splits that were cut from train
+    several: bool = False  # whether a row's label is a tuple of any number of them
 
 
 def sources(splits: Mapping[str, Split | None]) -> dict[str, Split]:
@@ -68,13 +69,14 @@ def pick(raw: Split, columns: Mapping[str, Column]) -> Split:
 
     def rows() -> Iterator[tuple[int, Row]]:
         for number, row in raw.rows():
-            picked = {}
+            picked: dict[str, Any] = {}
             for name, given in columns.items():
+                if isinstance(given, list):
+                    picked[name] = {column: _value(raw, number, row, column) for column in given}
+                    continue
                 named = given if isinstance(given, tuple) else (given,)
                 column = next((each for each in named if each in row), named[0])
-                if column not in row:
-                    raise wrong_column(f"{raw.where}, {raw.unit} {number}", column, row)
-                value = row[column]
+                value = _value(raw, number, row, column)
                 if name == "label":
                     picked[name] = value
                 elif isinstance(value, str) and (text := value.strip()):
@@ -85,6 +87,12 @@ def pick(raw: Split, columns: Mapping[str, Column]) -> Split:
             yield number, picked
 
     return Split(raw.where, raw.unit, rows)
+
+
+def _value(raw: Split, number: int, row: Row, column: str | int) -> Any:
+    if column not in row:
+        raise wrong_column(f"{raw.where}, {raw.unit} {number}", column, row)
+    return row[column]
 
 
 def wrong_column(where: str, name: str | int, existing: Mapping[str, Any] | list[str]) -> InputError:

@@ -1,6 +1,7 @@
 """The first pass over a source: count its rows and settle its labels, before anything is written."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from stillhouse.errors import InputError
@@ -126,14 +127,15 @@ def _names(found: dict[str, Survey], cut: frozenset[str]) -> tuple[str, ...]:
         same = set(train.first) == set(other.first)
         if not same and (not set(other.first) <= set(train.first) or (name == "validation" and name not in cut)):
             raise InputError(
-                f"the splits' labels differ: {train.split.where} has {_sorted(train)}, "
-                f"{other.split.where} has {_sorted(other)}: correct them, or name all labels in data.labels"
+                f"the splits' labels differ: {train.split.where} has {sorted_labels(train.first)}, "
+                f"{other.split.where} has {sorted_labels(other.first)}: correct them, or name all labels in data.labels"
             )
-    return tuple(_sorted(train))
+    return tuple(sorted_labels(train.first))
 
 
-def _sorted(found: Survey) -> list[str]:
-    return sorted(found.first, key=int if all(_is_int(name) for name in found.first) else str)
+def sorted_labels(texts: Collection[str]) -> list[str]:
+    """Labels in the order that they have where nothing states one."""
+    return sorted(texts, key=int if all(_is_int(name) for name in texts) else str)
 
 
 def _check_known(found: Survey, names: tuple[str, ...]) -> None:

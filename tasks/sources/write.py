@@ -17,14 +17,12 @@ from tasks.sources.survey import Survey, label_index, label_text, score
 BATCH = 10_000  # rows in memory at a time
 
 
-def write_split(
-    found: Survey, columns: tuple[str, ...], labels: tuple[str, ...], chosen: np.ndarray, to: Path, kind: str
-) -> int:
+def write_split(found: Survey, source: Source, labels: tuple[str, ...], chosen: np.ndarray, to: Path, kind: str) -> int:
     """Write the chosen rows of a split, in the order of the source.
 
     Args:
         found: the split, surveyed.
-        columns: of every row.
+        source: whose split it is.
         labels: names in order; () for scores (and for questions, which have no label).
         chosen: (rows,) bool, from `choose`.
         to: the Parquet file.
@@ -39,14 +37,16 @@ def write_split(
         for take, (_, row) in zip(chosen, found.split.rows(), strict=True):
             if not take:
                 continue
-            if "label" not in columns:
+            if "label" not in source.columns:
                 yield row
+            elif source.several:
+                yield {**row, "label": sorted(places[text] for text in row["label"])}
             elif labels:
                 yield {**row, "label": places[label_text(row["label"])]}
             else:
                 yield {**row, "label": score(row["label"])}
 
-    return write_rows(encoded(), features(columns, labels), to, kind)
+    return write_rows(encoded(), features(source.columns, labels, source.several), to, kind)
 
 
 def write_splits(
@@ -65,7 +65,7 @@ def write_splits(
     for name, each in found.items():
         chosen = choose(each.rows, params.limit(name), params.seed)
         file = folder / f"{name}.parquet"
-        rows = write_split(each, source.columns, labels, chosen, file, params.kind)
+        rows = write_split(each, source, labels, chosen, file, params.kind)
         print(f"{name}: {rows:,} of {each.rows:,} rows from {each.split.where}", flush=True)
         counts[f"{name}_rows"] = rows
     if "test" not in found:
@@ -90,10 +90,11 @@ def write_rows(rows: Iterator[Row], schema: Features, to: Path, kind: str | None
     return count
 
 
-def features(columns: tuple[str, ...], labels: tuple[str, ...]) -> Features:
-    """The features of the columns: a label is a class where there are names, else a score."""
+def features(columns: tuple[str, ...], labels: tuple[str, ...], several: bool = False) -> Features:
+    """The features of the columns: a label is a class where there are names, or several; else a score."""
+    label = ClassLabel(names=list(labels)) if labels else Value("float32")
     kinds = {
-        "label": ClassLabel(names=list(labels)) if labels else Value("float32"),
+        "label": List(label) if several else label,
         "answers": {"text": List(Value("string")), "answer_start": List(Value("int32"))},
     }
     return Features({name: kinds.get(name, Value("string")) for name in columns})

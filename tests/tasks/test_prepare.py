@@ -81,5 +81,5 @@ def test_the_kind_decides_what_a_task_is_and_one_that_there_is_not_is_named(
     with pytest.raises(SystemExit) as ended:
         program.run(lambda: prepared_as("clases"))
     assert ended.value.code == program.EXIT_INPUT
-    assert "data.kind = 'clases' is not one of answers, classes, scores" in capsys.readouterr().err
+    assert "data.kind = 'clases' is not one of answers, classes, multi-label, scores" in capsys.readouterr().err
     assert {kind_of(file) for file in (project / "task").iterdir()} == {"classes"}

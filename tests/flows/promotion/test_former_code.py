@@ -1,4 +1,4 @@
-"""Versions that were registered before the files in `flows/serving` had their names."""
+"""Versions that were registered before the files in `flows/serving` had their names, or their present contents."""
 
 import hashlib
 import shutil
@@ -23,11 +23,11 @@ from tests.flows.promotion.conftest import NAME, champion, version_folder
 FORMER = Path(__file__).parents[1] / "registry" / "former"
 
 
-@pytest.fixture
-def former_code(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A version of tinybert that was registered before the files in `flows/serving` had their names."""
-    file = tmp_path / "serving_model.py"
-    shutil.copy(FORMER / "serving_model.txt", file)
+@pytest.fixture(params=["serving_model", "labels"])
+def former_code(request: pytest.FixtureRequest, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A version of tinybert that was registered with a former file of `flows/serving`."""
+    file = tmp_path / f"{request.param}.py"
+    shutil.copy(FORMER / f"{request.param}.txt", file)
     train_again(here, "tinybert", 0.95)
     with monkeypatch.context() as patch:
         patch.setitem(OURS, "labels.py", file)
@@ -36,7 +36,7 @@ def former_code(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_digests_of_the_former_code_are_those_of_its_files() -> None:
     files = {file.with_suffix(".py").name: file.read_bytes() for file in FORMER.iterdir()}
-    assert {name: hashlib.sha256(text).hexdigest() for name, text in files.items()} == FORMER_CODE
+    assert {name: (hashlib.sha256(text).hexdigest(),) for name, text in files.items()} == FORMER_CODE
 
 
 def test_a_version_with_the_former_code_is_checked_loaded_promoted_and_rolled_back(
@@ -46,7 +46,8 @@ def test_a_version_with_the_former_code_is_checked_loaded_promoted_and_rolled_ba
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert (version_folder(former_code) / "serving_model.py").is_file()
+    (code,) = version_folder(former_code).glob("*.py")
+    assert hashlib.sha256(code.read_bytes()).hexdigest() in FORMER_CODE[code.name]
     monkeypatch.setattr(sys, "argv", ["serve", f"models:/{NAME}/{former_code}", "--check"])
     serve.main()
     assert f"version {former_code}: weights sha256" in capsys.readouterr().out
@@ -68,10 +69,10 @@ def test_a_version_with_the_former_code_is_checked_loaded_promoted_and_rolled_ba
 
 def test_former_code_that_was_changed_is_refused(former_code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = version_folder(former_code)
-    code = folder / "serving_model.py"
+    (code,) = folder.glob("*.py")
     code.write_text(code.read_text() + "\n")
     client, _ = open_store()
     client.set_model_version_tag(NAME, former_code, "files_sha256", folder_digest(folder))
     monkeypatch.setattr(sys, "argv", ["serve", f"models:/{NAME}/{former_code}", "--check"])
-    with pytest.raises(InputError, match=r"'serving_model.py' of the version is not this project's code"):
+    with pytest.raises(InputError, match=r"'\w+.py' of the version is not this project's code"):
         serve.main()

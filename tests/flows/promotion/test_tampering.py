@@ -88,3 +88,5 @@ def test_both_kinds_of_served_model_check_their_files_alike() -> None:
     texts = [(ROOT / "flows" / "serving" / name).read_text() for name in ("labels.py", "answers.py")]
     checks = [text[text.index("def _refuse_changed") : text.index("\n\n\nset_model")] for text in texts]
     assert checks[0] == checks[1] and all("_refuse_changed(context.artifacts" in text for text in texts)
+    rows = [text[text.index("def _texts") : text.index("\n\n\n", text.index("def _refused"))] for text in texts]
+    assert rows[0] == rows[1] and all("_texts(model_input, " in text for text in texts)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -96,10 +97,11 @@ def test_mlflow_gives_it_back(folder: Path, what: str) -> None:
         saved,
         python_model=str(ROOT / "flows" / "serving" / "labels.py"),
         artifacts=artifacts,
-        model_config=served_digests({name: Path(part) for name, part in artifacts.items()}),
+        model_config={"kind": "classes"} | served_digests({name: Path(part) for name, part in artifacts.items()}),
         pip_requirements=[],
     )
-    given = [list(row["scores"].values()) for row in mlflow.pyfunc.load_model(str(saved)).predict(TEXTS)]
+    served = mlflow.pyfunc.load_model(str(saved)).predict(pd.DataFrame({"text": TEXTS}))
+    given = [list(row["scores"].values()) for row in served]
     before = logits(folder, what).astype(np.float64)
     assert np.allclose(given, np.exp(before) / np.exp(before).sum(1, keepdims=True), atol=1e-4)
     # The weights travel with it: the checkpoint in the registry is the checkpoint.

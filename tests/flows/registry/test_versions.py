@@ -91,7 +91,10 @@ def test_what_was_not_evaluated_or_cannot_be_served_is_refused_in_one_line() -> 
     file = Path("reports/evaluated/tinybert/details/served.json")
     good = file.read_text()
     for bad, reason in (
-        (good.replace("classes", "songs"), "kind = 'songs' has no served model, classes, scores, answers have"),
+        (
+            good.replace("classes", "songs"),
+            "kind = 'songs' has no served model, classes, multi-label, scores, answers have",
+        ),
         (
             good.replace('"split"', '"spilt"'),
             "served.json' is damaged .*'spilt'.*: run python -m flows.compress tinybert",

@@ -62,7 +62,7 @@ def test_an_export_of_another_kind_is_refused(classes, capsys):
 def test_an_unknown_kind_is_named_with_those_there_are(classes, capsys):
     project.params(classes, **{"data.kind": "clases"})
     line = refused(capsys, prepare, "task", "--out", "out")
-    assert "data.kind = 'clases' is not one of answers, classes, scores: check its spelling" in line
+    assert "data.kind = 'clases' is not one of answers, classes, multi-label, scores: check its spelling" in line
     assert "data.kind = '../x' is not one of" in refused(capsys, export, "--kind", "../x", *EXPORT[3:])
 
 
@@ -86,7 +86,7 @@ def test_a_recipe_says_why_it_does_not_do_a_kind_before_anything_is_read(classes
 def test_every_kind_is_found_by_its_name_and_has_numbers_in_params():
     import json
 
-    assert kind_names() == ["answers", "classes", "scores"]
+    assert kind_names() == ["answers", "classes", "multi-label", "scores"]
     for name in kind_names():
         kind = kind_class(name)
         assert kind.name == name
@@ -109,7 +109,9 @@ def test_the_first_stage_writes_the_code_of_every_kind(classes):
 
 def test_the_first_stage_refuses_a_kind_that_has_no_file():
     known = code.kinds(project.ROOT)
-    assert list(known) == ["answers", "classes", "scores"]
+    assert list(known) == ["answers", "classes", "multi-label", "scores"]
     code.check_kind({"data": {"kind": "answers"}}, known)
-    with pytest.raises(InputError, match=r"data\.kind = .class. is not one of answers, classes, scores: check"):
+    with pytest.raises(
+        InputError, match=r"data\.kind = .class. is not one of answers, classes, multi-label, scores: check"
+    ):
         code.check_kind({"data": {"kind": "class"}}, known)

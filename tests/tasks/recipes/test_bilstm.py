@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from tasks import augment_words, evaluate, export, task_phase
+from tasks.data.schema import kind_of
 from tasks.recipes import bilstm as recipe
 from tests import tiny
 from tests.tasks import project
@@ -38,8 +39,9 @@ def served(name: str, rows: pd.DataFrame) -> list[dict]:
     from flows.serving.labels import OnnxClassifier
 
     artifacts = {"checkpoint": f"models/{name}", "onnx": f"models/onnx/{name}"}
-    digests = served_digests({part: Path(folder) for part, folder in artifacts.items()})
-    context = SimpleNamespace(artifacts=artifacts, model_config=digests)
+    config = {"kind": kind_of(Path("data/task/train.parquet"))}
+    config |= served_digests({part: Path(folder) for part, folder in artifacts.items()})
+    context = SimpleNamespace(artifacts=artifacts, model_config=config)
     model = OnnxClassifier()
     model.load_context(context)
     return model.predict(context, rows)
@@ -60,7 +62,7 @@ def test_the_whole_recipe_from_text_to_answers(clone, kind):
     tokenizer = load_tokenizer(clone / "models/bilstm")
     assert figures["parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert model.config.pair == (kind == "pairs") and model.config.vocab_size == len(tokenizer) == figures["vocabulary"]
-    texts = ["the film is good", "", "a very dull story and a bad plot"]
+    texts = ["the film is good", "\u200b", "a very dull story and a bad plot"]
     sides = [texts, texts[::-1]] if kind == "pairs" else [texts]
     with torch.no_grad():
         logits = model(**tokenizer(*sides, padding=True, return_tensors="pt")).logits

@@ -8,6 +8,7 @@ from tasks.sources.layouts import LAYOUTS, read_columns, read_layout
 from tasks.sources.split import Source
 
 FILES = {
+    "goemotions": "Who?\t27\tid1\nSo what?\t4,27\tid2\n",
     "sst2": "text\tlabel\na fine film \t1\ndull\t0\n",
     "cola": "gj04\t1\t\tThe pond froze solid.\ncj99\t0\t*\tThe froze pond solid.",
     "mrpc": '\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n1\t1\t2\tHe said "yes\tYes, he said.\n'
@@ -24,6 +25,10 @@ FILES = {
     "0\tmain\tMSR\t2012\t1\tnone\tnone\tA plane.\tAn air plane.\t5.000\n1\tm\tM\t2012\t2\tn\tn\tA dog.\tA cat.\t1.25\n",
 }
 ROWS: dict[str, list[dict[str, Any]]] = {
+    "goemotions": [
+        {"text": "Who?", "label": "27"},
+        {"text": "So what?", "label": "4,27"},
+    ],  # sets are made of them later
     "sst2": [{"text": "a fine film", "label": "positive"}, {"text": "dull", "label": "negative"}],
     "cola": [
         {"text": "The pond froze solid.", "label": "acceptable"},
