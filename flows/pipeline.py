@@ -26,6 +26,7 @@ from flows.promotion.gate import PromoteParams
 from flows.registry.names import registered_model, task_name
 from flows.registry.reports import REPORTS, numbers, read_report, table
 from flows.registry.versions import reach_store, refuse_other_task, register
+from stillhouse.errors import InputError
 from tasks.stage.params import load
 from tasks.tracking.provenance import git_tags
 from tasks.tracking.store import EXPERIMENT, shown_uri, tracking_uri
@@ -51,12 +52,16 @@ def compress(recipe: str, again: Sequence[str] = ()) -> str:
         What happened in the registry, in a line.
 
     Raises:
-        InputError: there is no such recipe.
+        InputError: there is no such recipe, or it has no such stages.
         StagesFailed: at least one stage did not end well.
     """
     root = Path.cwd()
     graph = load_graph(root)
     stages = lineage(graph, f"report@{known_recipe(recipe, recipes(graph))}")
+    if unknown := sorted(set(again) - {stage.name for stage in stages}):
+        raise InputError(
+            f"again = {unknown}: choose among the recipe's stages, {', '.join(each.name for each in stages)}"
+        )
     with parent_run(f"{recipe} · {task_name()}", "compress", {"recipe": recipe}) as parent:
         _refuse_other_task(parent)
         run_stages(root, stages, parent.environment | {"STILLHOUSE_RECIPE": recipe}, again)
@@ -120,6 +125,8 @@ def promote(recipe: str = "", rollback: bool = False, ask: bool = False) -> str:
     """
     if rollback:
         return roll_back()
+    if not recipe:
+        raise InputError("recipe is missing: give its slug, or rollback")
     decision = try_to_promote(recipe, ask=ask)
     _show_decision(decision)
     if decision.waiting:

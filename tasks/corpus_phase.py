@@ -10,6 +10,7 @@ from pathlib import Path
 from transformers import AutoModel, AutoModelForMaskedLM
 
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
+from stillhouse.encoders.fits import check_fit
 from tasks.data.dataset import load_split
 from tasks.phases.recipe import load_phase
 from tasks.phases.run import Given, train_student
@@ -31,7 +32,10 @@ def main() -> None:
         work = workspace(f"{args.recipe}-general", reads, [params, train, name])
         source = args.mlm or teacher_source(name)
         teacher = load_model(source, AutoModelForMaskedLM if args.mlm else AutoModel)
-        given = Given(load_split(args.corpus / "corpus.parquet"), None, load_tokenizer(source), teacher)
+        rows, tokenizer = load_split(args.corpus / "corpus.parquet"), load_tokenizer(source)
+        lengths = {"train.max_length": train.max_length}
+        check_fit(source, teacher.config, tokenizer, lengths, pair="text_pair" in rows.column_names)
+        given = Given(rows, None, tokenizer, teacher)
         train_student(plan(params, given), given, train, work, run, args.out)
         clear(work)
 

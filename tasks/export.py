@@ -21,7 +21,7 @@ def main() -> None:
     check_head(kind, args.model)
     with stage_run("export", {"export": {"opset": OPSET}}, [args.model]) as run:
         tokenizer = load_tokenizer(args.model)
-        model = load_model(args.model, kind.auto)
+        model = load_model(args.model, kind.auto, whole=True)
         with fresh_dir(args.out) as out:
             export_onnx(model, tokenizer, out / "model.onnx", outputs=kind.outputs, per_token=kind.per_token)
         size = (args.out / "model.onnx").stat().st_size

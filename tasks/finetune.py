@@ -14,6 +14,7 @@ from pydantic import Field, RootModel
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
+from stillhouse.encoders.fits import check_fit
 from stillhouse.errors import InputError
 from tasks.kinds.find import load_task
 from tasks.kinds.judging import Scorer
@@ -21,7 +22,7 @@ from tasks.phases.plan import Plan, run_phase
 from tasks.phases.teacher import TeacherParams, teacher_source
 from tasks.stage import launch
 from tasks.stage.outputs import fresh_dir
-from tasks.stage.params import PARAMS, Block, EvaluateParams, TrainParams, load
+from tasks.stage.params import PARAMS, Block, EvaluateParams, TrainParams, load, read_yaml
 from tasks.stage.workspace import clear, workspace
 from tasks.tracking.journal import stage_run
 
@@ -55,6 +56,8 @@ def main() -> None:
         source = teacher_source(params.model)
         tokenizer = load_tokenizer(source)
         model = kind.start(source, params.phase.seed if params.phase else None)
+        longest, key = kind.longest(read_yaml(args.params))
+        check_fit(params.model, model.config, tokenizer, {key: longest}, kind.pair)
         route = Route(model, tokenizer, params.route if params.phase and args.route else 0, work / "route")
         plan = Plan(model, model, kind.hard, params.phase, callbacks=[route])
         result = run_phase(plan, kind.encode(task.train, tokenizer), tokenizer, train, work, run)

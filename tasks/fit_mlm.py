@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer, save_model
+from stillhouse.encoders.fits import check_fit
 from stillhouse.encoders.mlm_head import has_mlm_head, start_head
 from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch, collate, model_inputs
@@ -57,7 +58,8 @@ def main() -> None:
         if tokenizer.mask_token_id is None:
             raise InputError(f"teacher.model = '{name}': its tokenizer has no mask token: not a masked-LM encoder")
         model = load_model(source, AutoModelForMaskedLM)
-        if has_mlm_head(source, model):
+        check_fit(name, model.config, tokenizer, {"mlm.max_length": params.max_length})
+        if has_mlm_head(source):
             print(f"{name}: comes with a masked-LM head, copied as it is", flush=True)
         else:
             fit_head(model, tokenizer, read_corpus(args.corpus, tokenizer, params), params, train, work, run)

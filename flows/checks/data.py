@@ -9,12 +9,12 @@ from datasets import ClassLabel, Features
 from huggingface_hub import HfApi
 from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
-from pyarrow import ArrowInvalid, parquet
+from pyarrow import ArrowException, parquet
 
 from flows.checks.blocks import model_of
 from flows.checks.finding import PATIENCE, Finding, Setup, fault, ok, reason, warning
 from flows.checks.teacher import config_of, kind_in, local_folder
-from stillhouse.encoders.labels import label_order
+from stillhouse.encoders.label_names import label_order, names_in
 from stillhouse.errors import InputError
 from tasks.kinds.find import kind_class
 from tasks.sources.docstrings import find_library
@@ -136,7 +136,7 @@ def _data_labels(file: Path) -> tuple[str, ...] | None:
     """The label names in order; () for scores, None where rows have no label."""
     try:
         features = Features.from_arrow_schema(parquet.read_schema(file))
-    except ArrowInvalid as error:
+    except (ArrowException, OSError) as error:
         raise InputError(f"'{file}' is damaged ({reason(error)}): dvc repro -f prepare") from None
     if "label" not in features:
         return None
@@ -146,17 +146,14 @@ def _data_labels(file: Path) -> tuple[str, ...] | None:
 
 def _agree(data: tuple[str, ...], config: dict[str, Any], folder: Path) -> Finding:
     """Compare the labels by the rules that a teacher is loaded by."""
-    named = config.get("id2label") or {}
-    model = tuple(named[key] for key in sorted(named, key=int))
-    count = len(model) or 2  # transformers' default, which its config.json leaves out
+    model = names_in(config.get("id2label") or {0: "LABEL_0", 1: "LABEL_1"})  # transformers' default, if left out
+    count = len(model)
     if not data:
         if count == 1:
             return ok("labels", "scores, and the teacher has one output")
         return fault("labels", f"'{folder}' holds scores, teacher.model has {count} outputs", "give a model of scores")
-    if all(label == f"LABEL_{number}" for number, label in enumerate(model)):
-        if count == len(data):
-            return ok("labels", f"the data's {count}; the teacher's have no names, and are taken in this order")
-        return fault("labels", f"'{folder}' has {len(data)}, teacher.model has {count}", "give a model of this task")
     order = label_order(data, model)  # raises where the names differ
     same = order == list(range(len(order)))
+    if set(model) != set(data):
+        return ok("labels", f"the data's {count}; the teacher's have no names, and are taken in this order")
     return ok("labels", f"{', '.join(data)}: the teacher's too" + ("" if same else ", in another order: reordered"))

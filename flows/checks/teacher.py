@@ -11,13 +11,14 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 
 from flows.checks.finding import PATIENCE, Finding, Setup, fault, ok, reason, warning
 from stillhouse.encoders.checkpoint import load_tokenizer, same_vocabulary, weight_files
-from stillhouse.encoders.families import FAMILIES
+from stillhouse.encoders.fits import misfits
 from stillhouse.errors import InputError
-from stillhouse.models.family import family
 from tasks.kinds.contract import Kind
 from tasks.kinds.find import kind_class
 from tasks.phases.teacher import teacher_source
 from tasks.stage.json_files import read_json
+
+KEYS = ("teacher", "source")  # of a phase's block: checkpoints that it starts from
 
 
 def teachers(setup: Setup) -> Iterator[Finding]:
@@ -34,13 +35,25 @@ def teachers(setup: Setup) -> Iterator[Finding]:
 
 def _in_a_folder(setup: Setup, name: str, folder: Path) -> Iterator[Finding]:
     tokenizer = load_tokenizer(folder)  # looks at the checkpoint's files first
-    config = config_of(folder)
-    what, weights = _family(config, folder), _weights(folder)
-    yield ok(
-        "teacher", f"teacher.model = '{name}': {what}, {config['num_hidden_layers']} layers, {weights / 1e6:.1f} MB"
-    )
-    kind = kind_in(setup)
-    yield _fits(len(tokenizer), config, *(kind.longest(setup.params) if kind else (None, "")))
+    config, weights = config_of(folder), _weights(folder)
+    faults = list(misfits(config, tokenizer, _lengths(setup), _pairs(setup)))
+    yield from (fault("teacher", f"teacher.model = '{name}': {line}") for line in faults)
+    if not faults:
+        what = f"{config['model_type']}, {config['num_hidden_layers']} layers, {weights / 1e6:.1f} MB"
+        yield ok("teacher", f"teacher.model = '{name}': {what}; {len(tokenizer)} tokens, which have their embeddings")
+
+
+def _lengths(setup: Setup) -> dict[str, int]:
+    """Tokens that the teacher is to read, by the key that says so."""
+    kind, block = kind_in(setup), setup.params.get("evaluate") or {}
+    found = [(block.get("tokens"), "evaluate.tokens"), *([kind.longest(setup.params)] if kind else [])]
+    return {key: tokens for tokens, key in found if isinstance(tokens, int)}
+
+
+def _pairs(setup: Setup) -> bool:
+    """Whether the task's rows are pairs, as far as the block `data` says so."""
+    columns = (setup.params.get("data") or {}).get("columns") or {}
+    return columns.get("text_pair") is not None
 
 
 def kind_in(setup: Setup) -> type[Kind] | None:
@@ -85,13 +98,6 @@ def config_of(folder: Path) -> dict[str, Any]:
     return read_json(folder / "config.json", "fetch the checkpoint again")
 
 
-def _family(config: dict[str, Any], folder: Path) -> str:
-    name = family(str(config.get("model_type")))
-    if name not in FAMILIES:
-        raise InputError(f"'{folder}': model family '{name}' is not one of {', '.join(FAMILIES)}: use one of these")
-    return name
-
-
 def _weights(folder: Path) -> int:
     """The size of the weights in bytes, once each file has been opened."""
     from safetensors import SafetensorError, safe_open
@@ -103,22 +109,6 @@ def _weights(folder: Path) -> int:
         except SafetensorError as error:
             raise InputError(f"'{file}': damaged weights ({error}): fetch the checkpoint again") from None
     return sum(file.stat().st_size for file in weight_files(folder))
-
-
-def _fits(words: int, config: dict[str, Any], longest: int | None, key: str) -> Finding:
-    """Every token and every position has a row of the embeddings."""
-    rows, places = config.get("vocab_size"), config.get("max_position_embeddings")
-    if rows is not None and words > rows:
-        remedy = "give the tokenizer that the checkpoint was trained with"
-        return fault(
-            "tokenizer", f"teacher.model: the tokenizer knows {words} tokens, the embeddings have {rows} rows", remedy
-        )
-    # RoBERTa numbers positions from pad_token_id + 1.
-    if places and family(str(config.get("model_type"))) in ("roberta", "xlm-roberta", "camembert"):
-        places -= int(config.get("pad_token_id", 1)) + 1
-    if places and isinstance(longest, int) and longest > places:
-        return fault("tokenizer", f"{key} = {longest}, but teacher.model reads {places} tokens at most", f"lower {key}")
-    return ok("tokenizer", f"teacher: {words} tokens, {rows} rows of embeddings")
 
 
 def _on_the_hub(name: str) -> Finding:
@@ -141,15 +131,17 @@ def _on_the_hub(name: str) -> Finding:
 def _others(setup: Setup) -> Iterator[Finding]:
     """Whether the other checkpoints that a recipe's block names have the teacher's tokenizer."""
     ours = Path("models/teacher")
-    wanted = [setup.recipe] if setup.recipe else list(setup.params)
-    for slug in wanted:
+    if not (ours / "tokenizer.json").is_file():
+        return
+    for slug in [setup.recipe] if setup.recipe else list(setup.params):
         block = setup.params.get(slug)
-        for key in ("teacher", "source"):
-            name = block.get(key) if isinstance(block, dict) else None
-            if not isinstance(name, str) or not (Path(name) / "tokenizer.json").is_file() or Path(name) == ours:
-                continue
-            if not (ours / "tokenizer.json").is_file():
+        phases = block.items() if isinstance(block, dict) else ()
+        named = [
+            (f"{slug}.{phase}.{key}", each.get(key)) for phase, each in phases if isinstance(each, dict) for key in KEYS
+        ]
+        for place, name in named:
+            if not isinstance(name, str) or Path(name) == ours or not (Path(name) / "tokenizer.json").is_file():
                 continue
             if not same_vocabulary(load_tokenizer(Path(name)), load_tokenizer(ours)):
-                text = f"{slug}.{key} = '{name}' reads other tokens than '{ours}'"
+                text = f"{place} = '{name}' reads other tokens than '{ours}'"
                 yield warning("tokenizer", text, "its logits cannot be compared: take one that comes from that teacher")

@@ -141,12 +141,27 @@ def stop_all() -> None:
     """Kill every stage that runs, for good: nothing starts after this."""
     _stopped.set()
     for process in tuple(_running):
-        _kill(process)
+        end_group(process)
 
 
 def stopped() -> bool:
     """Whether nothing is to start any more."""
     return _stopped.is_set()
+
+
+def end_group(process: subprocess.Popen) -> None:
+    """End a process that leads a group, and all of the group: first asked, so that a stage writes a last checkpoint."""
+    deadline = time.monotonic() + GRACE
+    try:
+        os.killpg(process.pid, signal.SIGTERM)
+        while time.monotonic() < deadline:
+            process.poll()
+            os.killpg(process.pid, 0)
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    process.wait()
 
 
 def log_of(name: str) -> Path:
@@ -216,7 +231,7 @@ def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> b
         _running.add(process)
         try:
             if _stopped.is_set():
-                _kill(process)
+                end_group(process)
             assert process.stdout
             for line in process.stdout:
                 # DVC names a remote that it cannot reach by its URL, and Prefect and MLflow keep the reason.
@@ -230,7 +245,7 @@ def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> b
                 lines = [*lines[-200:], line.rstrip("\n")]
             code = process.wait()
         except BaseException:
-            _kill(process)
+            end_group(process)
             raise
         finally:
             _running.discard(process)
@@ -257,18 +272,3 @@ def _failure(name: str, code: int, lines: list[str], log: Path) -> StageFailed:
         return StageBusy(name, code, reason.split(" If there are no processes")[0], log, transient=True)
     transient = killed or code == EXIT_TRANSIENT or (not codes and bool(NETWORK.search(said)))
     return StageFailed(name, code, reason, log, transient and not _stopped.is_set(), said=bool(codes) or killed)
-
-
-def _kill(process: subprocess.Popen) -> None:
-    """End a stage's process group; DVC ends at once, while the stage's program may write a last checkpoint."""
-    deadline = time.monotonic() + GRACE
-    try:
-        os.killpg(process.pid, signal.SIGTERM)
-        while time.monotonic() < deadline:
-            process.poll()
-            os.killpg(process.pid, 0)
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.wait()

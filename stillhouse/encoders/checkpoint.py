@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import constants
 from huggingface_hub.errors import LocalEntryNotFoundError
@@ -12,24 +13,36 @@ from stillhouse.errors import InputError
 
 PICKLES = ("pytorch_model.bin", "model.bin", "model.pt", "model.ckpt", "model.pkl")
 
+# Of other tasks, or of pretraining: that a checkpoint has them says nothing of its encoder.
+HEADS = (
+    *("cls.", "classifier.", "qa_outputs.", "lm_head.", "pooler.", "bert.pooler.", "roberta.pooler.", "generator_"),
+    *("discriminator_predictions.", "pre_classifier.", "vocab_"),
+)
 
-def load_model(source: str | Path, auto: type, **options: object) -> PreTrainedModel:
-    """Load a checkpoint, in fp32 and eval mode.
+
+def load_model(source: str | Path, auto: type, *, whole: bool = False, **options: object) -> PreTrainedModel:
+    """Load a checkpoint, in fp32 and eval mode. Weights that it has and the model does not use are named in a line.
 
     Args:
         source: a local folder, or a hub id.
         auto: an Auto class, such as `AutoModelForSequenceClassification`.
+        whole: it must have weights for all of the model; else a head or a pooler may be new, for training.
         options: passed on, such as `num_labels`.
 
     Raises:
-        InputError: no such folder, pickled weights, a damaged or truncated file, an unknown architecture, or one that
-            brings code of its own.
+        InputError: no such folder, pickled weights, a damaged or truncated file, weights that are missing, an unknown
+            architecture, or one that brings code of its own.
         ConnectionError: the hub cannot be reached, and the checkpoint was not fetched before.
     """
     folder = _local(source)
     try:
-        model = auto.from_pretrained(  # type: ignore[attr-defined]
-            source, use_safetensors=True, trust_remote_code=False, dtype="float32", **options
+        model, report = auto.from_pretrained(  # type: ignore[attr-defined]
+            source,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype="float32",
+            output_loading_info=True,
+            **options,
         )
     except (SafetensorError, json.JSONDecodeError) as error:
         raise InputError(f"'{source}': damaged weights or config ({error}): fetch the checkpoint again") from None
@@ -46,7 +59,26 @@ def load_model(source: str | Path, auto: type, **options: object) -> PreTrainedM
         if "ignore_mismatched_sizes" not in str(error):
             raise
         raise InputError(f"'{source}': its weights do not have the shapes that its config.json states") from None
+    _check_weights(source, model, report, whole)
     return model.eval()
+
+
+def _check_weights(source: str | Path, model: PreTrainedModel, report: dict[str, Any], whole: bool) -> None:
+    """Raise where transformers has filled in random numbers for weights that no training here would put right."""
+    prefix = "" if model.base_model is model else f"{model.base_model_prefix}."
+    missing = sorted(map(str, report["missing_keys"]))
+    encoder = [name for name in missing if name.startswith(prefix)]
+    needed = [name for name in encoder if whole or not name.removeprefix(prefix).startswith("pooler.")]
+    lacking = missing if whole else needed
+    unused = sorted(name for name in map(str, report["unexpected_keys"]) if not name.startswith(HEADS))
+    if lacking:
+        raise InputError(
+            f"'{source}': {len(lacking)} weights are missing, such as {lacking[0]}"
+            + (f", and it has {len(unused)} others, such as {unused[0]}" if unused else "")
+            + ": it is damaged, or was saved under other names: save it with save_pretrained"
+        )
+    if unused:
+        print(f"'{source}': {len(unused)} weights are not used, such as {unused[0]}", flush=True)
 
 
 def architecture(folder: Path) -> str:
@@ -58,7 +90,7 @@ def architecture(folder: Path) -> str:
     _local(folder)
     try:
         names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures")
-    except (json.JSONDecodeError, AttributeError) as error:
+    except (ValueError, AttributeError) as error:  # no JSON, no UTF-8, or no mapping
         raise InputError(f"'{folder}': damaged config.json ({error})") from None
     if not names:
         raise InputError(f"'{folder}': config.json names no architecture: save it with save_pretrained")

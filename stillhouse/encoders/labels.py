@@ -1,4 +1,4 @@
-"""Label names of data and model must be the same set; where only the order differs, the model's rows are reordered."""
+"""A model's classifier in the order of the data's labels: where only the order differs, its rows are reordered."""
 
 from typing import Any
 
@@ -6,29 +6,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from stillhouse.errors import InputError
-
-
-def label_order(data: tuple[str, ...], model: tuple[str, ...]) -> list[int]:
-    """For each label of the data, in order, its row in the model's classifier.
-
-    Raises:
-        InputError: the two sets of names differ.
-    """
-    if set(data) != set(model) or len(data) != len(model):
-        raise InputError(
-            f"labels differ: the data has {list(data)}, the model has {list(model)}: "
-            "rename the labels in the data, or use a model that was trained on them"
-        )
-    return [model.index(name) for name in data]
+from stillhouse.encoders.label_names import label_order, named, names_in
 
 
 def model_labels(model: PreTrainedModel) -> tuple[str, ...] | None:
-    """The label names in a model's config, or None where they are the placeholders LABEL_0, LABEL_1, …"""
-    id2label: Any = model.config.id2label
-    names = tuple(id2label[i] for i in range(len(id2label)))
-    placeholder = all(name == f"LABEL_{i}" for i, name in enumerate(names))
-    return None if placeholder else names
+    """The label names in a model's config, or None where nobody gave them any."""
+    names = names_in(model.config.id2label)
+    return names if named(names) else None
 
 
 def set_labels(model: PreTrainedModel, labels: tuple[str, ...]) -> None:
@@ -40,16 +24,13 @@ def set_labels(model: PreTrainedModel, labels: tuple[str, ...]) -> None:
 def align_labels(model: PreTrainedModel, labels: tuple[str, ...]) -> PreTrainedModel:
     """Reorder the rows of a classifier, in place, so that output i stands for `labels[i]`.
 
-    A model with placeholder names is taken to be in the data's order if the counts agree.
+    Where nobody has named the model's outputs they are taken to be in the data's order if the counts agree.
 
     Raises:
         InputError: the names, or the number of them, differ.
     """
-    names = model_labels(model)
-    if names is None:
-        if model.config.num_labels != len(labels):
-            raise InputError(f"labels differ: the data has {len(labels)}, the model has {model.config.num_labels}")
-    elif (order := label_order(labels, names)) != list(range(len(order))):
+    order = label_order(labels, names_in(model.config.id2label))
+    if order != list(range(len(order))):
         output = _output_layer(model)
         with torch.no_grad():
             output.weight.copy_(output.weight[order].clone())

@@ -8,8 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 from stillhouse.encoders.checkpoint import weight_files
+from stillhouse.encoders.fits import longest_of
 from stillhouse.errors import InputError
-from stillhouse.models.family import family
 
 
 def parameters(model: nn.Module) -> int:
@@ -81,12 +81,7 @@ LSTM_FLOPS = {torch.ops.aten.mkldnn_rnn_layer: _lstm_flops}  # for `FlopCounterM
 
 def longest_input(model: PreTrainedModel) -> int | None:
     """Tokens that the model's position table has room for; None where it has no such table."""
-    positions = getattr(model.config, "max_position_embeddings", None)
-    if positions is None:
-        return None
-    # RoBERTa's positions count from the padding's id + 1.
-    roberta = family(model.config.model_type) in ("roberta", "xlm-roberta", "camembert")
-    return positions - model.config.pad_token_id - 1 if roberta else positions
+    return longest_of(model.config.to_dict())
 
 
 def checkpoint_bytes(folder: Path) -> int:

@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from datasets import Dataset
-from pyarrow import ArrowInvalid, parquet
+from datasets.exceptions import DatasetGenerationError
+from pyarrow import ArrowException, parquet
 from transformers import PreTrainedTokenizerBase
 
 from stillhouse.errors import InputError
@@ -24,12 +25,16 @@ def load_split(file: Path) -> Dataset:
         raise InputError(f"'{file}' is not a Parquet file: remove it and run its stage again")
     try:
         rows = parquet.read_metadata(file).num_rows
-    except ArrowInvalid as error:
+    except (ArrowException, OSError) as error:
         raise InputError(f"'{file}' is damaged ({error}): remove it and run its stage again") from None
     if rows == 0:
         raise InputError(f"'{file}' has no rows: check the source and the limits in params.yaml")
     cache = Path(os.environ.get("STILLHOUSE_CACHE", ".cache")) / "datasets"
-    data = Dataset.from_parquet(str(file), cache_dir=str(cache))
+    try:
+        data = Dataset.from_parquet(str(file), cache_dir=str(cache))
+    except DatasetGenerationError as error:
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        raise InputError(f"'{file}' is damaged ({reason}): remove it and run its stage again") from None
     assert isinstance(data, Dataset)
     return data
 

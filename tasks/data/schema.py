@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pyarrow import ArrowInvalid, parquet
+from pyarrow import ArrowException, parquet
 
 from stillhouse.errors import InputError
 
@@ -25,7 +25,7 @@ def kind_of(file: Path) -> str:
         raise InputError(f"'{file}' is missing: run the stage that makes it (dvc repro prepare)")
     try:
         found = (parquet.read_schema(file).metadata or {}).get(KEY)
-    except ArrowInvalid as error:
+    except (ArrowException, OSError) as error:
         raise InputError(f"'{file}' is damaged ({error}): remove it and run its stage again") from None
     if found is None:
         raise InputError(f"'{file}' does not say which kind of task it is: prepare it again (dvc repro prepare)")

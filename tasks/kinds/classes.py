@@ -8,7 +8,8 @@ import numpy as np
 from datasets import ClassLabel, Dataset
 from transformers import PreTrainedModel
 
-from stillhouse.encoders.labels import align_labels, label_order, model_labels
+from stillhouse.encoders.label_names import label_order, names_in
+from stillhouse.encoders.labels import align_labels
 from stillhouse.errors import InputError
 from tasks.evaluation.metrics import OF_CLASSES, OF_TWO_CLASSES
 from tasks.evaluation.rows import Rows
@@ -44,7 +45,7 @@ class Classes(Sentences):
     def fitted(self, model: PreTrainedModel, source: str | Path) -> PreTrainedModel:
         if model.config.num_labels == 1:
             self.check_model(model, source)
-        return align_labels(model, self.names)
+        return align_labels(self.of_this_problem(model, source), self.names)
 
     def check_model(self, model: PreTrainedModel, source: str | Path) -> None:
         outputs = model.config.num_labels
@@ -54,9 +55,8 @@ class Classes(Sentences):
             )
 
     def ordered(self, predictions: Predictions, model: PreTrainedModel) -> Predictions:
-        names = model_labels(model)
-        # Placeholder names (LABEL_0, …) are taken to be in the data's order.
-        return predictions if names is None else np.asarray(predictions)[:, label_order(self.names, names)]
+        order = label_order(self.names, names_in(model.config.id2label))
+        return np.take(np.asarray(predictions), order, axis=1)
 
     def metric_names(self) -> tuple[str, ...]:
         return tuple(OF_CLASSES | OF_TWO_CLASSES if self.width == 2 else OF_CLASSES)

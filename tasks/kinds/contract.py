@@ -122,7 +122,7 @@ class Kind(Outcomes, ABC):
             InputError: it is of another kind of task, or of other labels.
         """
         check_head(type(self), folder)
-        return self.fitted(load_model(folder, self.auto), folder)
+        return self.fitted(load_model(folder, self.auto, whole=True), folder)
 
     def check_start(self, source: str | Path) -> None:
         """Raise for a checkpoint that was fine-tuned to another kind of task: its encoder alone is a start."""

@@ -77,7 +77,7 @@ def judge(task: Task, checkpoint: Path, onnx: Path, batch_size: int) -> Judged:
     kind = task.kind
     check_head(type(kind), checkpoint)
     tokenizer = load_tokenizer(checkpoint)
-    model = load_model(checkpoint, kind.auto)
+    model = load_model(checkpoint, kind.auto, whole=True)
     kind.check_model(model, checkpoint)
 
     def predicted(rows: Dataset) -> tuple[Predictions, Examples]:

@@ -11,7 +11,6 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from pydantic import Field
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 
 from stillhouse.training.outcomes import SeveralLabels
 from tasks.evaluation.label_sets import OF_GIVEN, best_thresholds, mean_average_precision
@@ -55,11 +54,6 @@ class MultiLabel(SeveralLabels, Classes):
     @classmethod
     def prepare(cls, params: DataParams, out: Path) -> dict[str, float]:
         return prepare_label_sets(params, out)
-
-    def fitted(self, model: PreTrainedModel, source: str | Path) -> PreTrainedModel:
-        model = super().fitted(model, source)
-        model.config.problem_type = self.problem
-        return model
 
     def settled(self, predictions: Predictions, examples: Examples) -> "MultiLabel":
         how = self.numbers.threshold

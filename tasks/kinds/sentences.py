@@ -59,6 +59,24 @@ class Sentences(Kind):
         self.describe(model.config)
         return model
 
+    def fitted(self, model: PreTrainedModel, source: str | Path) -> PreTrainedModel:
+        return super().fitted(self.of_this_problem(model, source), source)
+
+    def of_this_problem(self, model: PreTrainedModel, source: str | Path) -> PreTrainedModel:
+        """The model, whose config says from now on what its outputs are; many a checkpoint leaves it out.
+
+        Raises:
+            InputError: its config says something else.
+        """
+        given = model.config.problem_type
+        if given not in (None, self.problem):
+            raise InputError(
+                f"'{source}' is a model of {given} (problem_type in its config.json), {self.name} want one of "
+                f"{self.problem}: use a model of this task"
+            )
+        model.config.problem_type = self.problem
+        return model
+
     def encode(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Dataset:
         return tokenize(rows, tokenizer, max_length or self.train.max_length)
 

@@ -9,13 +9,15 @@ import numpy as np
 from pydantic import Field, model_validator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from stillhouse.encoders.measure import longest_input
+from stillhouse.errors import InputError
 from stillhouse.methods import int8 as method
 from stillhouse.surgery import quantize as quantize_weights
 from stillhouse.training.batches import Batch, collate
 from tasks.phases.plan import Plan, left_out
 from tasks.phases.run import Given
 from tasks.phases.task_loss import TaskLoss, task_plan
-from tasks.stage.params import Block, Phase
+from tasks.stage.params import Block, PathName, Phase
 
 CALIBRATION_BATCH = 32  # rows; a moving average counts batches, so it is part of what a checkpoint's ranges are
 
@@ -32,7 +34,7 @@ class Calibration(Block):
 class Quantize(Block):
     """`int8.quantize` in params.yaml."""
 
-    source: str = Field(description="The checkpoint that is quantized")
+    source: PathName = Field(description="The checkpoint that is quantized")
     weights: Literal["int8", "float8"] = Field(description="float8 on devices that compute in it")
     activations: Literal["dynamic", "static", "trained", "whole"] = Field(description="How activations are rounded")
     embeddings: bool = Field(description="The word vectors in eight bits too")
@@ -77,6 +79,11 @@ def _quantized(
 ) -> PreTrainedModel:
     ranges = None
     if params.activations == "static":
+        longest, asked = longest_input(model), params.calibration.max_length
+        if longest is not None and asked > longest:
+            raise InputError(
+                f"calibration.max_length = {asked}, but the model reads {longest} tokens at most: lower it"
+            )
         batches = _batches(params.calibration, given, tokenizer)
         ranges = method.calibrate(model, batches, params.calibration.momentum)
     return quantize_weights(

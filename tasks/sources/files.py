@@ -41,16 +41,18 @@ def read_table(
         ),
         ".csv": lambda path: lambda: _delimited(path, ",", header, quoted=True, positions=positions),
         ".jsonl": lambda path: lambda: _json_lines(path),
+        ".ndjson": lambda path: lambda: _json_lines(path),
         ".json": lambda path: lambda: _json(path),
         ".parquet": lambda path: lambda: _parquet(path),
     }
     existing(file)
-    if file.suffix not in readers:
+    suffix = file.suffix.lower()
+    if suffix not in readers:
         raise InputError(f"'{file}': unknown format '{file.suffix}': known are {', '.join(readers)}")
-    if positions and file.suffix not in (".tsv", ".csv"):
+    if positions and suffix not in (".tsv", ".csv"):
         raise InputError(f"'{file}': data.columns has positions, a {file.suffix} names its columns: use their names")
-    unit = "row" if file.suffix in (".parquet", ".json") else "line"
-    return Split(str(file), unit, readers[file.suffix](file))
+    unit = "row" if suffix in (".parquet", ".json") else "line"
+    return Split(str(file), unit, readers[suffix](file))
 
 
 def existing(file: Path) -> Path:
@@ -82,7 +84,7 @@ def _delimited(
         left_out: numbers of broken lines, to which this pass adds those that it meets; None: they are refused.
     """
     csv.field_size_limit(sys.maxsize)
-    known = len(left_out or ())
+    known, wrapped = len(left_out or ()), 0
     with file.open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.reader(
             stream, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE, strict=quoted
@@ -94,6 +96,8 @@ def _delimited(
                     names = tuple(range(1, len(fields) + 1))
                 if names is None:
                     names = tuple(name.strip() for name in fields)
+                    if twice := [name for name in names if name and names.count(name) > 1]:
+                        raise InputError(f"{file}: column '{twice[0]}' stands twice in its header: rename one of them")
                 elif len(fields) != len(names):
                     if not fields:
                         continue
@@ -105,14 +109,26 @@ def _delimited(
                         f"({', '.join(map(str, names))})"
                     )
                 else:
+                    wrapped += not quoted and any(map(_quoted, fields))
                     yield reader.line_num, dict(zip(names, fields, strict=True))
         except csv.Error as error:
             raise InputError(f"{file}, line {reader.line_num}: {error}") from None
         except UnicodeDecodeError as error:
             raise _not_utf8(file, error) from None
+    if wrapped:
+        print(
+            f"{file}: {wrapped:,} lines have a field in quotes with doubled quotes in it. In a .tsv quotes are text: "
+            "if they quote, write the file as .csv",
+            flush=True,
+        )
     if left_out is not None and len(left_out) > known:
         assert names is not None
         print(f"{file}: {len(left_out):,} lines without {len(names)} fields are left out", flush=True)
+
+
+def _quoted(field: str) -> bool:
+    """Whether a program has put a field in quotes, which doubles those in it."""
+    return len(field) > 3 and field[0] == field[-1] == '"' and '""' in field[1:-1]
 
 
 def _json_lines(file: Path) -> Iterator[tuple[int, Row]]:
@@ -123,7 +139,10 @@ def _json_lines(file: Path) -> Iterator[tuple[int, Row]]:
                     try:
                         row = json.loads(line)
                     except json.JSONDecodeError as error:
-                        raise InputError(f"{file}, line {number}: not valid JSON: {error.msg}") from None
+                        raise InputError(
+                            f"{file}, line {number}: not valid JSON by itself ({error.msg}): an object a line is "
+                            "expected, or in a .json a list of them"
+                        ) from None
                     yield number, _mapping(file, "line", number, row)
         except UnicodeDecodeError as error:
             raise _not_utf8(file, error) from None
@@ -165,8 +184,8 @@ def _parquet(file: Path) -> Iterator[tuple[int, Row]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except pa.ArrowInvalid as error:
-        raise InputError(f"'{file}': not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    except (pa.ArrowException, OSError) as error:  # the latter of a page that is damaged
+        raise InputError(f"'{file}': not a readable Parquet file: {str(error).splitlines()[0][:200]}") from None
 
 
 def _mapping(file: Path, unit: str, number: int, row: object) -> Row:

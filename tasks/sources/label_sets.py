@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from stillhouse.encoders.label_names import label_text, sorted_labels
 from stillhouse.errors import InputError
 from tasks.sources.split import Row, Source, Split
-from tasks.sources.survey import MOST_LABELS, Survey, label_index, label_text, refuse_empty, sorted_labels
+from tasks.sources.survey import MOST_LABELS, Survey, label_index, refuse_empty
 
 NO, YES = ("0", "False", "false"), ("1", "True", "true")
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from stillhouse.encoders.label_names import label_text
 from stillhouse.errors import InputError
 from tasks.sources.files import read_table
 from tasks.sources.split import Column, Row, Source, Split, pick, sources
-from tasks.sources.survey import label_text
 
 Files = Mapping[str, str | None]  # split → its file's name, None for the layout's own
 

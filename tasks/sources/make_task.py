@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from stillhouse.encoders.label_names import label_text
 from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
 from tasks.sources.docstrings import distinct, draw, read_pools
@@ -17,7 +18,7 @@ from tasks.sources.layouts import read_columns, read_layout, renamed
 from tasks.sources.overlap import without_overlap
 from tasks.sources.shares import with_shares
 from tasks.sources.split import Column, Source, Split
-from tasks.sources.survey import label_text, survey
+from tasks.sources.survey import survey
 from tasks.sources.write import write_splits
 from tasks.stage.outputs import fresh_dir
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stillhouse.errors import InputError
-from tasks.sources.split import QUESTIONS, Source, Split
+from tasks.sources.split import QUESTIONS, Source, Split, text_fault
 from tasks.sources.survey import Survey, refuse_empty
 
 
@@ -27,19 +27,21 @@ def check(row: Mapping[str, Any], where: str) -> None:
         InputError: id, question or context has no text, or an answer is empty or not at its place.
     """
     for column in ("id", "question", "context"):
-        if not isinstance(row[column], str) or not row[column].strip():
-            raise InputError(f"{where}: column '{column}' has no text")
+        if fault := text_fault(row[column]):
+            raise InputError(f"{where}: column '{column}' {fault}")
     answers = row["answers"]
     if not isinstance(answers, Mapping) or {"text", "answer_start"} - set(answers):
-        raise InputError(f"{where}: 'answers' is {answers!r}: lists 'text' and 'answer_start' are expected")
+        raise InputError(f"{where}: 'answers' is {str(answers)[:80]!r}: lists 'text' and 'answer_start' are expected")
     texts, starts = answers["text"], answers["answer_start"]
     if len(texts) != len(starts):
         raise InputError(f"{where}: {len(texts)} answers at {len(starts)} places: each answer has one 'answer_start'")
     for text, start in zip(texts, starts, strict=True):
         if not isinstance(text, str) or not text.strip():
             raise InputError(f"{where}: an answer has no text: a question without an answer has empty lists")
-        if not isinstance(start, int) or start < 0 or row["context"][start : start + len(text)] != text:
-            raise InputError(f"{where}: answer '{text}' is not at {start} in its context")
+        if not isinstance(start, int) or isinstance(start, bool):
+            raise InputError(f"{where}: 'answer_start' is {str(start)[:40]!r}: a whole number is expected")
+        if start < 0 or row["context"][start : start + len(text)] != text:
+            raise InputError(f"{where}: answer '{text[:80]}' is not at {start} in its context")
 
 
 def _survey(split: Split, ids: dict[str, str]) -> Survey:

@@ -79,14 +79,30 @@ def pick(raw: Split, columns: Mapping[str, Column]) -> Split:
                 value = _value(raw, number, row, column)
                 if name == "label":
                     picked[name] = value
-                elif isinstance(value, str) and (text := value.strip()):
-                    picked[name] = text
-                else:
-                    found = f"is {value!r}, not text" if _present(value) else "has no text"
-                    raise InputError(f"{raw.where}, {raw.unit} {number}: column '{column}' {found}")
+                    continue
+                fault = text_fault(value)
+                if fault:
+                    raise InputError(f"{raw.where}, {raw.unit} {number}: column '{column}' {fault}")
+                picked[name] = value.strip()
             yield number, picked
 
     return Split(raw.where, raw.unit, rows)
+
+
+def text_fault(value: Any) -> str:
+    """Why a value is no text that can be read and written; empty where it is one."""
+    if not _present(value):
+        return "has no text"
+    if isinstance(value, dict):
+        return f"is {value!r:.60}…: if that is a whole column, write the table a row a line (pandas: lines=True)"
+    if not isinstance(value, str):
+        return f"is {value!r:.80}, not text"
+    return "" if is_unicode(value) else "holds half of a surrogate pair: it is no Unicode text"
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8: JSON can state the halves of a surrogate pair one by one."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _value(raw: Split, number: int, row: Row, column: str | int) -> Any:

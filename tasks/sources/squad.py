@@ -32,6 +32,8 @@ def read_squad(file: Path) -> Split:
     def rows() -> Iterator[tuple[int, Row]]:
         try:
             yield from enumerate(_questions(file), start=1)
+        except InputError as fault:
+            raise InputError(f"{file}: {fault}") from None
         except (KeyError, TypeError, AttributeError) as fault:
             raise InputError(f"{file}: not in SQuAD's layout of articles, paragraphs and questions ({fault})") from None
 
@@ -47,6 +49,8 @@ def _questions(file: Path) -> Iterator[Row]:
 
 def _row(context: str, question: dict[str, Any]) -> Row:
     answers = [] if question.get("is_impossible", False) else question["answers"]
+    if answers is None:
+        raise InputError(f"question '{question['id']}': 'answers' is null: an empty list says that there is none")
     return {
         "id": str(question["id"]),
         "question": question["question"].strip(),

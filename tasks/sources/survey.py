@@ -1,12 +1,12 @@
 """The first pass over a source: count its rows and settle its labels, before anything is written."""
 
-import math
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from stillhouse.encoders.label_names import is_number, label_text, sorted_labels
 from stillhouse.errors import InputError
 from tasks.sources.split import Source, Split
 
+MOST = 3.4e38  # of a score, in 32 bits; infinity and NaN are none
 MOST_LABELS = 1000  # more different values than this are no classes
 
 
@@ -44,7 +44,7 @@ def survey(source: Source, labels: Labels) -> tuple[dict[str, Survey], tuple[str
             "name the same ones, in any order, or set it to null"
         )
     names = stated if labels is None else labels
-    found = {name: _survey(split, scores=names == ()) for name, split in source.splits.items()}
+    found = {name: _survey(split, names == (), names) for name, split in source.splits.items()}
     refuse_empty(found, source.cut)
     if names == ():
         return found, ()
@@ -75,42 +75,50 @@ def refuse_empty(found: dict[str, Survey], cut: frozenset[str]) -> None:
         raise InputError(f"{each.split.where}: no rows: check the file and the split")
 
 
-def label_text(value: object) -> str:
-    """A raw label as text: 1, 1.0 and "1 " are all "1"."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return str(value).strip()
-
-
 def label_index(value: object, names: tuple[str, ...]) -> int | None:
     """The index of a raw label: one of the names or, where no name is a number, the index itself; None: neither."""
     text = label_text(value)
     if text in names:
         return names.index(text)
-    by_index = text.isdecimal() and int(text) < len(names) and not any(_is_int(name) for name in names)
+    by_index = text.isdecimal() and int(text) < len(names) and not any(is_number(name) for name in names)
     return int(text) if by_index else None
 
 
 def score(value: object) -> float | None:
-    """A raw label as a finite number; None: it is not one."""
+    """A raw label as a number that 32 bits hold; None: it is not one."""
+    # Python, but no table, reads 1_000 as a number.
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+        return None
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= MOST else None
 
 
-def _survey(split: Split, scores: bool) -> Survey:
+def _survey(split: Split, scores: bool, names: Labels) -> Survey:
     found = Survey(split)
     for number, row in split.rows():
         found.rows += 1
         value = row["label"]
         if scores:
             if score(value) is None:
-                raise InputError(f"{split.where}, {split.unit} {number}: label '{value}' is not a number")
+                raise InputError(
+                    f"{split.where}, {split.unit} {number}: label '{str(value)[:80]}' is not a number of 32 bits"
+                )
+        elif isinstance(value, list | dict):
+            raise InputError(
+                f"{split.where}, {split.unit} {number}: the label is {str(value)[:60]}: one label is expected "
+                "(data.kind: multi-label reads several)"
+            )
         elif (text := label_text(value)) not in found.first:
             if value is None or text == "" or value != value:
                 raise InputError(f"{split.where}, {split.unit} {number}: the label is missing")
+            if text.lower() == "nan" and text not in (names or ()):
+                raise InputError(
+                    f"{split.where}, {split.unit} {number}: the label is '{text}', as programs write an empty cell: "
+                    "fill it in, or, if it is a class, name all in data.labels"
+                )
             found.first[text] = number
             if len(found.first) > MOST_LABELS:
                 raise InputError(
@@ -133,18 +141,9 @@ def _names(found: dict[str, Survey], cut: frozenset[str]) -> tuple[str, ...]:
     return tuple(sorted_labels(train.first))
 
 
-def sorted_labels(texts: Collection[str]) -> list[str]:
-    """Labels in the order that they have where nothing states one."""
-    return sorted(texts, key=int if all(_is_int(name) for name in texts) else str)
-
-
 def _check_known(found: Survey, names: tuple[str, ...]) -> None:
     for text, number in found.first.items():
         if label_index(text, names) is None:
             raise InputError(
                 f"{found.split.where}, {found.split.unit} {number}: unknown label '{text}': known are {list(names)}"
             )
-
-
-def _is_int(text: str) -> bool:
-    return text.lstrip("-").isdecimal()

@@ -18,7 +18,7 @@ def read_folder(folder: Path) -> Iterator[str]:
     """
     if not folder.is_dir():
         raise InputError(f"corpus.folder = '{folder}': no such folder")
-    files = sorted(folder.glob("*.txt"))
+    files = sorted(file for file in folder.glob("*.txt") if file.is_file())
     if not files:
         raise InputError(f"corpus.folder = '{folder}': no .txt file in it")
     for file in files:

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import ClassLabel, Features, List, Value
 
+from stillhouse.encoders.label_names import label_text
 from tasks.data.schema import stated
 from tasks.sources.blocks import DataParams
 from tasks.sources.split import Row, Source
-from tasks.sources.survey import Survey, label_index, label_text, score
+from tasks.sources.survey import Survey, label_index, score
 
 BATCH = 10_000  # rows in memory at a time
 

@@ -7,7 +7,7 @@ that several programs read stand here; a recipe's own block stands in `tasks/rec
 import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -16,6 +16,8 @@ from ruamel.yaml.error import YAMLError
 from stillhouse.errors import InputError
 
 PARAMS = Path("params.yaml")
+# A path that dvc.yaml puts into a stage's command, in single quotes: the shell leaves all else in it alone.
+PathName = Annotated[str, Field(min_length=1, pattern=r"^[^'\n]*$")]
 
 
 class Block(BaseModel):
@@ -95,6 +97,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         tree = copy.deepcopy(_parse(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file: run from the project's folder, or give --params") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte 0x{error.object[error.start]:02x}): save it as UTF-8") from None
     except YAMLError as error:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):

@@ -84,4 +84,5 @@ def leave(code: int, message: str) -> NoReturn:
 
 
 def _first_line(message: object) -> str:
-    return " ".join(str(message).split())
+    # What a file holds may be no text that can be printed.
+    return " ".join(str(message).split()).encode("utf-8", "backslashreplace").decode()

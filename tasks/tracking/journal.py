@@ -175,6 +175,8 @@ def stage_tags(kind: str, reads: Sequence[Path]) -> dict[str, str]:
         tags["recipe"] = recipe
     if parent := os.environ.get("STILLHOUSE_PARENT_RUN_ID"):
         tags["mlflow.parentRunId"] = parent
+    if experiment := os.environ.get("DVC_EXP_NAME"):
+        tags["dvc_experiment"] = experiment
     return tags
 
 

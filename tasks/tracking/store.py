@@ -16,7 +16,17 @@ from tasks.tracking.moved import follow, former_place
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-STORE = Path("mlruns")
+TEMPORARY = (".dvc", "tmp", "exps")  # below a project, where DVC runs experiments that are queued, or asked to be apart
+
+
+def _store(here: Path) -> Path:
+    """`mlruns` of the project, by its place from here; a temporary clone of it is deleted with all that is in it."""
+    places = (here, *here.parents)
+    project = next((place.parents[2] for place in places if place.parts[-3:] == TEMPORARY), None)
+    return Path("mlruns") if project is None else project / "mlruns"
+
+
+STORE = _store(Path.cwd())
 EXPERIMENT = "stillhouse"
 
 

@@ -258,6 +258,38 @@ CASES = [
     Case(
         "an unknown label", table("text\tlabel\na\tok\nb\tbad\n", data__labels=["bad", "good"]), prepare, PREPARE, "ok"
     ),
+    Case(
+        "a score beyond 32 bits", table("text\tlabel\na\t1e39\nb\t1\n", data__kind="scores"), prepare, PREPARE, "1e39"
+    ),
+    Case("a score of Python's", table("text\tlabel\na\t1_000\nb\t1\n", data__kind="scores"), prepare, PREPARE, "1_000"),
+    Case("a label that is nan", table("text\tlabel\na\tnan\nb\tbad\n"), prepare, PREPARE, "as programs write an empty"),
+    Case(
+        "a list as label",
+        table(
+            '{"text": "a", "label": ["bad"]}',
+            "train.jsonl",
+            data__columns={"text": "text", "text_pair": None, "label": "label"},
+        ),
+        prepare,
+        PREPARE,
+        "line 1: the label is ['bad']: one label is expected",
+    ),
+    Case("a column twice", table("text\tlabel\tlabel\na\tb\tc\n"), prepare, PREPARE, "column 'label' stands twice"),
+    Case(
+        "half a surrogate pair",
+        table('{"text": "a \\ud83d", "label": "b"}', "train.jsonl"),
+        prepare,
+        PREPARE,
+        "line 1: column 'text' holds half of a surrogate pair",
+    ),
+    Case(
+        "a whole table in an object",
+        table('{"text": {"0": "a", "1": "b"}, "label": {"0": "x", "1": "y"}}', "train.json"),
+        prepare,
+        PREPARE,
+        "write the table a row a line",
+    ),
+    Case("indented JSON", table('{\n "text": "a"\n}', "train.json"), prepare, PREPARE, "an object a line is expected"),
     Case("a score in words", table("text\tlabel\na\tmuch\nb\t1\n", data__kind="scores"), prepare, PREPARE, "much"),
     Case(
         "questions in another layout",

@@ -1,6 +1,7 @@
 """The training programs at a tiny size: what they write, that they resume, and what they refuse."""
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -9,7 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    BertConfig,
+    BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+)
 
 from stillhouse.encoders.checkpoint import load_model
 from tasks import corpus_phase, finetune, prune, task_phase
@@ -86,6 +93,37 @@ def test_a_teacher_for_other_labels_is_refused(clone, capsys):
 def test_a_teacher_without_a_head_must_be_fine_tuned(clone, capsys):
     project.params(clone, **{"teacher.phase": None})
     assert "teacher.phase = null, but 'start' has no classifier" in refused(capsys, *FINETUNE)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model_type": "distilbert"}, "model family 'distilbert' is not one of bert"),
+        ({"problem_type": "multi_label_classification"}, "is a model of multi_label_classification (problem_type"),
+        ({"vocab_size": 33, "max_position_embeddings": 16}, "train.max_length = 24, but it reads 16 tokens at most"),
+    ],
+)
+def test_a_teacher_that_no_student_could_have_is_refused_before_it_is_trained(clone, capsys, changes, says):
+    if changes.get("model_type") == "distilbert":
+        shape = {"vocab_size": 33, "dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 4}
+        tiny.save(DistilBertForSequenceClassification(DistilBertConfig(**shape)), clone / "mine")
+    else:
+        model = tiny.bert().config.to_dict() | changes
+        tiny.save(BertForSequenceClassification(BertConfig(**model)), clone / "mine")
+    project.params(clone, **{"teacher.model": "mine"})
+    assert says in refused(capsys, *FINETUNE)
+
+
+def test_a_teacher_of_scores_says_so_from_then_on(clone):
+    project.write_task(clone, regression=True)
+    model = tiny.bert(layers=2, labels=())
+    assert model.config.num_labels == 1 and model.config.problem_type is None
+    tiny.save(model, clone / "mine")
+    project.params(
+        clone, **{"teacher.floor": -1.0, "teacher.model": "mine", "teacher.phase": None, "evaluate.metric": "pearson"}
+    )
+    run(*FINETUNE)
+    assert json.loads(Path("models/new/config.json").read_text())["problem_type"] == "regression"
 
 
 def test_a_metric_of_another_kind_of_task_is_refused(clone, capsys):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer, same_vocabulary, save_model
@@ -103,3 +104,46 @@ def test_a_hub_that_is_away_may_pass_and_a_switch_that_forbids_it_does_not(monke
     for load in loads:
         with pytest.raises(InputError, match="'no/such'"):
             load()
+
+
+@pytest.mark.parametrize(
+    ("renamed", "says"),
+    [
+        (
+            lambda name: f"module.{name}",
+            "37 weights are missing, such as bert.embeddings.LayerNorm.bias, and it has 41",
+        ),
+        (lambda name: None if "layer.1." in name else name, "16 weights are missing, such as bert.encoder.layer.1."),
+        (
+            lambda name: None if "word_embeddings" in name else name,
+            "1 weights are missing, such as bert.embeddings.w",
+        ),
+    ],
+    ids=["another prefix", "a layer", "word vectors"],
+)
+def test_weights_that_are_missing_are_never_filled_in_at_random(tmp_path, renamed, says):
+    with_weights(tmp_path, renamed)
+    with pytest.raises(InputError, match=says) as error:
+        load_model(tmp_path, AutoModelForSequenceClassification)
+    assert "\n" not in str(error.value)
+
+
+def test_a_head_or_a_pooler_may_be_new_where_it_is_trained_and_nowhere_else(tmp_path):
+    with_weights(tmp_path, lambda name: None if name.startswith(("classifier.", "bert.pooler.")) else name)
+    load_model(tmp_path, AutoModelForSequenceClassification)
+    with pytest.raises(InputError, match=r"4 weights are missing, such as bert\.pooler"):
+        load_model(tmp_path, AutoModelForSequenceClassification, whole=True)
+
+
+def test_weights_that_are_not_used_are_named(tmp_path, capsys):
+    with_weights(tmp_path, lambda name: name, {"bert.encoder.layer.7.extra": torch.ones(1), "cls.bias": torch.ones(1)})
+    load_model(tmp_path, AutoModelForSequenceClassification)
+    assert "1 weights are not used, such as bert.encoder.layer.7.extra" in capsys.readouterr().out
+
+
+def with_weights(folder, renamed, more=None):
+    """A checkpoint whose weights have other names; None leaves one out."""
+    tiny.save(tiny.bert(), folder)
+    file = folder / "model.safetensors"
+    weights = {renamed(name): tensor for name, tensor in load_file(file).items() if renamed(name)}
+    save_file(weights | (more or {}), file, metadata={"format": "pt"})

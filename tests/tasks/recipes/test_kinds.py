@@ -4,6 +4,7 @@ import importlib
 import json
 import math
 import re
+import shlex
 from functools import cache
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def commands(slug: str, params: dict) -> list[list[str]]:
         order.append(name)
 
     visit(slug)
-    return [filled(stages[name]["cmd"], params).split()[2:] for name in order]
+    return [shlex.split(filled(stages[name]["cmd"], params))[2:] for name in order]
 
 
 @pytest.fixture

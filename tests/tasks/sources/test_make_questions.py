@@ -126,7 +126,12 @@ def test_a_row_of_the_hub_is_checked_as_a_file_is(tmp_path: Path) -> None:
         (changed(answers=[{"text": "copper", "answer_start": -7}]), r"question 1: answer 'copper' is not at -7"),
         (changed(answers=[{"text": " ", "answer_start": 4}]), r"question 1: an answer has no text"),
         (changed(answers=[{"text": 4, "answer_start": 4}]), r"question 1: an answer has no text"),
-        (changed(answers=[{"text": "still", "answer_start": "5"}]), r"question 1: answer 'still' is not at 5"),
+        (
+            changed(answers=[{"text": "still", "answer_start": "5"}]),
+            r"question 1: 'answer_start' is '5': a whole number",
+        ),
+        (changed(answers=None), r"train.json: question 'q1': 'answers' is null: an empty list says that there is none"),
+        (changed(question="half \ud83d"), r"question 1: column 'question' holds half of a surrogate pair"),
         (changed(question=" "), r"question 1: column 'question' has no text"),
         (changed(id="q2"), r"question 2: id 'q2' is that of .*train\.json, question 1 too"),
         (changed(id="r2"), r"dev\.json, question 2: id 'r2' is that of .*train\.json, question 1 too"),

@@ -1,0 +1,71 @@
+"""What a checkpoint, its tokenizer and the numbers of a stage must be to each other: one list, for whoever asks."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from stillhouse.encoders.families import FAMILIES
+from stillhouse.errors import InputError
+from stillhouse.models.family import family
+
+# They number positions from the padding token's id + 1 on: so many fewer tokens have one.
+OFFSET = ("roberta", "xlm-roberta", "camembert")
+
+
+def check_fit(
+    source: object, config: Any, tokenizer: PreTrainedTokenizerBase, lengths: Mapping[str, int], pair: bool = False
+) -> None:
+    """Raise for the first fault that `misfits` finds.
+
+    Args:
+        source: the checkpoint, for the message.
+        config: the model's.
+
+    Raises:
+        InputError: there is one.
+    """
+    for fault in misfits(config.to_dict(), tokenizer, lengths, pair):
+        raise InputError(f"'{source}': {fault}")
+
+
+def misfits(
+    config: Mapping[str, Any], tokenizer: PreTrainedTokenizerBase, lengths: Mapping[str, int], pair: bool
+) -> Iterator[str]:
+    """Each thing that would end in a traceback or in nonsense, in a line.
+
+    Args:
+        config: as config.json has it, which may leave out what is its family's default.
+        tokenizer: the checkpoint's.
+        lengths: tokens that it is to read, by the key of params.yaml that says so.
+        pair: whether it is to read two texts at a time.
+    """
+    name = family(str(config.get("model_type")))
+    if name not in FAMILIES:
+        yield f"model family '{name}' is not one of {', '.join(FAMILIES)}: use an encoder of one of these"
+        return
+    if tokenizer.pad_token_id is None:
+        yield "its tokenizer has no padding token: set tokenizer.pad_token, and save it again"
+    rows = config.get("vocab_size")
+    if rows is not None and len(tokenizer) > rows:
+        yield (
+            f"its tokenizer knows {len(tokenizer)} tokens, its embeddings have {rows} rows: give the tokenizer that it "
+            "was trained with"
+        )
+    places = longest_of(config)
+    for key, tokens in lengths.items():
+        if places is not None and tokens > places:
+            yield f"{key} = {tokens}, but it reads {places} tokens at most: lower {key}"
+    if pair and "token_type_ids" in tokenizer.model_input_names and config.get("type_vocab_size", 2) < 2:
+        yield "its tokenizer tells the texts of a pair apart, its embeddings do not (type_vocab_size = 1): use another"
+
+
+def longest_of(config: Mapping[str, Any]) -> int | None:
+    """Tokens that a position table has room for; None where there is no such table."""
+    positions = config.get("max_position_embeddings")
+    if positions is None:
+        return None
+    if family(str(config.get("model_type"))) not in OFFSET:
+        return int(positions)
+    padding = config.get("pad_token_id")
+    return int(positions) - (1 if padding is None else int(padding)) - 1
