@@ -8,7 +8,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 # Threads that spin while they wait starve their neighbours on a small machine: see docs/decisions.md.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: run doctor up down test test-slow style quality audit help
+.PHONY: run doctor up down test test-slow style quality audit sbom help
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make down       stop just those"
 	@echo "make style      format"
 	@echo "make quality    lint, format and type checks"
+	@echo "make sbom       a bill of materials of the pinned packages: sbom.json"
 	@echo "make audit      known vulnerabilities of the pinned packages (asks the Python package index)"
 
 run: $(VENV)/ready
@@ -55,10 +56,13 @@ quality: $(VENV)/ready
 audit: $(VENV)/audit/ready
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
+sbom: $(VENV)/audit/ready
+	$(VENV)/audit/bin/cyclonedx-py requirements --output-reproducible --of JSON --outfile sbom.json constraints.txt
+
 # An environment of its own: the pinned one stays as it is.
-$(VENV)/audit/ready:
+$(VENV)/audit/ready: Makefile
 	$(PYTHON) -m venv $(VENV)/audit
-	$(VENV)/audit/bin/python -m pip install --quiet pip-audit
+	$(VENV)/audit/bin/python -m pip install --quiet pip-audit cyclonedx-bom
 	touch $@
 
 # Rebuilt when what is to be installed changes.

@@ -6,6 +6,7 @@ from pathlib import Path
 from flows.dag.graph import known_recipe, lineage, load_graph, recipes, stale
 from flows.dag.recipe_run import UI, warm_up
 from flows.dag.remote import remote_of
+from flows.dag.sources import changed_on_disk
 from flows.registry.reports import REPORTS, table
 from flows.registry.versions import is_registered
 from tasks.stage import program
@@ -21,6 +22,8 @@ def main() -> None:
     stages = lineage(graph, f"report@{known_recipe(recipe, recipes(graph))}")
     # Prefect and MLflow take many seconds to start: not for nothing.
     outdated = stale(root, stages)
+    changed, remember = changed_on_disk(root, recipe, stages)
+    news = [name for name in changed if name not in outdated]
     standing = "" if outdated else _standing(recipe)
     if not standing:
         names = [stage.name for stage in stages if stage.name in outdated]
@@ -31,6 +34,13 @@ def main() -> None:
         print(f"{recipe}: all {len(stages)} stages are up to date, and {standing}\n")
         if remote := remote_of(root):
             remote.finish()
+    if news:
+        print(
+            f"CHANGED on disk since {recipe} was last run: what {', '.join(news)} reads, which DVC does not follow: "
+            f"python -m flows.watch {recipe} runs it again\n"
+        )
+    else:
+        remember()
     print(table(recipe))
     print(f"\npicture:  {REPORTS / recipe / 'report.png'}")
     print(f"MLflow:   {UI}")

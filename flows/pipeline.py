@@ -19,7 +19,7 @@ from flows.dag.graph import Stage, known_recipe, lineage, load_graph, recipes, s
 from flows.dag.process import StagesFailed, stop_all
 from flows.dag.recipe_run import UI, Parent, parent_run
 from flows.dag.remote import remote_of
-from flows.dag.sources import changed, nothing_new
+from flows.dag.sources import changed, changed_on_disk, nothing_new
 from flows.dag.stage import run_stage
 from flows.promotion.decision import Decision, NotPromoted, Verdict, roll_back, serve_command, try_to_promote
 from flows.promotion.gate import PromoteParams
@@ -104,11 +104,14 @@ def watch(recipe: str) -> str:
         ConnectionError: the hub cannot be reached.
         StagesFailed: at least one stage did not end well; the next look finds the same change.
     """
-    new, remember = changed(Path.cwd(), recipe)
+    root = Path.cwd()
+    new, remember = changed(root, recipe)
     if not new:
         return nothing_new(recipe)
+    _, remember_on_disk = changed_on_disk(root, recipe, lineage(load_graph(root), f"report@{recipe}"))
     outcome = compress(recipe, again=new)
     remember()
+    remember_on_disk()
     return outcome
 
 

@@ -1,25 +1,26 @@
-"""What lies behind a recipe's data, and whether it has changed since the recipe's last watched run.
+"""What lies behind a recipe's data and its teacher, and whether it has changed since the recipe's last run.
 
-DVC follows params.yaml and the code, not a folder of files or a dataset of the hub. So what is there now is compared
-with what the last watched run saw: names, sizes and modification times of files, the commit of a hub dataset's
+DVC follows params.yaml and the code, not a folder of files, a teacher's checkpoint or a dataset of the hub. So what is
+there now is compared with what the last run saw: names, sizes and modification times of files, the commit of a hub
 revision, the versions of the libraries whose docstrings are read. A stage whose source differs is forced, and what
 follows it runs only if its output has another hash.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
 from flows.dag.graph import Stage, known_recipe, lineage, load_graph, recipes
 from stillhouse.errors import InputError
-from tasks.stage.params import PARAMS, load
+from tasks.stage.params import PARAMS, read_yaml
 from tasks.stage.workspace import cache_dir
 
-# The stages that read from outside, and their blocks.
+# The stages that read from outside, and their blocks; the teacher's are those that track `teacher.model`.
 BLOCKS = {"prepare": "data", "corpus": "corpus", "corpus-pairs": "corpus"}
+TEACHER = {"teacher", "teacher.model"}
 
 
 def nothing_new(recipe: str) -> str:
@@ -39,9 +40,27 @@ def changed(root: Path, recipe: str) -> tuple[list[str], Callable[[], None]]:
     """
     graph = load_graph(root)
     stages = lineage(graph, f"report@{known_recipe(recipe, recipes(graph))}")
-    now = _seen_now(root, stages)
-    file = root / cache_dir() / "watched" / f"{recipe}.json"
-    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    now = _seen(root, stages, hub=True)
+    before, remember = _kept(root / cache_dir() / "watched" / f"{recipe}.json", now)
+    return [name for name, digest in now.items() if before.get(name) != digest], remember
+
+
+def changed_on_disk(root: Path, recipe: str, stages: Iterable[Stage]) -> tuple[list[str], Callable[[], None]]:
+    """The stages whose files are not those that the recipe's last run saw, without asking the hub.
+
+    Returns:
+        As `changed`; what was never seen is no change.
+
+    Raises:
+        InputError: a source cannot be looked at.
+    """
+    now = _seen(root, stages, hub=False)
+    before, remember = _kept(root / cache_dir() / "compressed" / f"{recipe}.json", now)
+    return [name for name, digest in now.items() if before.get(name, digest) != digest], remember
+
+
+def _kept(file: Path, now: Mapping[str, str]) -> tuple[dict[str, str], Callable[[], None]]:
+    """What was seen before, and what to call to keep what is seen now."""
 
     def remember() -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -49,36 +68,63 @@ def changed(root: Path, recipe: str) -> tuple[list[str], Callable[[], None]]:
         draft.write_text(json.dumps(now, indent=2), encoding="utf-8")
         draft.replace(file)
 
-    return [name for name, digest in now.items() if before.get(name) != digest], remember
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}, remember
 
 
-def _seen_now(root: Path, stages: Iterable[Stage]) -> dict[str, str]:
-    there = [stage.name for stage in stages if stage.name in BLOCKS]
-    return {name: _digest(_behind(root, BLOCKS[name])) for name in there}
+def _seen(root: Path, stages: Iterable[Stage], hub: bool) -> dict[str, str]:
+    """A digest of what lies behind each stage that reads from outside."""
+    tree, readers = read_yaml(root / PARAMS), _readers_of_the_teacher(root)
+    seen = {}
+    for name in (stage.name for stage in stages):
+        behind = []
+        if name in BLOCKS:
+            behind.append(_behind(root, tree, BLOCKS[name], hub))
+        if name.partition("@")[0] in readers:
+            behind += _behind_the_teacher(root, (tree.get("teacher") or {}).get("model"), hub)
+        if behind:
+            # Of a stage with one source, the digest is that of the source.
+            seen[name] = _digest(behind[0] if len(behind) == 1 else behind)
+    return seen
 
 
-def _behind(root: Path, block: str) -> Any:
+def _readers_of_the_teacher(root: Path) -> set[str]:
+    """The stages that start from `teacher.model`, by the parameters that they track."""
+    found = set()
+    for name, stage in read_yaml(root / "dvc.yaml").get("stages", {}).items():
+        tracked = (stage.get("do") or stage).get("params", [])
+        if TEACHER & {each for each in tracked if isinstance(each, str)}:
+            found.add(name)
+    return found
+
+
+def _behind_the_teacher(root: Path, name: Any, hub: bool) -> list[Any]:
+    """What a teacher's name stands for; nothing of the built-in one, whose weights are pinned."""
+    if not isinstance(name, str) or name == "builtin":
+        return []
+    if (root / name).is_dir():
+        return [_files(root / name, [])]
+    return [_commit("teacher.model", name, None, "model")] if hub else []
+
+
+def _behind(root: Path, tree: Mapping[str, Any], block: str, hub: bool) -> Any:
     """What lies behind a block's source, as plain values."""
-    # Imported here: they import `datasets`, which other flows do without.
-    from tasks.sources.blocks import DataParams
-    from tasks.sources.make_corpus import CorpusParams
-
-    models: dict[str, Any] = {"data": DataParams, "corpus": CorpusParams}
-    params: Any = load(block, models[block], root / PARAMS)
-    if params.source == "docstrings":
-        return _versions((params if block == "corpus" else params.docstrings).libraries)
-    if params.source == "hub":
-        if params.hub.name is None:
+    params = tree.get(block) or {}
+    source, dataset = params.get("source"), params.get("hub") or {}
+    if source == "docstrings":
+        return _versions((params if block == "corpus" else params.get("docstrings") or {}).get("libraries") or [])
+    if source == "hub":
+        name = dataset.get("name")
+        if name is None:
             raise InputError(f"{block}.hub.name = null: name a dataset, or choose another {block}.source")
-        if (root / params.hub.name).is_dir():
-            return _files(root / params.hub.name, [])
-        return _commit(block, params.hub.name, params.hub.revision)
-    files = params if block == "corpus" else params.files
-    if files.folder is None:
+        if (root / name).is_dir():
+            return _files(root / name, [])
+        return _commit(f"{block}.hub", name, dataset.get("revision"), "dataset") if hub else None
+    files = params if block == "corpus" else params.get("files") or {}
+    if files.get("folder") is None:
         raise InputError(f"{block}: source = files needs a folder")
-    names = [getattr(files, split, None) for split in ("train", "validation", "test")]
+    names = [files.get(split) for split in ("train", "validation", "test")] if block == "data" else [None]
     # One that is not named has the layout's usual name, which is the source's affair: any file may be it.
-    return _files(root / files.folder, [name for name in names if name] if all(names[:2]) else [])
+    return _files(root / files["folder"], [name for name in names if name] if all(names[:2]) else [])
 
 
 def _files(folder: Path, names: list[str]) -> list[tuple[str, int, int]]:
@@ -94,17 +140,18 @@ def _files(folder: Path, names: list[str]) -> list[tuple[str, int, int]]:
     return found
 
 
-def _commit(block: str, name: str, revision: str | None) -> str:
+def _commit(key: str, name: str, revision: str | None, what: str) -> str:
     import httpx2  # huggingface_hub's own client
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     try:
-        return HfApi().dataset_info(name, revision=revision).sha or ""
+        ask = HfApi().dataset_info if what == "dataset" else HfApi().model_info
+        return ask(name, revision=revision).sha or ""
     except (RepositoryNotFoundError, RevisionNotFoundError):
-        raise InputError(f"{block}.hub: no dataset '{name}' with the revision {revision or 'main'}") from None
+        raise InputError(f"{key}: no {what} '{name}' with the revision {revision or 'main'}") from None
     except (HfHubHTTPError, httpx2.TransportError, OSError) as error:
-        raise ConnectionError(f"dataset '{name}': {type(error).__name__}") from None
+        raise ConnectionError(f"{what} '{name}': {type(error).__name__}") from None
 
 
 def _versions(libraries: Iterable[str]) -> dict[str, list[str]]:

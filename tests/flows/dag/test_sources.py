@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from flows.dag import sources
+from flows.dag.graph import lineage, load_graph
 from stillhouse.errors import InputError
 from tasks.stage.params import read_yaml
 from tests.flows.conftest import Toy
@@ -69,6 +70,26 @@ def test_a_change_is_news_until_a_run_on_it_has_ended_well(toy: Toy) -> None:
         assert sources.changed(root, "hinton")[0] == ["prepare"]
 
 
+def test_other_weights_in_the_teachers_folder_run_what_starts_from_it_again(toy: Toy) -> None:
+    teacher = {"params": ["teacher"], "deps": ["out"], "outs": ["taught"], "cmd": "cp out taught"}
+    report = {"foreach": ["hinton"], "do": {"cmd": "cat taught", "deps": ["taught"]}}
+    root = toy({"prepare": COPY, "teacher": teacher, "report": report})
+    (root / "mine").mkdir()
+    (root / "mine/model.safetensors").write_text("1")
+    watching(root, **files(root))
+    tree = read_yaml(root / "params.yaml")
+    (root / "params.yaml").write_text(json.dumps(tree | {"teacher": {"model": "mine"}}))
+    assert look(root) == ["prepare", "teacher"], "never seen"
+    stages = lineage(load_graph(root), "report@hinton")
+    assert sources.changed_on_disk(root, "hinton", stages)[0] == [], "what was never seen is no change"
+    sources.changed_on_disk(root, "hinton", stages)[1]()
+    (root / "mine/model.safetensors").write_text("22")
+    assert sources.changed_on_disk(root, "hinton", stages)[0] == ["teacher"]
+    assert look(root) == ["teacher"]
+    (root / "params.yaml").write_text(json.dumps(tree | {"teacher": {"model": "builtin"}}))
+    assert "teacher" not in sources.changed_on_disk(root, "hinton", stages)[0], "whose weights are pinned"
+
+
 def test_another_version_of_a_library_is_a_change(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:
     root = toy(STAGES)
     watching(root)
@@ -93,7 +114,7 @@ def test_a_hub_that_is_away_is_told_from_a_dataset_that_is_not_there(toy: Toy, m
     # HfApi was given the hub's address when it was imported.
     monkeypatch.setattr("huggingface_hub.HfApi", partial(HfApi, endpoint="http://127.0.0.1:9"))
     with pytest.raises(ConnectionError, match="dataset 'nyu-mll/glue': ConnectError"):
-        sources._commit("data", "nyu-mll/glue", None)
+        sources._commit("data.hub", "nyu-mll/glue", None, "dataset")
     watching(root, **in_folder("gone"))
     with pytest.raises(InputError, match="gone': no such folder"):
         sources.changed(root, "hinton")

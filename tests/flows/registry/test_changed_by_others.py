@@ -187,6 +187,7 @@ def test_a_store_that_is_away_does_not_keep_results_from_being_shown(
     monkeypatch.setattr("flows.compress.stale", lambda root, stages: set())
     monkeypatch.setattr("flows.compress.remote_of", lambda root: None)
     monkeypatch.setattr(sys, "argv", ["compress", "tinybert"])
+    Path("dvc.yaml").write_text("stages: {}\n")
     compress.main()
     shown = capsys.readouterr().out
     assert "its model was registered; whether it still is cannot be asked: MLflow at http://gpu-7:5000" in shown

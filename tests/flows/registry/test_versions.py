@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from flows import promote
@@ -272,6 +274,29 @@ def test_the_champion_is_served_and_answers_two_sentences(here: Path) -> None:
     assert [set(each["scores"]) for each in predictions] == [{"bad", "good"}] * 2
     assert all(each["label"] in ("bad", "good") for each in predictions)
     assert all(abs(sum(each["scores"].values()) - 1) < 1e-6 for each in predictions)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_served_model_that_is_asked_to_end_leaves_no_process_and_no_folder(
+    here: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = [sys.executable, *serve_command(NAME).split()[1:], "--port", str(port)]
+    environment = _environment() | {"TMPDIR": str(tmp_path)}
+    with (tmp_path / "serve.log").open("w") as log:
+        server = subprocess.Popen(words, cwd=here, env=environment, stdout=log, stderr=log)
+    _wait_until(lambda: _answers(f"http://127.0.0.1:{port}/ping"), 120)
+    family = psutil.Process(server.pid).children(recursive=True)
+    assert len(family) > 1, "MLflow, its server and its workers"
+    with pytest.raises(subprocess.CalledProcessError):
+        subprocess.run(words, cwd=here, env=environment, capture_output=True, check=True)  # the port is taken
+    server.send_signal(number)
+    assert server.wait(60) == 128 + number
+    assert psutil.wait_procs(family, timeout=5)[1] == []
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
 
 
 def _environment() -> dict[str, str]:
