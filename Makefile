@@ -57,7 +57,7 @@ audit: $(VENV)/audit/ready
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 sbom: $(VENV)/audit/ready
-	$(VENV)/audit/bin/cyclonedx-py requirements --output-reproducible --of JSON --outfile sbom.json constraints.txt
+	$(VENV)/audit/bin/cyclonedx-py requirements --output-reproducible --of JSON --pyproject pyproject.toml -o sbom.json constraints.txt
 
 # An environment of its own: the pinned one stays as it is.
 $(VENV)/audit/ready: Makefile
