@@ -120,5 +120,6 @@ def test_teachers_of_another_kind_are_refused(clone, capsys):
     assert "subword's teacher is a RobertaForMaskedLM" in refused(capsys, *GENERAL)
     tiny.save(BertForMaskedLM(tiny.bert(layers=4).config), clone / "models/mlm")
     core = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1}, unk_token="[UNK]"))
-    PreTrainedTokenizerFast(tokenizer_object=core, mask_token="[MASK]").save_pretrained(clone / "models/mlm")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, mask_token="[MASK]", pad_token="[PAD]")
+    tokenizer.save_pretrained(clone / "models/mlm")
     assert "has a WordLevel tokenizer: this method needs BERT's WordPiece" in refused(capsys, *GENERAL)
