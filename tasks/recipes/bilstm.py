@@ -17,7 +17,7 @@ from stillhouse.training.batches import Batch, model_inputs
 from tasks.kinds.contract import Kind
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given
-from tasks.stage.params import Block, PathName, Phase
+from tasks.stage.params import Block, Phase
 
 
 class BiLstmParams(Block):
@@ -38,7 +38,7 @@ class Distill(Block):
     vectors: str = Field(description="random, teacher (its input embeddings), or a GloVe-format file")
     alpha: float = Field(ge=0, le=1, description="α, weight of the labels; the teacher's logits have 1 − α")
     phase: Phase
-    rows: PathName = Field(description="What it trains on; dvc.yaml reads it")
+    rows: str = Field(description="What it trains on; dvc.yaml reads it")
 
 
 class Params(Block):

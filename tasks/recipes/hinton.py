@@ -12,15 +12,15 @@ from stillhouse.methods import hinton as method
 from stillhouse.training.batches import Batch, model_inputs
 from tasks.phases.plan import Plan, StudentParams, make_student
 from tasks.phases.run import Given
-from tasks.stage.params import Block, PathName, Phase
+from tasks.stage.params import Block, Phase
 
 
 class Distill(Block):
     """`hinton.distill` in params.yaml."""
 
-    teacher: PathName = Field(description="One checkpoint, or a folder of several; dvc.yaml reads it")
+    teacher: str = Field(description="One checkpoint, or a folder of several; dvc.yaml reads it")
     mean: Literal["arithmetic", "geometric"] = Field(description="Of the softmaxes of several teachers")
-    rows: PathName = Field(description="The transfer set; dvc.yaml reads it")
+    rows: str = Field(description="The transfer set; dvc.yaml reads it")
     student: StudentParams
     loss: Literal["soft", "logits"] = Field(
         description="Soft cross-entropy at T, or its limit, squared error of logits"

@@ -17,7 +17,7 @@ from stillhouse.training.batches import Batch, collate
 from tasks.phases.plan import Plan, left_out
 from tasks.phases.run import Given
 from tasks.phases.task_loss import TaskLoss, task_plan
-from tasks.stage.params import Block, PathName, Phase
+from tasks.stage.params import Block, Phase
 
 CALIBRATION_BATCH = 32  # rows; a moving average counts batches, so it is part of what a checkpoint's ranges are
 
@@ -34,7 +34,7 @@ class Calibration(Block):
 class Quantize(Block):
     """`int8.quantize` in params.yaml."""
 
-    source: PathName = Field(description="The checkpoint that is quantized")
+    source: str = Field(description="The checkpoint that is quantized")
     weights: Literal["int8", "float8"] = Field(description="float8 on devices that compute in it")
     activations: Literal["dynamic", "static", "trained", "whole"] = Field(description="How activations are rounded")
     embeddings: bool = Field(description="The word vectors in eight bits too")

@@ -16,7 +16,7 @@ from stillhouse.training.batches import Batch
 from stillhouse.training.step import Step
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given
-from tasks.stage.params import Block, PathName, Phase
+from tasks.stage.params import Block, Phase
 
 
 class Remove(Block):
@@ -41,7 +41,7 @@ class L0(Block):
 class Gates(Block):
     """`structured.gates` in params.yaml: what is pruned, and what of it stays."""
 
-    teacher: PathName = Field(description="The fine-tuned model that is pruned; dvc.yaml reads it")
+    teacher: str = Field(description="The fine-tuned model that is pruned; dvc.yaml reads it")
     choose: Literal["l0", "gain", "random"] = Field(description="Who decides what stays")
     remove: Remove
     latency: float | None = Field(

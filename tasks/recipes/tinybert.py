@@ -11,7 +11,7 @@ from stillhouse.methods import tinybert as method
 from stillhouse.training.batches import Batch, model_inputs
 from tasks.phases.plan import Plan, StudentParams, left_out, make_student
 from tasks.phases.run import Given
-from tasks.stage.params import Block, PathName, Phase
+from tasks.stage.params import Block, Phase
 
 
 class Weights(Block):
@@ -39,14 +39,14 @@ class General(Transformer):
 class Intermediate(Transformer):
     """`tinybert.intermediate` in params.yaml."""
 
-    rows: PathName = Field(description="What it trains on; dvc.yaml reads it")
+    rows: str = Field(description="What it trains on; dvc.yaml reads it")
 
 
 class Prediction(Block):
     """`tinybert.prediction` in params.yaml."""
 
     temperature: float = Field(gt=0, description="t")
-    rows: PathName = Field(description="What it trains on; dvc.yaml reads it")
+    rows: str = Field(description="What it trains on; dvc.yaml reads it")
     phase: Phase | None = Field(description="null leaves it out, as in the paper's ablations")
 
 

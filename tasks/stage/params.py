@@ -7,7 +7,7 @@ that several programs read stand here; a recipe's own block stands in `tasks/rec
 import copy
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
@@ -16,8 +16,6 @@ from ruamel.yaml.error import YAMLError
 from stillhouse.errors import InputError
 
 PARAMS = Path("params.yaml")
-# A path that dvc.yaml puts into a stage's command, in single quotes: the shell leaves all else in it alone.
-PathName = Annotated[str, Field(min_length=1, pattern=r"^[^'\n]*$")]
 
 
 class Block(BaseModel):

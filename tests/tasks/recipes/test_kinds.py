@@ -4,7 +4,6 @@ import importlib
 import json
 import math
 import re
-import shlex
 from functools import cache
 from pathlib import Path
 
@@ -99,7 +98,7 @@ def commands(slug: str, params: dict) -> list[list[str]]:
         order.append(name)
 
     visit(slug)
-    return [shlex.split(filled(stages[name]["cmd"], params))[2:] for name in order]
+    return [filled(stages[name]["cmd"], params).split()[2:] for name in order]
 
 
 @pytest.fixture
