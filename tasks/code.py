@@ -6,7 +6,8 @@ without comments and docstrings. Stages depend on these files, so an edit makes 
 changed.
 
 It is the first stage of all, so it also looks at what the others cannot: whether a source that params.yaml names is
-what a stage writes, which DVC would clear, and whether a block is left that nothing reads any more.
+what a stage writes, which DVC would clear, whether a shell would read more into a word of a command than it says, and
+whether a block is left that nothing reads any more.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any
 
 from stillhouse.errors import InputError
 from tasks.stage import program
+from tasks.stage.command_words import refuse_words
 from tasks.stage.former import refuse_former
 from tasks.stage.modules import digest, modules_of
 from tasks.stage.outputs import fresh_dir
@@ -32,6 +34,7 @@ def main() -> None:
     params = read_yaml(args.params)
     refuse_former(params)
     refuse_outputs(params, Path.cwd())
+    refuse_words(params, Path.cwd())
     check_kind(params, kinds(Path.cwd()))
     with fresh_dir(args.out) as out:
         write_code(Path.cwd(), out)

@@ -32,7 +32,7 @@ def refuse_outputs(params: dict[str, Any], root: Path) -> None:
         return
     outputs = [(name, (root / path).resolve()) for name, path in stage_outputs(read_yaml(root / "dvc.yaml"), params)]
     for key in SOURCES:
-        value = _at(params, key)
+        value = value_at(params, key)
         if not isinstance(value, str):
             continue
         source = (root / Path(value).expanduser()).resolve()
@@ -51,22 +51,23 @@ def stage_outputs(dvc: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple
     """(stage, path) of all that the stages of a dvc.yaml write, with `${…}` filled in."""
     for name, stage in dvc.get("stages", {}).items():
         body = stage.get("do", stage)
-        for key, item in _items(stage.get("foreach"), params):
+        for key, item in items_of(stage.get("foreach"), params):
             values = params | {"key": key, "item": item}
             for entry in [*body.get("outs", []), *body.get("metrics", []), *body.get("plots", [])]:
                 path = entry if isinstance(entry, str) else next(iter(entry))
-                yield name, re.sub(r"\$\{([^}]+)\}", lambda hole, values=values: str(_at(values, hole[1])), path)
+                yield name, re.sub(r"\$\{([^}]+)\}", lambda hole, values=values: str(value_at(values, hole[1])), path)
 
 
-def _items(foreach: Any, params: dict[str, Any]) -> list[tuple[Any, Any]]:
+def items_of(foreach: Any, params: dict[str, Any]) -> list[tuple[Any, Any]]:
+    """(key, item) of all that a stage of dvc.yaml runs for; one pair of None where it has no `foreach`."""
     if foreach is None:
         return [(None, None)]
     if isinstance(foreach, str):
-        foreach = _at(params, foreach.strip("${}"))
+        foreach = value_at(params, foreach.strip("${}"))
     return list(foreach.items()) if isinstance(foreach, dict) else [(item, item) for item in foreach or []]
 
 
-def _at(tree: Any, key: str) -> Any:
+def value_at(tree: Any, key: str) -> Any:
     """The value at a dotted key, None where there is none."""
     for part in key.split("."):
         tree = tree.get(part) if isinstance(tree, dict) else None

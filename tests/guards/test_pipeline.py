@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from flows.checks.blocks import SHARED, model_of
 from tasks.kinds.find import kind_names
 from tasks.phases.recipe import load_recipe
+from tasks.stage.command_words import command_words
 from tasks.stage.modules import modules_of
 from tasks.stage.outside import SOURCES
 from tasks.stage.params import load
@@ -19,6 +20,7 @@ from tasks.stage.params import load
 ROOT = Path(__file__).parents[2]
 RECIPES = 19
 KIND_CODE, KIND_NUMBERS = "code/kinds/${data.kind}", "kinds.${data.kind}"
+ENSEMBLE = {"ensemble": {"one": {"seed": 1}}}
 LOOP = Path("stillhouse/training/loop.py")
 
 
@@ -152,8 +154,12 @@ def test_every_stage_that_reads_the_task_tracks_the_numbers_of_its_kind():
     assert seen > 25
 
 
-def test_the_first_stage_looks_at_every_source_that_comes_from_outside():
-    assert sorted(read("dvc.yaml")["stages"]["code"]["params"]) == sorted([*SOURCES, "data.kind"])
+def test_the_first_stage_looks_at_every_source_from_outside_and_every_word_of_a_command():
+    words_of_commands = {key for _, key, _ in command_words(read("dvc.yaml"), read("params.yaml") | ENSEMBLE)}
+    words_of_commands = {key for key in words_of_commands if not key.startswith("dvc.yaml")}
+    assert {"ensemble", "hinton.distill.rows", "int8.quantize.source"} <= words_of_commands
+    looked_at = read("dvc.yaml")["stages"]["code"]["params"]
+    assert sorted(looked_at) == sorted({*SOURCES, *words_of_commands, "data.kind"})
 
 
 # What a program reads only where its command leaves an option away.
