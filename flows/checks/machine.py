@@ -49,8 +49,9 @@ def devices(setup: Setup) -> Iterator[Finding]:
     import torch
 
     from stillhouse.training.loop import bf16_hardware, choose_precision
+    from stillhouse.training.threads import usable_cores
 
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     threads = torch.get_num_threads()
     if torch.cuda.is_available():
         cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
@@ -65,6 +66,15 @@ def devices(setup: Setup) -> Iterator[Finding]:
             )
     if threads > cores:
         yield warning("devices", f"{threads} threads on {cores} cores", f"set OMP_NUM_THREADS={cores}")
+    load, machine = os.getloadavg()[0], os.cpu_count() or 1
+    if load > max(1, machine / 2):
+        # OpenMP's threads spin while they wait for one that another program keeps from its core.
+        yield warning(
+            "devices",
+            f"this machine is busy: {load:.1f} of its {machine} cores worked in the last minute, "
+            "and a stage that trains beside another program may take many times as long",
+            "wait for the other program, or set GOMP_SPINCOUNT=3000",
+        )
     stated = (setup.params.get("train") or {}).get("precision", "auto")
     try:
         chosen = choose_precision(str(stated))

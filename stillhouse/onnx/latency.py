@@ -1,6 +1,5 @@
 """Wall-clock time of exported models, several timed in turns so that a busy machine slows all of them alike."""
 
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from stillhouse.training.threads import usable_cores
 
 WARM_UP = 3  # calls that are not timed: the first of a shape allocates
 
@@ -53,11 +54,6 @@ def token_batch(batch_size: int, tokens: int, vocabulary: int, pair: bool = Fals
         "attention_mask": np.ones_like(ids),
         "token_type_ids": np.broadcast_to(types, ids.shape).astype(np.int64),
     }
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def hardware(device: torch.device | str = "cpu") -> str:

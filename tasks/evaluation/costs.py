@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from stillhouse.encoders import measure
 from stillhouse.onnx import latency
 from stillhouse.onnx.sessions import feed, open_session
+from stillhouse.training.threads import usable_cores
 from tasks.stage.params import EvaluateParams
 
 DIGITS = 6  # kept of floating-point results: beyond them, the order of a sum shows
@@ -40,7 +41,7 @@ def latency_figures(folders: Mapping[str, Path], params: EvaluateParams, vocabul
     """
     import onnxruntime
 
-    threads = params.threads or latency.usable_cores()
+    threads = params.threads or usable_cores()
     sessions = {name: open_session(folder / "model.onnx", threads) for name, folder in folders.items()}
     rows: dict[str, dict[str, Any]] = {name: {} for name in sessions}
     for batch_size in params.batch_sizes:

@@ -13,9 +13,9 @@ import stillhouse.models.modeling_bilstm
 import stillhouse.models.modeling_bilstm_answers  # noqa: F401 - what the model may be, so that DVC knows of it
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.errors import InputError
-from stillhouse.onnx import latency
 from stillhouse.onnx.sessions import open_session
 from stillhouse.surgery.quantizing import dequantize, quantized
+from stillhouse.training.threads import usable_cores
 from tasks.evaluation.costs import sample
 from tasks.evaluation.rows import Rows
 from tasks.kinds.contract import Examples, Kind, Metrics, Predictions, Task, check_head
@@ -109,7 +109,7 @@ def onnx_figures(
     runtimes add in another order, which can turn a rounding, and may differ by that much and both be right.
     """
     rows = encoded.select(sample(len(encoded)))
-    session = open_session(file, latency.usable_cores())
+    session = open_session(file, usable_cores())
     outputs = [output.name for output in session.get_outputs()]
     if outputs != list(kind.outputs):
         raise InputError(f"'{file}' has the outputs {outputs}, not {list(kind.outputs)}: export it again")

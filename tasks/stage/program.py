@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from stillhouse.errors import InputError, Preempted
+from stillhouse.training.threads import limit_threads
 from tasks.stage.secrets import hidden
 
 EXIT_FAULT = 1
@@ -33,6 +34,7 @@ def run(main: Callable[[], None]) -> None:
 
 def ending(main: Callable[[], None]) -> tuple[int, str] | None:
     """Run `main`; the exit code and the line that it ends with, None if it is done."""
+    limit_threads()
     try:
         main()
     except InputError as error:

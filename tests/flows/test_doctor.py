@@ -53,6 +53,7 @@ def tiny_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "PREFECT_API_KEY"):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("PREFECT_HOME", str(root / ".prefect"))
+    monkeypatch.setattr("os.getloadavg", lambda: (0.5, 0.0, 0.0))
     return root
 
 
@@ -342,6 +343,14 @@ def test_a_hub_that_does_not_answer_is_a_fault(tiny_project: Path) -> None:
     for check, block in ((data.sources, "data"), (teacher.teachers, "teacher")):
         line = found(check, tiny_project)[0]
         assert starts(line, "fault", block) and "the hub cannot be reached (ConnectError" in line
+
+
+def test_a_busy_machine_is_a_warning(tiny_project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    for load, busy in ((1.9, False), (2.1, True)):
+        monkeypatch.setattr("os.getloadavg", lambda load=load: (load, 0.0, 0.0))
+        lines = [line for line in found(machine.devices, tiny_project) if "this machine is busy" in line]
+        assert len(lines) == busy and all(starts(line, "warning", "devices") for line in lines)
 
 
 def test_a_precision_that_the_machine_cannot_do_is_a_fault(tiny_project: Path) -> None:

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from stillhouse.errors import InputError
 from tasks.evaluation import metrics, squad_metrics
 from tasks.evaluation.row_metrics import metric_of
 from tasks.evaluation.rows import read_rows, write_rows
+from tasks.kinds.scores import Scores
 from tests import tiny
 
 RANDOM = np.random.default_rng(0)
@@ -65,6 +67,23 @@ def test_rows_that_are_written_are_read_as_they_were(tmp_path: Path) -> None:
     write_rows(rows, tmp_path / "rows.csv")
     found = read_rows(tmp_path / "rows.csv", "evaluate again")
     assert list(found) == list(rows) and all(np.array_equal(found[name], rows[name]) for name in rows)
+
+
+def test_small_scores_are_compared_as_they_are(tmp_path: Path) -> None:
+    """Scores that four decimals would make equal, or give another order."""
+    small = {"actual": np.array([0.03, -0.02, 0.01, 0.0]), "predicted": np.array([3e-5, -2e-5, 1.4e-5, 1.2e-5])}
+    write_rows(small, tmp_path / "rows.csv")
+    rows = read_rows(tmp_path / "rows.csv", "evaluate again")
+    report = metrics.compute(small["predicted"][:, None], small["actual"], regression=True)
+    for name in ("pearson", "spearman"):
+        assert metric_of(name, rows)(rows) == report[name] > 0.8
+    assert metric_of("spearman", rows)(rows) == 1.0
+
+
+def test_scores_keep_six_digits_however_small_they_are() -> None:
+    examples = SimpleNamespace(rows={"label": [0.03, -0.02]})
+    rows = Scores.bootstrap_rows(Scores.__new__(Scores), np.array([[1.23456e-5], [-2.34567e-5]]), examples)
+    assert rows["predicted"].tolist() == [1.23456e-5, -2.34567e-5] and rows["actual"].tolist() == [0.03, -0.02]
 
 
 @pytest.mark.parametrize(
