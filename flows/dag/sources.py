@@ -49,12 +49,9 @@ def changed_on_disk(root: Path, recipe: str, stages: Iterable[Stage]) -> tuple[l
     """The stages whose files are not those that the recipe's last run saw, without asking the hub.
 
     Returns:
-        As `changed`; what was never seen is no change.
-
-    Raises:
-        InputError: a source cannot be looked at.
+        As `changed`; what was never seen, or is not there now, is no change: the stage that reads it says so.
     """
-    now = _seen(root, stages, hub=False)
+    now = _seen(root, [stage for stage in stages if _is_there(root, stage.name)], hub=False)
     before, remember = _kept(root / cache_dir() / "compressed" / f"{recipe}.json", now)
     return [name for name, digest in now.items() if before.get(name, digest) != digest], remember
 
@@ -85,6 +82,14 @@ def _seen(root: Path, stages: Iterable[Stage], hub: bool) -> dict[str, str]:
             # Of a stage with one source, the digest is that of the source.
             seen[name] = _digest(behind[0] if len(behind) == 1 else behind)
     return seen
+
+
+def _is_there(root: Path, stage: str) -> bool:
+    """Whether the folder that a stage reads from is there, if it reads from one."""
+    tree = read_yaml(root / PARAMS)
+    params = tree.get(BLOCKS.get(stage, "")) or {}
+    folder = (params if "folder" in params else params.get("files") or {}).get("folder")
+    return params.get("source") != "files" or folder is None or (root / folder).is_dir()
 
 
 def _readers_of_the_teacher(root: Path) -> set[str]:

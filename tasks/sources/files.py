@@ -138,9 +138,9 @@ def _json_lines(file: Path) -> Iterator[tuple[int, Row]]:
                 if line.strip():
                     try:
                         row = json.loads(line)
-                    except json.JSONDecodeError as error:
+                    except (ValueError, RecursionError) as error:
                         raise InputError(
-                            f"{file}, line {number}: not valid JSON by itself ({error.msg}): an object a line is "
+                            f"{file}, line {number}: not valid JSON by itself ({_said(error)}): an object a line is "
                             "expected, or in a .json a list of them"
                         ) from None
                     yield number, _mapping(file, "line", number, row)
@@ -169,6 +169,13 @@ def read_user_json(file: Path) -> Any:
         raise InputError(f"{file}, line {error.lineno}: not valid JSON: {error.msg}") from None
     except UnicodeDecodeError as error:
         raise _not_utf8(file, error) from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not valid JSON: {_said(error)}") from None
+
+
+def _said(error: Exception) -> str:
+    """Python's words for what is wrong with JSON; it also refuses numbers of thousands of digits, and deep nesting."""
+    return error.msg if isinstance(error, json.JSONDecodeError) else str(error).partition(";")[0][:120]
 
 
 def _opening(file: Path) -> str:

@@ -6,7 +6,7 @@ from stillhouse.encoders.label_names import is_number, label_text, sorted_labels
 from stillhouse.errors import InputError
 from tasks.sources.split import Source, Split
 
-MOST = 3.4e38  # of a score, in 32 bits; infinity and NaN are none
+MOST = 1e18  # of a score: 32 bits hold numbers to 3.4e38, and training squares the error; NaN is none
 MOST_LABELS = 1000  # more different values than this are no classes
 
 
@@ -85,7 +85,7 @@ def label_index(value: object, names: tuple[str, ...]) -> int | None:
 
 
 def score(value: object) -> float | None:
-    """A raw label as a number that 32 bits hold; None: it is not one."""
+    """A raw label as a number whose square 32 bits hold; None: it is none."""
     # Python, but no table, reads 1_000 as a number.
     if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
         return None
@@ -103,8 +103,9 @@ def _survey(split: Split, scores: bool, names: Labels) -> Survey:
         value = row["label"]
         if scores:
             if score(value) is None:
+                given = f"label '{str(value)[:80]}'"
                 raise InputError(
-                    f"{split.where}, {split.unit} {number}: label '{str(value)[:80]}' is not a number of 32 bits"
+                    f"{split.where}, {split.unit} {number}: {given} is not a number, or is beyond ±{MOST:g}"
                 )
         elif isinstance(value, list | dict):
             raise InputError(

@@ -44,6 +44,8 @@ def as_parquet(file: Path) -> None:
         ("a.json", as_json),
         ("lines.json", as_jsonl),
         ("a.parquet", as_parquet),
+        ("A.TSV", as_tsv),
+        ("a.ndjson", as_jsonl),
     ],
 )
 def test_every_format_gives_the_same_rows(tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
@@ -67,6 +69,9 @@ def test_text_is_kept_but_for_white_space_around_it(tmp_path: Path) -> None:
         ("a.tsv", "said\tmood\n \t1\n", "line 2: column 'said' has no text"),
         ("a.csv", 'said,mood\n"never closed,1\n', "line 2: unexpected end of data"),
         ("a.jsonl", '{"said": "x", "mood": 1}\n{"said": \n', "line 2: not valid JSON"),
+        ("a.ndjson", f'{{"said": {"9" * 5000}}}\n', "line 1: not valid JSON by itself .Exceeds the limit"),
+        ("a.jsonl", "[" * 100_000 + "\n", "line 1: not valid JSON by itself .maximum recursion depth"),
+        ("a.json", "[" * 100_000, "a.json: not valid JSON: maximum recursion depth"),
         ("a.jsonl", '{"said": "x"}\n', "line 1: no column 'mood': it has said"),
         ("a.jsonl", '{"said": null, "mood": 1}\n', "line 1: column 'said' has no text"),
         ("a.jsonl", '{"said": NaN, "mood": 1}\n', "line 1: column 'said' has no text"),
