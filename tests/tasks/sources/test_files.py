@@ -98,3 +98,10 @@ def test_a_missing_file_is_named_with_what_is_there(tmp_path: Path) -> None:
         read_table(tmp_path / "train.tsv")
     with pytest.raises(InputError, match="no such folder"):
         read_table(tmp_path / "nowhere" / "train.tsv")
+
+
+def test_a_tsv_whose_quotes_were_meant_to_quote_is_told_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.tsv").write_text('said\tmood\n"he said ""no"""\t1\n"yes"\t0\n')
+    rows = [row["said"] for _, row in read_table(tmp_path / "a.tsv").rows()]
+    assert rows == ['"he said ""no"""', '"yes"'], "quotes are text"
+    assert "1 lines have a field in quotes with doubled quotes in it" in capsys.readouterr().out
