@@ -51,7 +51,9 @@ def changed_on_disk(root: Path, recipe: str, stages: Iterable[Stage]) -> tuple[l
     Returns:
         As `changed`; what was never seen, or is not there now, is no change: the stage that reads it says so.
     """
-    now = _seen(root, [stage for stage in stages if _is_there(root, stage.name)], hub=False)
+    tree = read_yaml(root / PARAMS)
+    away = {block for block in set(BLOCKS.values()) if not _is_there(root, tree.get(block) or {})}
+    now = _seen(root, [stage for stage in stages if BLOCKS.get(stage.name) not in away], hub=False)
     before, remember = _kept(root / cache_dir() / "compressed" / f"{recipe}.json", now)
     return [name for name, digest in now.items() if before.get(name, digest) != digest], remember
 
@@ -84,10 +86,8 @@ def _seen(root: Path, stages: Iterable[Stage], hub: bool) -> dict[str, str]:
     return seen
 
 
-def _is_there(root: Path, stage: str) -> bool:
-    """Whether the folder that a stage reads from is there, if it reads from one."""
-    tree = read_yaml(root / PARAMS)
-    params = tree.get(BLOCKS.get(stage, "")) or {}
+def _is_there(root: Path, params: Mapping[str, Any]) -> bool:
+    """Whether the folder that a block names is there, if it names one."""
     folder = (params if "folder" in params else params.get("files") or {}).get("folder")
     return params.get("source") != "files" or folder is None or (root / folder).is_dir()
 
@@ -148,12 +148,17 @@ def _files(folder: Path, names: list[str]) -> list[tuple[str, int, int]]:
 def _commit(key: str, name: str, revision: str | None, what: str) -> str:
     import httpx2  # huggingface_hub's own client
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     try:
         ask = HfApi().dataset_info if what == "dataset" else HfApi().model_info
         return ask(name, revision=revision).sha or ""
-    except (RepositoryNotFoundError, RevisionNotFoundError):
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
         raise InputError(f"{key}: no {what} '{name}' with the revision {revision or 'main'}") from None
     except (HfHubHTTPError, httpx2.TransportError, OSError) as error:
         raise ConnectionError(f"{what} '{name}': {type(error).__name__}") from None

@@ -18,6 +18,18 @@ def label_text(value: object) -> str:
     return whole[1] if whole else text
 
 
+def as_labels(names: Collection[str]) -> tuple[str, ...]:
+    """Stated names as `label_text` writes them, for what they are compared with is written so.
+
+    Raises:
+        InputError: two of them are one label.
+    """
+    texts = tuple(map(label_text, names))
+    if twice := [text for text in texts if texts.count(text) > 1]:
+        raise InputError(f"labels {_shown(tuple(names))}: two of them are the label '{twice[0]}': name each once")
+    return texts
+
+
 def sorted_labels(texts: Collection[str]) -> list[str]:
     """Labels in the order that they have where nothing states one: numbers, and names that are numbered, by number."""
     found = [NUMBERED.fullmatch(text) for text in texts]

@@ -114,7 +114,7 @@ def _delimited(
         except csv.Error as error:
             raise InputError(f"{file}, line {reader.line_num}: {error}") from None
         except UnicodeDecodeError as error:
-            raise _not_utf8(file, error) from None
+            raise not_utf8(file, error) from None
     if wrapped:
         print(
             f"{file}: {wrapped:,} lines have a field in quotes with doubled quotes in it. In a .tsv quotes are text: "
@@ -145,7 +145,7 @@ def _json_lines(file: Path) -> Iterator[tuple[int, Row]]:
                         ) from None
                     yield number, _mapping(file, "line", number, row)
         except UnicodeDecodeError as error:
-            raise _not_utf8(file, error) from None
+            raise not_utf8(file, error) from None
 
 
 def _json(file: Path) -> Iterator[tuple[int, Row]]:
@@ -168,7 +168,7 @@ def read_user_json(file: Path) -> Any:
     except json.JSONDecodeError as error:
         raise InputError(f"{file}, line {error.lineno}: not valid JSON: {error.msg}") from None
     except UnicodeDecodeError as error:
-        raise _not_utf8(file, error) from None
+        raise not_utf8(file, error) from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{file}: not valid JSON: {_said(error)}") from None
 
@@ -201,5 +201,6 @@ def _mapping(file: Path, unit: str, number: int, row: object) -> Row:
     return row
 
 
-def _not_utf8(file: Path, error: UnicodeDecodeError) -> InputError:
+def not_utf8(file: Path, error: UnicodeDecodeError) -> InputError:
+    """The error for a file in other letters."""
     return InputError(f"{file}: not UTF-8 text (byte 0x{error.object[error.start]:02x}): convert it first")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from stillhouse.encoders.label_names import label_text, sorted_labels
+from stillhouse.encoders.label_names import as_labels, label_text, sorted_labels
 from stillhouse.errors import InputError
 from tasks.sources.split import Row, Source, Split
 from tasks.sources.survey import MOST_LABELS, Survey, label_index, refuse_empty
@@ -38,6 +38,7 @@ def survey_label_sets(source: Source, labels: tuple[str, ...] | None) -> tuple[d
         InputError: a split is empty, a label is unknown, or no training row has it.
     """
     names = source.labels if labels is None else labels
+    names = names and as_labels(names)
     found = {name: _survey(split) for name, split in source.splits.items()}
     refuse_empty(found, source.cut)
     train = found["train"]
@@ -72,7 +73,7 @@ def label_set(value: Any, between: str, where: str) -> tuple[str, ...]:
         InputError: it is missing, has an empty label between others, or a column has neither 0 nor 1.
     """
     if isinstance(value, Mapping):
-        return tuple(str(name) for name, mark in value.items() if _marked(mark, f"{where}: column '{name}'"))
+        return tuple(label_text(name) for name, mark in value.items() if _marked(mark, f"{where}: column '{name}'"))
     if value is None or value != value:  # NaN differs from itself
         raise InputError(f"{where}: the labels are missing: a row without any has an empty list or text")
     parts = value if isinstance(value, list | tuple) else str(value).split(between) if label_text(value) else []

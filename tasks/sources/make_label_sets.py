@@ -12,11 +12,9 @@ from tasks.sources.blocks import DataParams
 from tasks.sources.functions import read_functions
 from tasks.sources.label_sets import survey_label_sets, with_label_sets
 from tasks.sources.make_task import label_names, of_tables
-from tasks.sources.overlap import without_overlap
 from tasks.sources.shares import with_shares
 from tasks.sources.split import Source
-from tasks.sources.write import write_splits
-from tasks.stage.outputs import fresh_dir
+from tasks.sources.write import write_task
 
 
 def prepare_label_sets(params: DataParams, out: Path) -> dict[str, float]:
@@ -27,14 +25,7 @@ def prepare_label_sets(params: DataParams, out: Path) -> dict[str, float]:
         ConnectionError: the hub cannot be reached.
     """
     whole, names = with_shares(label_sets(params), params), label_names(params)
-    found, labels = survey_label_sets(whole, names)
-    source, counts = without_overlap(whole, params.overlap)
-    if source is not whole:
-        found, labels = survey_label_sets(source, names)
-    with fresh_dir(out) as folder:
-        counts |= write_splits(found, source, labels, params, folder)
-    print(f"labels: {', '.join(labels)}", flush=True)
-    return counts
+    return write_task(whole, lambda source: survey_label_sets(source, names), params, out)
 
 
 def label_sets(params: DataParams) -> Source:

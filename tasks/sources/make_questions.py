@@ -11,14 +11,12 @@ from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
 from tasks.sources.docstrings import digest
 from tasks.sources.hub import read_hub_questions
-from tasks.sources.overlap import without_overlap
 from tasks.sources.parameters import draw_questions, read_questions
 from tasks.sources.questions import survey_questions
 from tasks.sources.shares import with_shares
 from tasks.sources.split import QUESTIONS, Source, Split
 from tasks.sources.squad import read_squad_folder
-from tasks.sources.write import write_splits
-from tasks.stage.outputs import fresh_dir
+from tasks.sources.write import write_task
 
 # Docstrings are read until a library has this many times the questions asked for; what is drawn is a sample of those.
 SURPLUS = 2
@@ -34,13 +32,7 @@ def prepare_questions(params: DataParams, out: Path) -> dict[str, float]:
     if params.labels is not None:
         raise InputError(f"data.labels = {params.labels}: answers have no labels: set it to null")
     whole = with_shares(questions(params), params)
-    found = survey_questions(whole)
-    source, counts = without_overlap(whole, params.overlap)
-    if source is not whole:
-        found = survey_questions(source)
-    with fresh_dir(out) as folder:
-        counts |= write_splits(found, source, (), params, folder)
-    return counts
+    return write_task(whole, lambda source: (survey_questions(source), ()), params, out)
 
 
 def questions(params: DataParams) -> Source:

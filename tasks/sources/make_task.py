@@ -12,15 +12,13 @@ from stillhouse.encoders.label_names import label_text
 from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
 from tasks.sources.docstrings import distinct, draw, read_pools
-from tasks.sources.files import existing
+from tasks.sources.files import existing, not_utf8
 from tasks.sources.hub import read_hub
 from tasks.sources.layouts import read_columns, read_layout, renamed
-from tasks.sources.overlap import without_overlap
 from tasks.sources.shares import with_shares
 from tasks.sources.split import Column, Source, Split
 from tasks.sources.survey import survey
-from tasks.sources.write import write_splits
-from tasks.stage.outputs import fresh_dir
+from tasks.sources.write import write_task
 
 # Docstrings are read until a library has this many times the sentences asked for; what is drawn is a sample of those.
 SURPLUS = 2
@@ -39,14 +37,7 @@ def prepare_task(params: DataParams, out: Path, *, scores: bool) -> dict[str, fl
     if scores and params.labels is not None:
         raise InputError(f"data.labels = {params.labels}: scores have no names: set it to null")
     whole, names = with_shares(sentences(params), params), () if scores else label_names(params)
-    found, labels = survey(whole, names)
-    source, counts = without_overlap(whole, params.overlap)
-    if source is not whole:
-        found, labels = survey(source, names)
-    with fresh_dir(out) as folder:
-        counts |= write_splits(found, source, labels, params, folder)
-    print(f"labels: {', '.join(labels) or 'scores'}", flush=True)
-    return counts
+    return write_task(whole, lambda source: survey(source, names), params, out)
 
 
 def sentences(params: DataParams) -> Source:
@@ -78,7 +69,10 @@ def label_names(params: DataParams) -> tuple[str, ...] | None:
 
 def _names_in(file: Path) -> tuple[str, ...]:
     """A name a line; line i is label i, from 0."""
-    names = tuple(line.strip() for line in existing(file).read_text(encoding="utf-8-sig").splitlines())
+    try:
+        names = tuple(line.strip() for line in existing(file).read_text(encoding="utf-8-sig").splitlines())
+    except UnicodeDecodeError as error:
+        raise not_utf8(file, error) from None
     for number, name in enumerate(names, start=1):
         if not name or name in names[: number - 1]:
             raise InputError(f"{file}, line {number}: '{name}' is no name of its own: one label a line, each once")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from stillhouse.encoders.label_names import is_number, label_text, sorted_labels
+from stillhouse.encoders.label_names import as_labels, is_number, label_text, sorted_labels
 from stillhouse.errors import InputError
 from tasks.sources.split import Source, Split
 
@@ -32,7 +32,8 @@ def survey(source: Source, labels: Labels) -> tuple[dict[str, Survey], tuple[str
     Raises:
         InputError: a split is empty, a label is unknown or no number, the label sets differ, or a text is empty.
     """
-    stated = source.labels
+    stated = source.labels and as_labels(source.labels)
+    labels = labels and as_labels(labels)
     if labels is not None and stated is not None and set(labels) != set(stated):
         if not labels or not stated:
             raise InputError(

@@ -1,6 +1,6 @@
 """The second pass: from a source's rows to Parquet, in batches, with the features that `datasets` reads."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -12,10 +12,40 @@ from datasets import ClassLabel, Features, List, Value
 from stillhouse.encoders.label_names import label_text
 from tasks.data.schema import stated
 from tasks.sources.blocks import DataParams
+from tasks.sources.overlap import without_overlap
 from tasks.sources.split import Row, Source
 from tasks.sources.survey import Survey, label_index, score
+from tasks.stage.outputs import fresh_dir
 
 BATCH = 10_000  # rows in memory at a time
+
+
+def write_task(
+    whole: Source,
+    survey: Callable[[Source], tuple[Mapping[str, Survey], tuple[str, ...]]],
+    params: DataParams,
+    out: Path,
+) -> dict[str, float]:
+    """Look through a task's rows, settle what stands in two splits, and write the splits into `out`.
+
+    Args:
+        survey: the first pass, which checks every row; it gives the surveys, and the labels' names in order.
+
+    Returns:
+        The counts of rows.
+
+    Raises:
+        InputError: what the survey refuses, or the splits have too many rows in common.
+    """
+    found, labels = survey(whole)
+    source, counts = without_overlap(whole, params.overlap)
+    if source is not whole:
+        found, labels = survey(source)
+    with fresh_dir(out) as folder:
+        counts |= write_splits(found, source, labels, params, folder)
+    if "label" in source.columns:
+        print(f"labels: {', '.join(labels) or 'scores'}", flush=True)
+    return counts
 
 
 def write_split(found: Survey, source: Source, labels: tuple[str, ...], chosen: np.ndarray, to: Path, kind: str) -> int:

@@ -115,7 +115,10 @@ def test_a_hub_that_is_away_is_told_from_a_dataset_that_is_not_there(toy: Toy, m
     monkeypatch.setattr("huggingface_hub.HfApi", partial(HfApi, endpoint="http://127.0.0.1:9"))
     with pytest.raises(ConnectionError, match="dataset 'nyu-mll/glue': ConnectError"):
         sources._commit("data.hub", "nyu-mll/glue", None, "dataset")
+    with pytest.raises(InputError, match=r"teacher.model: no model './gone' with the revision main"):
+        sources._commit("teacher.model", "./gone", None, "model")
     watching(root, **in_folder("gone"))
+    assert sources.changed_on_disk(root, "hinton", load_graph(root))[0] == [], "what is away is no change"
     with pytest.raises(InputError, match="gone': no such folder"):
         sources.changed(root, "hinton")
 

@@ -84,6 +84,13 @@ def test_a_file_has_the_names_of_places(tmp_path: Path) -> None:
         prepare_label_sets(data_params(**table(tmp_path, rows, labels="labels.txt")), tmp_path / "task")
 
 
+def test_a_file_of_names_in_other_letters_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes("grief\nfiert\u00e9\n".encode("latin-1"))
+    keys = table(tmp_path, [{"said": "a", "felt": "0"}], labels="labels.txt")
+    with pytest.raises(InputError, match=r"labels\.txt: not UTF-8 text \(byte 0xe9\): convert it first"):
+        prepare_label_sets(data_params(**keys), tmp_path / "task")
+
+
 def test_goemotions_layout_is_read_with_its_names(tmp_path: Path) -> None:
     lines = [f"text {number}\t{number},27\tid{number}\n" for number in range(28)]
     for name, more in (("train", ""), ("dev", "more ")):

@@ -291,3 +291,16 @@ def test_a_number_that_no_name_was_given_for_is_never_taken_for_a_place_among_th
     numbered = [("a", "1"), ("b", "2"), ("c", "0")]
     with pytest.raises(InputError, match=r"a\.tsv, line 4: unknown label '0': known are \['1', '2'\]"):
         prepare_task(table(tmp_path / "in", numbered, numbered, labels={1: "World", 2: "Sports"}), tmp_path / "task")
+
+
+@pytest.mark.parametrize("names", [["1.0", "2.0"], ["2", "1"], {"1.0": "one", 2: "two"}])
+def test_names_that_params_state_are_written_as_the_datas_are(tmp_path: Path, names: list[str] | dict) -> None:
+    rows = [("a", "1.0"), ("b", "2"), ("c", "2.0"), ("d", "1")]
+    prepare_task(table(tmp_path / "raw", rows, rows, labels=names), tmp_path / "task")
+    wanted = [str(name).removesuffix(".0") for name in (names.values() if isinstance(names, dict) else names)]
+    assert load_split(tmp_path / "task/train.parquet").features["label"].names == wanted
+
+
+def test_two_names_of_one_label_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"labels \['1', '1.0'\]: two of them are the label '1': name each once"):
+        prepare_task(table(tmp_path / "raw", GOOD, GOOD, labels=["1", "1.0"]), tmp_path / "task")
