@@ -46,6 +46,30 @@ def read_hub_questions(hub: HubParams) -> Source:
     return Source(sources(splits), QUESTIONS, None, ("question", "context"), ("context",))
 
 
+def read_hub_lists(hub: HubParams, columns: Mapping[str, str]) -> Source:
+    """Words and their labels, in columns of lists. Raises as `read_hub` does.
+
+    Args:
+        columns: of `text` and `label`, the dataset's names.
+    """
+    data = _all_splits(hub, list(columns.values()))
+    label = columns["label"]
+    named = label if _names(data["train"].features[label]) else None
+
+    def split(name: str, rows: datasets.Dataset) -> Split:
+        raw = _split(hub, name, rows.select_columns(list(columns.values())), named)
+
+        def renamed() -> Iterator[tuple[int, Row]]:
+            for number, row in raw.rows():
+                yield number, {ours: row[theirs] for ours, theirs in columns.items()}
+
+        return Split(raw.where, raw.unit, renamed)
+
+    splits = {name: split(name, rows) for name, rows in data.items()}
+    labels = _names(data["train"].features[label])
+    return Source(sources(splits), tuple(columns), labels, ("text",), ("text",))
+
+
 def _all_splits(hub: HubParams, columns: list[str]) -> dict[str, datasets.Dataset]:
     """The dataset's splits that params.yaml names, each with these columns."""
     assert hub.name is not None

@@ -5,7 +5,7 @@ A row is a plain mapping: `text`, `text_pair` for pairs and a raw `label`; or `i
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from stillhouse.errors import InputError
 
@@ -35,7 +35,8 @@ class Source:
     texts: tuple[str, ...]  # the columns that make a row what it is
     together: tuple[str, ...]  # rows that have these in common are never cut apart
     cut: frozenset[str] = frozenset()  # splits that were cut from train
-    several: bool = False  # whether a row's label is a tuple of any number of them
+    # Of what a row's label is a tuple, in place of one label: a set of any size, or a label for each word.
+    several: Literal["set", "each word"] | None = None
 
 
 def sources(splits: Mapping[str, Split | None]) -> dict[str, Split]:

@@ -71,13 +71,14 @@ def write_split(found: Survey, source: Source, labels: tuple[str, ...], chosen: 
             if "label" not in source.columns:
                 yield row
             elif source.several:
-                yield {**row, "label": sorted(places[text] for text in row["label"])}
+                marks = [places[text] for text in row["label"]]
+                yield {**row, "label": marks if source.several == "each word" else sorted(marks)}
             elif labels:
                 yield {**row, "label": places[label_text(row["label"])]}
             else:
                 yield {**row, "label": score(row["label"])}
 
-    return write_rows(encoded(), features(source.columns, labels, source.several), to, kind)
+    return write_rows(encoded(), features(source.columns, labels, source.several is not None), to, kind)
 
 
 def write_splits(

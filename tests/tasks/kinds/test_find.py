@@ -62,7 +62,8 @@ def test_an_export_of_another_kind_is_refused(classes, capsys):
 def test_an_unknown_kind_is_named_with_those_there_are(classes, capsys):
     project.params(classes, **{"data.kind": "clases"})
     line = refused(capsys, prepare, "task", "--out", "out")
-    assert "data.kind = 'clases' is not one of answers, classes, multi-label, scores: check its spelling" in line
+    known = "answers, classes, multi-label, scores, tokens"
+    assert f"data.kind = 'clases' is not one of {known}: check its spelling" in line
     assert "data.kind = '../x' is not one of" in refused(capsys, export, "--kind", "../x", *EXPORT[3:])
 
 
