@@ -174,6 +174,14 @@ class Kind(Outcomes, ABC):
         """
         return Teachers(self.encode(rows, theirs), lambda predictions: predictions)
 
+    def stated(self, rows: Dataset) -> Predictions:
+        """Logits of each row whose probabilities are those that the rows state themselves.
+
+        Raises:
+            InputError: such rows state none.
+        """
+        raise InputError(f"rows of {self.name} state no probabilities: set data.columns.probabilities to null")
+
     # -------------------------------------------------------------------------------------------------------- scoring
 
     @abstractmethod

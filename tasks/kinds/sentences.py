@@ -78,6 +78,8 @@ class Sentences(Kind):
         return model
 
     def encode(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Dataset:
+        if "probabilities" in rows.column_names:
+            rows = rows.remove_columns("probabilities")  # `stated` gives them to those who learn from them
         return tokenize(rows, tokenizer, max_length or self.train.max_length)
 
     def examples(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Examples:

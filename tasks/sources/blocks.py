@@ -79,6 +79,9 @@ class ColumnParams(Block):
         description="Class name, class index, or score; of multi-label several labels, or a list of columns with 0 or "
         "1; of tokens a label a word, or spans"
     )
+    probabilities: str | int | list[str] | None = Field(
+        description="Of classes and multi-label: a list or mapping of each label's, or a column of each; null: none"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "ColumnParams":

@@ -38,8 +38,9 @@ def tokens(params: DataParams) -> Source:
     """The rows, as params.yaml says where they come from."""
     if isinstance(params.labels, dict):
         raise InputError("data.labels is a mapping: of tokens it is the names in order, or a file of them")
-    if isinstance(params.columns.label, list) or params.columns.text_pair is not None:
-        raise InputError("data.columns: tokens are read from one column of words and one of labels: name these")
+    more = (params.columns.text_pair, params.columns.probabilities)
+    if isinstance(params.columns.label, list) or more != (None, None):
+        raise InputError("data.columns: tokens are read from one column of words and one of labels: name these alone")
     return with_tags({"docstrings": read_sections, "hub": _hub_tokens, "files": _file_tokens}[params.source](params))
 
 

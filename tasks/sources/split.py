@@ -14,6 +14,8 @@ Rows = Callable[[], Iterator[tuple[int, Row]]]
 
 Column = str | int | tuple[str, ...] | list[str]  # a tuple: one of them; a list: all of them
 QUESTIONS = ("id", "question", "context", "answers")
+PROBABILITIES = "probabilities"  # of each label, in a row of classes or of several labels
+NO_TEXT = ("label", PROBABILITIES)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ def sources(splits: Mapping[str, Split | None]) -> dict[str, Split]:
     return found
 
 
+def columns_of_split(name: str, columns: Mapping[str, Column]) -> dict[str, Column]:
+    """The columns that a split needs: probabilities are trained on, so where rows have labels only train needs them."""
+    wanted = name == "train" or "label" not in columns
+    return {ours: theirs for ours, theirs in columns.items() if wanted or ours != PROBABILITIES}
+
+
 def pick(raw: Split, columns: Mapping[str, Column]) -> Split:
     """A split with our columns (`text`, perhaps `text_pair`, `label`) from one with the source's own.
 
@@ -78,7 +86,7 @@ def pick(raw: Split, columns: Mapping[str, Column]) -> Split:
                 named = given if isinstance(given, tuple) else (given,)
                 column = next((each for each in named if each in row), named[0])
                 value = _value(raw, number, row, column)
-                if name == "label":
+                if name in NO_TEXT:
                     picked[name] = value
                     continue
                 fault = text_fault(value)

@@ -13,7 +13,7 @@ from stillhouse.encoders.label_names import label_text
 from tasks.data.schema import stated
 from tasks.sources.blocks import DataParams
 from tasks.sources.overlap import without_overlap
-from tasks.sources.split import Row, Source
+from tasks.sources.split import PROBABILITIES, Row, Source
 from tasks.sources.survey import Survey, label_index, score
 from tasks.stage.outputs import fresh_dir
 
@@ -127,6 +127,7 @@ def features(columns: tuple[str, ...], labels: tuple[str, ...], several: bool = 
     label = ClassLabel(names=list(labels)) if labels else Value("float32")
     kinds = {
         "label": List(label) if several else label,
+        PROBABILITIES: List(Value("float32")),
         "answers": {"text": List(Value("string")), "answer_start": List(Value("int32"))},
     }
     return Features({name: kinds.get(name, Value("string")) for name in columns})
