@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from datasets import Dataset
+from scipy.special import softmax
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.encoders.checkpoint import same_vocabulary, save_model
 from stillhouse.errors import InputError
-from stillhouse.methods import hinton
 from stillhouse.training.loop import FitResult
 from tasks.data.dataset import tokenize
 from tasks.kinds.contract import Kind, Predictions, Task, Teachers
@@ -122,8 +121,9 @@ def add_logits(plan: Plan, given: Given, data: Dataset, train: TrainParams) -> D
 
 
 def mean_of_softmaxes(logits: np.ndarray) -> np.ndarray:
-    """(N, C) whose softmax is the mean of those of (K, N, C); of scores, C = 1, the mean."""
-    return hinton.combine(torch.from_numpy(logits), 1.0, "arithmetic").numpy()
+    """(N, C) whose softmax is the mean of those of (K, N, C)."""
+    shares = softmax(logits.astype(np.float64), axis=-1).mean(axis=0)
+    return np.log(shares).astype(np.float32)
 
 
 def check_vocabulary(ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase) -> None:
