@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
-from tasks.sources.functions import read_functions
+from tasks.sources.builtin.functions import read_functions
 from tasks.sources.label_sets import survey_label_sets, with_label_sets
 from tasks.sources.make_task import label_names, of_tables
 from tasks.sources.probabilities import with_probabilities

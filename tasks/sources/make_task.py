@@ -11,7 +11,7 @@ from pathlib import Path
 from stillhouse.encoders.label_names import label_text
 from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
-from tasks.sources.docstrings import distinct, draw, read_pools
+from tasks.sources.builtin.docstrings import distinct, draw, read_pools
 from tasks.sources.files import existing, not_utf8
 from tasks.sources.hub import read_hub
 from tasks.sources.layouts import read_columns, read_layout, renamed

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
+from tasks.sources.builtin.marked_sections import read_sections
 from tasks.sources.conll import read_conll
 from tasks.sources.files import read_table
 from tasks.sources.hub import read_hub_lists
 from tasks.sources.make_task import columns_of, label_names
-from tasks.sources.marked_sections import read_sections
 from tasks.sources.shares import with_shares
 from tasks.sources.split import Row, Source, Split, sources, wrong_column
 from tasks.sources.tagged import survey_tags, with_tags

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 
 from tasks.sources.blocks import DataParams
-from tasks.sources.docstrings import docstrings, find_library, source_files
-from tasks.sources.drawn import as_splits, draw_rows
-from tasks.sources.parameters import Parameter, default_of, parameters
+from tasks.sources.builtin.docstrings import docstrings, find_library, source_files
+from tasks.sources.builtin.drawn import as_splits, draw_rows
+from tasks.sources.builtin.parameters import Parameter, default_of, parameters
 from tasks.sources.split import Source
 
 NAME, TYPE, DEFAULT = "name", "type", "default"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import InputError
-from tasks.sources.docstrings import digest, docstrings, find_library, is_held_out, source_files
+from tasks.sources.builtin.docstrings import digest, docstrings, find_library, is_held_out, source_files
 from tasks.sources.prose import plain, split_sentences
 
 ASKED = {"what": "What is `{}`?", "type": "What type is `{}`?", "default": "What is the default of `{}`?"}

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tasks.sources.blocks import DataParams
-from tasks.sources.docstrings import docstrings, find_library, source_files
-from tasks.sources.drawn import as_splits, draw_rows
-from tasks.sources.parameters import parameters
+from tasks.sources.builtin.docstrings import docstrings, find_library, source_files
+from tasks.sources.builtin.drawn import as_splits, draw_rows
+from tasks.sources.builtin.parameters import parameters
 from tasks.sources.prose import plain, split_sentences
 from tasks.sources.split import Source
 

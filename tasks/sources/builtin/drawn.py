@@ -5,7 +5,7 @@ from typing import Any
 
 from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
-from tasks.sources.docstrings import digest, is_held_out
+from tasks.sources.builtin.docstrings import digest, is_held_out
 from tasks.sources.split import Split
 
 Drawn = dict[str, list[dict[str, Any]]]  # the rows of each split, in order
