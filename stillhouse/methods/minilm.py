@@ -102,7 +102,7 @@ def log_relation(one: Tensor, other: Tensor, heads: int, mask: Tensor) -> Tensor
     with torch.autocast(one.device.type, enabled=False):
         x, y = _cut(one.float(), heads), _cut(other.float(), heads)
         scores = (x * x.shape[-1] ** -0.5) @ y.transpose(-1, -2)  # (B, A_r, L, L)
-    return scores.masked_fill(~mask.bool()[:, None, None], NO_OUTCOME).log_softmax(-1)
+    return scores.masked_fill_(~mask.bool()[:, None, None], NO_OUTCOME).log_softmax(-1)
 
 
 def relation_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
