@@ -98,7 +98,7 @@ def log_relation(one: Tensor, other: Tensor, heads: int, mask: Tensor) -> Tensor
         heads: A_r, which divides d.
         mask: (B, L).
     """
-    # Autocast would round the products to bf16: with scores about 10 that is an error of 0.03 in each logarithm.
+    # Autocast would round the products to bf16: of scores about 10 that is an error of up to 0.03 in each logarithm.
     with torch.autocast(one.device.type, enabled=False):
         x, y = _cut(one.float(), heads), _cut(other.float(), heads)
         scores = (x * x.shape[-1] ** -0.5) @ y.transpose(-1, -2)  # (B, A_r, L, L)
