@@ -11,20 +11,24 @@ from transformers import (
     BertForMaskedLM,
     BertForQuestionAnswering,
     BertForSequenceClassification,
+    BertForTokenClassification,
     BertModel,
     CamembertForMaskedLM,
     CamembertForQuestionAnswering,
     CamembertForSequenceClassification,
+    CamembertForTokenClassification,
     CamembertModel,
     PreTrainedConfig,
     PreTrainedModel,
     RobertaForMaskedLM,
     RobertaForQuestionAnswering,
     RobertaForSequenceClassification,
+    RobertaForTokenClassification,
     RobertaModel,
     XLMRobertaForMaskedLM,
     XLMRobertaForQuestionAnswering,
     XLMRobertaForSequenceClassification,
+    XLMRobertaForTokenClassification,
     XLMRobertaModel,
 )
 
@@ -33,10 +37,14 @@ from stillhouse.models.quantized_modules import QuantizedEmbedding, QuantizedLin
 from stillhouse.models.shape import CONFIGS, Quantization, Shape
 
 PLAIN: tuple[type[PreTrainedModel], ...] = (
-    *(BertModel, BertForSequenceClassification, BertForQuestionAnswering, BertForMaskedLM),
-    *(RobertaModel, RobertaForSequenceClassification, RobertaForQuestionAnswering, RobertaForMaskedLM),
-    *(XLMRobertaModel, XLMRobertaForSequenceClassification, XLMRobertaForQuestionAnswering, XLMRobertaForMaskedLM),
-    *(CamembertModel, CamembertForSequenceClassification, CamembertForQuestionAnswering, CamembertForMaskedLM),
+    *(BertModel, BertForSequenceClassification, BertForTokenClassification),
+    *(BertForQuestionAnswering, BertForMaskedLM),
+    *(RobertaModel, RobertaForSequenceClassification, RobertaForTokenClassification),
+    *(RobertaForQuestionAnswering, RobertaForMaskedLM),
+    *(XLMRobertaModel, XLMRobertaForSequenceClassification, XLMRobertaForTokenClassification),
+    *(XLMRobertaForQuestionAnswering, XLMRobertaForMaskedLM),
+    *(CamembertModel, CamembertForSequenceClassification, CamembertForTokenClassification),
+    *(CamembertForQuestionAnswering, CamembertForMaskedLM),
 )
 
 
@@ -94,13 +102,17 @@ def _build_layer(layer: Any, index: int, shape: Shape) -> None:
 
 
 def _build_head(model: Any, shape: Shape) -> None:
-    """The dense layer between the encoder and a classifier keeps its own width when the encoder gets narrower."""
+    """The dense layer between the encoder and a classifier keeps its own width when the encoder gets narrower.
+
+    A classifier of tokens has no such layer: it reads the encoder itself.
+    """
     d, pooled = shape.hidden_size, shape.pooled_size
-    if getattr(model.base_model, "pooler", None) is not None:
+    pools = getattr(model.base_model, "pooler", None) is not None
+    if pools:
         model.base_model.pooler.dense = nn.Linear(d, pooled)
     classifier = getattr(model, "classifier", None)
     if isinstance(classifier, nn.Linear):
-        model.classifier = nn.Linear(pooled, classifier.out_features)
+        model.classifier = nn.Linear(pooled if pools else d, classifier.out_features)
     elif classifier is not None:  # RoBERTa's pools within the head
         classifier.dense = nn.Linear(d, pooled)
         classifier.out_proj = nn.Linear(pooled, classifier.out_proj.out_features)

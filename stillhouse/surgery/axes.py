@@ -23,6 +23,7 @@ class Axis:
 
 
 WIDTH = Axis("width")
+WHOLE_CLASSIFIER = r"(?:^|\.)classifier\.weight$"
 KEEP = None  # an axis that surgery leaves alone: vocabulary, positions, labels, ranks
 
 # Linear layers by the end of their names: (outputs, inputs). "heads" and "units" are of the layer in the name.
@@ -80,8 +81,11 @@ def take(state: Mapping[str, Tensor], kept: Mapping[Axis, Tensor]) -> dict[str, 
         kept: indices along an axis, one for each entry of a weight that counts it (d_h for each head).
     """
     out = {}
+    # Without a pooler a classifier, which is of tokens then, reads the encoder itself.
+    pooled = any("pooler." in name for name in state)
     for name, weight in state.items():
-        for number, axis in enumerate(axes(name)):
+        counted = (KEEP, WIDTH) if not pooled and re.search(WHOLE_CLASSIFIER, name) else axes(name)
+        for number, axis in enumerate(counted):
             if axis is not None and axis in kept:
                 weight = weight.index_select(number, kept[axis].to(weight.device))
         out[name] = weight.clone()

@@ -84,6 +84,7 @@ def test_every_program_and_every_recipe_of_the_project_gets_a_file(tmp_path):
         "classes",
         "multi-label",
         "scores",
+        "tokens",
     ]
     assert "tasks/kinds/find.py" not in (tmp_path / "code/kinds/scores").read_text()
     trained = (tmp_path / "code/finetune").read_text()
