@@ -8,7 +8,8 @@ a task reads is narrower still than what its language has. Nothing is trained.
     stays = {piece : count(piece) ≥ floor} ∪ special ∪ characters and bytes ∪ what the tokenizer needs to make those
 
 So every text can still be cut, if into more pieces; which texts are cut as before, and why, stands in
-`stillhouse.text.trimming`. The logits of those are the same to the last bit.
+`stillhouse.text.trimming`. The logits of those are the same to the last bit, for no number that makes them has changed
+(two files may place the same numbers so differently in memory that a processor sums them in another order).
 
 Where we differ: the paper trims WordPiece and lets words that it lost be cut by what is left; so do we, and also for
 BPE and Unigram, whose rules need more than the pieces that were counted.

@@ -133,7 +133,7 @@ def test_a_checkpoint_gives_back_what_was_trimmed(kind, task, tmp_path: Path):
     model, tokenizer = model_for(kind, task), pieces.tokenizer(kind)
     small, ours = trim(model, tokenizer, staying(model, tokenizer))
     save_model(small, ours, tmp_path)
-    again, theirs = load_model(tmp_path, AUTO[task], whole=True), load_tokenizer(tmp_path)
+    again, theirs = pieces.aligned(load_model(tmp_path, AUTO[task], whole=True)), load_tokenizer(tmp_path)
     assert type(again) is type(model) and type(theirs) is type(tokenizer)
     assert theirs.get_vocab() == ours.get_vocab()
     assert torch.equal(outputs(again, theirs, OTHERS[0]), outputs(small, ours, OTHERS[0]))
@@ -187,7 +187,7 @@ def test_thin_word_vectors_are_trimmed_too_and_say_the_same(kind, what, tmp_path
     for text in split(tokenizer, keep)[0][::10]:
         assert torch.equal(outputs(small, ours, text), outputs(model, tokenizer, text))
     save_model(small, ours, tmp_path)
-    again = load_model(tmp_path, AutoModelForSequenceClassification, whole=True)
+    again = pieces.aligned(load_model(tmp_path, AutoModelForSequenceClassification, whole=True))
     assert torch.equal(outputs(again, ours, OTHERS[0]), outputs(small, ours, OTHERS[0]))
     assert parameters(again) < parameters(model)
 
