@@ -3,10 +3,13 @@
 import json
 import re
 from functools import cache
+from pathlib import Path
 
 import torch
+from datasets import ClassLabel, Dataset, Features, Value
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import (
+    AutoModelForSequenceClassification,
     BertConfig,
     BertTokenizerFast,
     PreTrainedConfig,
@@ -17,6 +20,9 @@ from transformers import (
     XLMRobertaConfig,
     XLMRobertaTokenizerFast,
 )
+
+from stillhouse.encoders.checkpoint import save_model
+from tests import tiny
 
 KINDS = ("WordPiece", "BPE", "Unigram")
 SYLLABLES = re.findall(
@@ -39,6 +45,9 @@ def texts(count: int, seed: int = 0, words: int = 300) -> list[str]:
         places = (torch.rand(length, generator=draw) ** 2 * words).long().tolist()
         made.append(" ".join(known[place] for place in places) + " !")
     return made
+
+
+TRAIN, VALIDATION = texts(64, seed=1, words=60), texts(40, seed=2, words=120)
 
 
 @cache
@@ -93,6 +102,19 @@ def config(kind: str) -> PreTrainedConfig:
         id2label={0: "bad", 1: "good"},
         label2id={"bad": 0, "good": 1},
     )
+
+
+def write_task(folder: Path, kind: str, pair: bool = False) -> None:
+    """A task of such texts in FOLDER/data/task, and a teacher of random weights in FOLDER/models/teacher."""
+    for split, said in (("train", TRAIN), ("validation", VALIDATION)):
+        columns: dict = {"text": said, "label": [len(text.split()) % 2 for text in said]}
+        features = {"text": Value("string"), "label": ClassLabel(names=["bad", "good"])}
+        if pair:
+            columns["text_pair"], features["text_pair"] = texts(len(said), seed=3, words=90), Value("string")
+        Dataset.from_dict(columns, Features(features)).to_parquet(folder / f"data/task/{split}.parquet")
+        tiny.state_kind(folder / f"data/task/{split}.parquet", "classes")
+    torch.manual_seed(3)
+    save_model(AutoModelForSequenceClassification.from_config(config(kind)), tokenizer(kind), folder / "models/teacher")
 
 
 def aligned(model: PreTrainedModel) -> PreTrainedModel:

@@ -8,9 +8,8 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import Dataset
 from tokenizers import Tokenizer
-from transformers import AutoModelForSequenceClassification
 
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.encoders.measure import parameters
@@ -20,11 +19,10 @@ from stillhouse.surgery import factorize_embedding, quantize
 from stillhouse.text.word_tokenizer import word_tokenizer
 from tasks import evaluate, export, task_phase, trim
 from tasks.trim import texts_of
-from tests import pieces, tiny
+from tests import pieces
+from tests.pieces import TRAIN, VALIDATION
 from tests.tasks import project
 from tests.tasks.project import loaded, on_task, refused, run
-
-TRAIN, VALIDATION = pieces.texts(64, seed=1, words=60), pieces.texts(40, seed=2, words=120)
 
 
 def words(model: str = "models/teacher", corpus: str = "data/task") -> tuple:
@@ -34,22 +32,9 @@ def words(model: str = "models/teacher", corpus: str = "data/task") -> tuple:
 @pytest.fixture(params=["WordPiece"])
 def clone(clone: Path, request: pytest.FixtureRequest) -> Path:
     """A task of made-up words, and a teacher that cuts them into pieces."""
-    write_task(clone)
-    torch.manual_seed(3)
-    teacher = AutoModelForSequenceClassification.from_config(pieces.config(request.param))
-    save_model(teacher, pieces.tokenizer(request.param), clone / "models/teacher")
+    pieces.write_task(clone, request.param)
     project.params(clone, **{"trim.trim.floor": 1})
     return clone
-
-
-def write_task(folder: Path, pair: bool = False) -> None:
-    for split, texts in (("train", TRAIN), ("validation", VALIDATION)):
-        columns: dict = {"text": texts, "label": [len(text.split()) % 2 for text in texts]}
-        features = {"text": Value("string"), "label": ClassLabel(names=["bad", "good"])}
-        if pair:
-            columns["text_pair"], features["text_pair"] = pieces.texts(len(texts), seed=3, words=90), Value("string")
-        Dataset.from_dict(columns, Features(features)).to_parquet(folder / f"data/task/{split}.parquet")
-        tiny.state_kind(folder / f"data/task/{split}.parquet", "classes")
 
 
 @torch.no_grad()
@@ -105,7 +90,7 @@ def test_a_corpus_keeps_its_pieces_and_a_floor_takes_more(clone):
 
 
 def test_both_texts_of_a_pair_are_read(clone):
-    write_task(clone, pair=True)
+    pieces.write_task(clone, "WordPiece", pair=True)
     run(*words())
     vocabulary = load_tokenizer(Path("models/trim")).get_vocab()
     before = load_tokenizer(Path("models/teacher"))
