@@ -44,7 +44,9 @@ def needed_pieces(tokenizer: PreTrainedTokenizerBase, wanted: Iterable[int]) -> 
     ids = _vocabulary(tree)
     names = {number: piece for piece, number in ids.items()}
     stay = {*wanted, *tokenizer.all_special_ids, *(token["id"] for token in tree["added_tokens"])}
-    stay |= {ids[model["unk_token"]]} if model.get("unk_token") in ids else set()
+    stay |= {*_processor_ids(tree["post_processor"]), *([tree["padding"]["pad_id"]] if tree["padding"] else [])}
+    unknown = ids.get(model["unk_token"]) if model.get("unk_token") else model.get("unk_id")
+    stay |= set() if unknown is None else {unknown}
     stay |= {number for piece, number in ids.items() if BYTE.fullmatch(piece)}
     single = {"WordPiece": _letters_of_words, "BPE": _symbols, "Unigram": lambda piece, _: list(piece)}[model["type"]]
     parts = {number: single(piece, model) for piece, number in ids.items()}
@@ -200,6 +202,15 @@ def _trimmed(tree: dict[str, Any], new: dict[int, int]) -> dict[str, Any]:
     padding = tree["padding"] and tree["padding"] | {"pad_id": new[tree["padding"]["pad_id"]]}
     changed = {"model": model, "added_tokens": added, "padding": padding}
     return tree | changed | {"post_processor": _processor(tree["post_processor"], new)}
+
+
+def _processor_ids(tree: dict[str, Any] | None) -> Iterator[int]:
+    """The ids that `_processor` renumbers."""
+    for each in (tree or {}).get("processors", []):
+        yield from _processor_ids(each)
+    yield from (tree[name][1] for name in ("cls", "sep") if tree and name in tree)
+    for token in (tree or {}).get("special_tokens", {}).values():
+        yield from token["ids"]
 
 
 def _processor(tree: dict[str, Any] | None, new: dict[int, int]) -> dict[str, Any] | None:

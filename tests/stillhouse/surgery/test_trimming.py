@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import AddedToken, Tokenizer, models
+from tokenizers import AddedToken, Tokenizer, models, processors
 from torch import Tensor
 from transformers import (
     AutoModelForMaskedLM,
@@ -265,6 +265,19 @@ def test_a_piece_with_a_character_that_is_no_piece_stays():
     core = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="[UNK]")
     assert tokenizer.convert_ids_to_tokens(needed_pieces(tokenizer, [])) == ["[UNK]", "a", "##b", "ax", "##xb"]
+
+
+def test_what_is_put_around_every_text_stays_though_nobody_calls_it_special():
+    ids = {piece: i for i, piece in enumerate(["a", "##a", "aa", "[UNK]", "begin", "end", "none"])}
+    core = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
+    one = processors.TemplateProcessing(single="begin $A", pair="begin $A $B", special_tokens=[("begin", ids["begin"])])
+    core.post_processor = processors.Sequence([processors.ByteLevel(), one])
+    core.enable_padding(pad_id=ids["none"], pad_token="none")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, pad_token="none")
+    keep = needed_pieces(tokenizer, [])
+    assert {"begin", "[UNK]", "none"} < {*tokenizer.convert_ids_to_tokens(keep)}
+    ours = trim_tokenizer(tokenizer, keep)
+    assert ours.convert_ids_to_tokens(ours(["aa", "a"], padding=True)["input_ids"][1]) == ["begin", "a", "none"]
 
 
 def test_added_tokens_and_bytes_stay():
