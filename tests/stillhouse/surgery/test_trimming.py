@@ -1,17 +1,23 @@
 """A trimmed model says the same of every text whose pieces all stay, and every other text can still be cut."""
 
 import copy
+import json
 import re
 from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import AddedToken, Tokenizer, models, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import Tensor
 from transformers import (
     AutoModelForMaskedLM,
     AutoModelForQuestionAnswering,
     AutoModelForSequenceClassification,
+    ElectraConfig,
+    ElectraTokenizer,
+    ModernBertConfig,
+    MPNetConfig,
+    MPNetTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
@@ -153,6 +159,61 @@ def test_a_masked_lms_decoder_and_bias_stay_tied_and_get_smaller(kind):
     assert decoder.weight is small.get_input_embeddings().weight and decoder.out_features == len(keep)
     assert torch.equal(decoder.bias, model.get_output_embeddings().bias[keep])
     assert [len(weight) for weight in small.parameters() if weight is decoder.bias] == [len(keep)]
+
+
+SMALL = {"num_hidden_layers": 2, "hidden_size": 32, "num_attention_heads": 4, "intermediate_size": 64}
+SPECIAL = {"cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]", "mask_token": "[MASK]"}
+
+
+def mpnet() -> tuple:
+    """[UNK] stands among the words, and positions are counted from the padding on."""
+    ids = pieces.tokenizer("WordPiece").get_vocab()
+    known = [piece for piece in sorted(ids, key=ids.__getitem__) if not piece.startswith("[")]
+    vocabulary = ["<s>", "<pad>", "</s>", "<unk>", *known[:40], "[UNK]", *known[40:], "<mask>"]
+    tokenizer = MPNetTokenizer(vocab={piece: i for i, piece in enumerate(vocabulary)}, strip_accents=False)
+    return MPNetConfig(vocab_size=len(vocabulary), max_position_embeddings=80, **SMALL), tokenizer
+
+
+def electra() -> tuple:
+    """Word vectors are narrower than the layers, with a matrix of the family's own between."""
+    tokenizer = ElectraTokenizer(vocab=pieces.tokenizer("WordPiece").get_vocab(), strip_accents=False)
+    return ElectraConfig(vocab_size=len(tokenizer), embedding_size=16, **SMALL), tokenizer
+
+
+def modernbert() -> tuple:
+    """Byte-level BPE with special tokens at the end, and rows that no piece has."""
+    tree = json.loads(pieces.tokenizer("BPE").backend_tokenizer.to_str())
+    known = [piece for piece in tree["model"]["vocab"] if len(piece) == 1 or not piece.startswith("<")]
+    merges = [*map(tuple, tree["model"]["merges"])]
+    core = Tokenizer(models.BPE({piece: i for i, piece in enumerate(known)}, merges))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    core.add_special_tokens([AddedToken(name) for name in ("[UNK]", *SPECIAL.values())])
+    around = [(name, core.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    core.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", "[CLS] $A [SEP] $B [SEP]", around)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="[UNK]", **SPECIAL)
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("pad", "cls", "sep")}
+    ids |= {"bos_token_id": tokenizer.cls_token_id, "eos_token_id": tokenizer.sep_token_id}
+    return ModernBertConfig(vocab_size=len(tokenizer) + 8, **ids, **SMALL), tokenizer
+
+
+@pytest.mark.parametrize("family", [mpnet, electra, modernbert], ids=lambda family: family.__name__)
+@pytest.mark.parametrize("auto", [AutoModelForSequenceClassification, AutoModelForMaskedLM])
+def test_families_that_no_other_surgery_knows_are_trimmed(family, auto, tmp_path: Path):
+    config, tokenizer = family()
+    model = auto.from_config(config).eval()
+    keep = staying(model, tokenizer)
+    small, ours = trim(model, tokenizer, keep)
+    columns = keep if auto is AutoModelForMaskedLM else None
+    for text in FEW[:5]:
+        assert torch.allclose(outputs(small, ours, text), outputs(model, tokenizer, text, columns), atol=1e-5)
+    before, after = model.config.to_dict(), small.config.to_dict()
+    named = [name for name, number in after.items() if name.endswith("_token_id") and number is not None]
+    assert named and all(keep[after[name]] == before[name] for name in named)
+    save_model(small, ours, tmp_path)
+    again, theirs = load_model(tmp_path, auto, whole=True), load_tokenizer(tmp_path)
+    assert torch.allclose(outputs(again, theirs, OTHERS[0]), outputs(small, ours, OTHERS[0]), atol=1e-5)
+    assert len(theirs) == len(keep) == again.config.vocab_size < len(tokenizer) - 80
 
 
 def test_an_untied_decoder_is_cut_by_itself():
