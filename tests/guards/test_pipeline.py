@@ -18,7 +18,7 @@ from tasks.stage.outside import SOURCES
 from tasks.stage.params import load
 
 ROOT = Path(__file__).parents[2]
-RECIPES = 20
+RECIPES = 21
 KIND_CODE, KIND_NUMBERS = "code/kinds/${data.kind}", "kinds.${data.kind}"
 ENSEMBLE = {"ensemble": {"one": {"seed": 1}}}
 LOOP = Path("stillhouse/training/loop.py")

@@ -6,7 +6,19 @@ import pytest
 from transformers import AutoModelForMultipleChoice
 
 from stillhouse.errors import InputError
-from tasks import augment_words, code, evaluate, export, factorize, finetune, prepare, prune, structured, task_phase
+from tasks import (
+    augment_words,
+    code,
+    evaluate,
+    export,
+    factorize,
+    finetune,
+    prepare,
+    prune,
+    structured,
+    task_phase,
+    trim,
+)
 from tasks.kinds.find import kind_class, kind_names, load_task
 from tests import tiny
 from tests.tasks import project
@@ -18,6 +30,7 @@ PROGRAMS = {
     "prune": (prune, "magnitude", *DATA, "--teacher", "models/teacher", "--out", "out"),
     "structured": (structured, "structured", "--phase", "gates", *DATA, "--teacher", "models/teacher", "--out", "out"),
     "factorize": (factorize, "lowrank", *DATA, "--teacher", "models/teacher", "--out", "out"),
+    "trim": (trim, "trim", *DATA, "--model", "models/teacher", "--corpus", "data/task", "--out", "out"),
     "evaluate": (evaluate, "teacher", *DATA, "--model", "models/teacher", "--onnx", "models/onnx", "--out", "out"),
 }
 FINETUNE = (finetune, *DATA, "--out", "out")

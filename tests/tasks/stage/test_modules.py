@@ -78,7 +78,7 @@ def test_a_text_that_is_no_docstring_counts(tmp_path):
 
 def test_every_program_and_every_recipe_of_the_project_gets_a_file(tmp_path):
     write_code(ROOT, tmp_path / "code")
-    assert len(list((tmp_path / "code/recipes").iterdir())) == 20
+    assert len(list((tmp_path / "code/recipes").iterdir())) == 21
     assert sorted(file.name for file in (tmp_path / "code/kinds").iterdir()) == [
         "answers",
         "classes",
