@@ -10,7 +10,6 @@ sends what earlier runs left behind, and prints what was sent: exit code 0 if no
 
 import argparse
 import fcntl
-import json
 import shutil
 import sys
 import time
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from tasks.stage import program
 from tasks.stage.outputs import alive, fresh_file
-from tasks.tracking.journal import AWAY, OUTBOX, append
+from tasks.tracking.journal import AWAY, OUTBOX, append, entries
 from tasks.tracking.store import STORE, open_store, prepare_environment, shown_uri
 
 if TYPE_CHECKING:
@@ -115,7 +114,7 @@ class Journal:
             file.seek(self.read_to)
             whole, newline, _ = file.read().rpartition(b"\n")
         self.read_to += len(whole) + len(newline)
-        for line in map(json.loads, whole.splitlines()):
+        for line in entries(whole.decode()):
             if line["op"] == "run":
                 self.run_id = line["id"]
             else:

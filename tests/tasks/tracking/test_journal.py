@@ -1,3 +1,4 @@
+import io
 import os
 import shutil
 import signal
@@ -220,6 +221,25 @@ def test_a_run_that_mlflow_refuses_is_set_aside() -> None:
         pass
     deliver()
     assert not list(OUTBOX.glob("*.jsonl")) and len(list(OUTBOX.glob("*.refused"))) == 1
+
+
+@pytest.mark.usefixtures("no_sender")
+def test_a_line_that_a_full_disk_cut_off_takes_no_other_line_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk(io.FileIO):
+        """It has room for ten bytes more."""
+
+        def write(self, text: bytes) -> int:
+            return super().write(text[:10])
+
+    with pytest.raises(OSError, match="No space left on device"), stage_run("fit", {"epochs": 1}) as run:
+        run.log_metrics({"loss": 2.0}, step=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", lambda path, *_, **__: FullDisk(path, "a+"))
+            run.log_metrics({"loss": 1.0}, step=2)
+    deliver()
+    (found,) = runs()
+    assert found.info.status == "FAILED" and "No space left" in found.data.tags["error"]
+    assert found.data.metrics == {"loss": 2.0} and not list(OUTBOX.glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("variable", [{"STILLHOUSE_TRACKING": "off"}, {"RANK": "1"}])
