@@ -46,7 +46,7 @@ KINDS = {"stage": 4, "dvc": 3, "flow": 3, "registration": 4, "promotion": 4, "wo
 RARE = {"registration": 90.0, "promotion": 90.0}  # seconds to wait for one, else another kind is drawn
 LATEST = 6.0  # seconds into a rare moment
 RECIPES = ["tinybert", "prune-recover", "smallest", "bilstm", "distilbert", "theseus"]
-PATIENCE = 2400.0  # seconds that the runners may take when nothing is killed any more
+PATIENCE = 5400.0  # seconds that the runners may take when nothing is killed any more
 DISK = 12 << 30  # bytes, more than is ever needed
 MADE = ("dvc.lock", "code", "data", "models", "reports", ".cache", ".dvc/cache", ".dvc/tmp", "logs")
 
