@@ -261,6 +261,8 @@ def compare(folder: Path, args: argparse.Namespace, full: bool) -> Chaos:
         for runner in reversed(scene.runners):
             runner.stop()
         scene.remote.stop()
+        if scene.troubles.disk:
+            scene.troubles.disk.close()
     return chaos
 
 

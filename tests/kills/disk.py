@@ -44,6 +44,11 @@ class Disk:
         """Give back all the room."""
         self._mount(self.size, "remount,")
 
+    def close(self) -> None:
+        """Take it away, with all that is on it."""
+        # Lazily: what was stopped a moment ago may hold a file of it.
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+
     def used(self) -> tuple[int, int]:
         """Its size and what is taken, in bytes."""
         found = os.statvfs(self.folder)
