@@ -5,7 +5,7 @@
 Recipes run twice at the smallest size, in clones of the working tree: by `dvc repro` with nothing else; and on two
 runners, the first on the servers of `make up`, the second with a worker of its own, which share the servers and a DVC
 remote on S3. Each compresses every recipe and promotes it, then goes back to the former champion and on. Meanwhile, at
-moments drawn from the seed,
+moments drawn from the seed (what they meet depends on the machine too, so no two runs are the same),
 
 - `kill -9` takes the running stage, DVC, the flow, a flow that registers its model, a promotion, a worker, the Prefect
   server or the MLflow server;
@@ -24,6 +24,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -219,13 +220,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.kills", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--kills", type=int, default=20, help="how many; nightly: 100")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--recipes", nargs="+", default=RECIPES, metavar="SLUG")
     parser.add_argument("--longest", type=float, default=40.0, help="seconds that all has until a kill")
     parser.add_argument("--folder", type=Path, help="where the clones go; default: a temporary folder")
     parser.add_argument("--plain", type=Path, help="a clone where these recipes have run undisturbed already")
     args = parser.parse_args()
+    # Servers, workers and the remote are stopped then; a shell's background job would else ignore Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     full = disks.enter("tests.kills")
     if not full:
         print("the disk does NOT fill up: no file system can be mounted here (unshare)")

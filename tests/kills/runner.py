@@ -19,6 +19,7 @@ LAUNCHER = "prefect.engine"
 SERVERS = ("prefect", "mlflow", "worker")
 SLOW_START = 150.0  # seconds until a flow run that was asked for must run
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+BROKEN = "(exit 1;"  # of a stage that ended in a traceback
 TRIES = 4  # of a work that nothing disturbed
 
 
@@ -248,6 +249,8 @@ class Runner:
             return ""
         if state["type"] != "COMPLETED":
             self._say(f"{self.work}: {state['type']}: {' '.join((state['message'] or '').split())[:400]}")
+            if BROKEN in (state["message"] or ""):
+                self.faults.append(f"{self.name}: {self.work}: {state['message']}")
             if "nothing to roll back to" in (state["message"] or ""):
                 return "COMPLETED"
         return state["type"]
