@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from flows.promotion.decision import Verdict, roll_back, try_to_promote
 from flows.promotion.lock import promotion_lock, unlock
@@ -143,6 +144,18 @@ print(promote.try_to_promote(mine).promoted)
 
 
 @pytest.mark.slow
+def test_a_promotion_whose_lock_is_gone_when_it_lets_go_of_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    delete = MlflowClient.delete_registered_model
+
+    def asked_twice(client: MlflowClient, name: str) -> None:
+        """A call that MLflow's client makes again, as the answer to the first was lost."""
+        delete(client, name)
+        delete(client, name)
+
+    monkeypatch.setattr(MlflowClient, "delete_registered_model", asked_twice)
+    assert try_to_promote("hinton").promoted
+
+
 def test_two_promotions_at_once_are_one_after_the_other_and_leave_one_champion(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
