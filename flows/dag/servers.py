@@ -98,7 +98,10 @@ def up(prefect_port: int, mlflow_port: int, mlflow_store: str, basic_auth: bool,
         _start("prefect", prefect_command(prefect_port), prefect, environment)
         # Not as an argument: every user of the machine sees those, and a database's URL has its password.
         store = {"MLFLOW_BACKEND_STORE_URI": mlflow_store or f"sqlite:///{(HOME / 'mlflow.db').resolve()}"}
-        _start("mlflow", mlflow_command(mlflow_port, basic_auth), mlflow, environment | store | _auth(basic_auth))
+        # Eight processes that wait for jobs which nothing here has: they took 1.3 GB and three quarters of the start.
+        no_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        mlflow_environment = environment | store | no_jobs | _auth(basic_auth)
+        _start("mlflow", mlflow_command(mlflow_port, basic_auth), mlflow, mlflow_environment)
         _wait_for("prefect", f"{prefect}/api/health")
         _wait_for("mlflow", f"{mlflow}/health")
         limit_gpus(f"{prefect}/api", gpus or _gpus_here())

@@ -150,6 +150,7 @@ def server(recipe_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     known = json.loads((recipe_project / ".servers" / "processes.json").read_text())
     started = [psutil.Process(each["pid"]) for each in known]
     family = [*started, *(child for each in started for child in each.children(recursive=True))]
+    assert not [words for each in family if "huey" in " ".join(words := command(each))], "MLflow waits for no jobs"
     yield recipe_project
     code, shown = run("flows.servers", "down")
     assert code == 0, shown
