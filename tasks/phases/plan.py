@@ -34,6 +34,7 @@ class StudentParams(Block):
     intermediate_size: int | None = Field(gt=0, description="Feed-forward width; null for the teacher's")
     init: Literal["teacher", "random"] = Field(description="Start from layers of the teacher, or from random weights")
     source_layers: list[int] | None = Field(description="Which, counted from 1; null for evenly spaced")
+    origin: str | None = Field(alias="from", description="What stands for the teacher here: a hub id or a folder")
 
 
 @dataclass(frozen=True)

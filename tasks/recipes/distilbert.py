@@ -5,8 +5,9 @@ from pydantic import Field
 from stillhouse.encoders.families import encoder
 from stillhouse.errors import InputError
 from stillhouse.methods import distilbert as method
-from tasks.phases.plan import Plan, StudentParams, left_out, make_student
+from tasks.phases.plan import Plan, StudentParams, left_out
 from tasks.phases.run import Given
+from tasks.phases.student import start_student
 from tasks.phases.task_loss import TaskParams, task_plan
 from tasks.stage.params import Block, Phase
 
@@ -41,7 +42,7 @@ def general(params: General, given: Given) -> Plan:
     teacher, tokenizer = given.teacher, given.tokenizer
     if teacher.get_output_embeddings() is None:
         raise InputError(f"distilbert's teacher is a {type(teacher).__name__}: give a masked LM (--mlm models/mlm)")
-    ours = make_student(teacher, params.student, params.phase.seed if params.phase else 0)
+    ours = start_student(given, params.student, params.phase.seed if params.phase else 0)
     weights = params.weights.model_dump()
     if params.phase is None or not any(weights.values()):
         return left_out(encoder(ours))

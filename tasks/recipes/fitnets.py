@@ -7,8 +7,9 @@ from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.methods import fitnets as method
 from stillhouse.training.batches import Batch, model_inputs
 from stillhouse.training.schedules import Scheduled, linear
-from tasks.phases.plan import Plan, StudentParams, make_student
+from tasks.phases.plan import Plan, StudentParams
 from tasks.phases.run import Given
+from tasks.phases.student import start_student
 from tasks.stage.params import Block, Phase
 
 
@@ -40,7 +41,7 @@ class Params(Block):
 
 def hint(params: Hint, given: Given) -> Plan:
     """Stage 1: the student up to its guided layer."""
-    ours = make_student(given.teacher, params.student, params.seed)
+    ours = start_student(given, params.student, params.seed)
     depths = given.teacher.config.num_hidden_layers, ours.config.num_hidden_layers
     hint_layer = method.middle_layer("hint_layer", params.hint_layer, depths[0])
     guided_layer = method.middle_layer("guided_layer", params.guided_layer, depths[1])

@@ -10,8 +10,9 @@ from torch import nn
 from stillhouse.errors import InputError
 from stillhouse.methods import hinton as method
 from stillhouse.training.batches import Batch, model_inputs
-from tasks.phases.plan import Plan, StudentParams, make_student
+from tasks.phases.plan import Plan, StudentParams
 from tasks.phases.run import Given
+from tasks.phases.student import start_any_student
 from tasks.stage.params import Block, Phase
 
 
@@ -43,7 +44,7 @@ def distill(params: Distill, given: Given) -> Plan:
         InputError: rows without labels that α wants, or single sentences for a task of pairs.
     """
     check_rows(params, given)
-    ours = make_student(given.teacher, params.student, params.phase.seed)
+    ours, tokenizer = start_any_student(given, params.student, params.phase.seed)
     labelled = given.kind.labelled(given.rows)
 
     def step(model: nn.Module, batch: Batch) -> dict:
@@ -56,7 +57,9 @@ def distill(params: Distill, given: Given) -> Plan:
     def combine(logits: np.ndarray) -> np.ndarray:
         return method.combine(torch.from_numpy(logits), params.temperature, params.mean).numpy()
 
-    return Plan(ours, ours, step, params.phase, teacher_logits=True, seen_words=True, combine=combine)
+    return Plan(
+        ours, ours, step, params.phase, teacher_logits=True, seen_words=True, combine=combine, tokenizer=tokenizer
+    )
 
 
 def check_rows(params: Distill, given: Given) -> None:

@@ -5,8 +5,9 @@ from pydantic import Field
 from stillhouse.encoders.families import encoder
 from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.methods import minilm as method
-from tasks.phases.plan import Plan, StudentParams, left_out, make_student
+from tasks.phases.plan import Plan, StudentParams, left_out
 from tasks.phases.run import Given
+from tasks.phases.student import start_student
 from tasks.phases.task_loss import TaskParams, task_plan
 from tasks.stage.params import Block, Phase
 
@@ -40,7 +41,7 @@ class Params(Block):
 def general(params: General, given: Given) -> Plan:
     """The student of the un-fine-tuned teacher, on the corpus."""
     teacher = encoder(given.teacher)
-    ours = make_student(teacher, params.student, params.phase.seed if params.phase else 0)
+    ours = start_student(given, params.student, params.phase.seed if params.phase else 0)
     shapes = [(model.config.hidden_size, model.config.num_attention_heads) for model in (ours, teacher)]
     heads = method.relation_heads(params.relation_heads, *shapes)
     layer = method.teacher_layer(params.layer, teacher.config.num_hidden_layers)

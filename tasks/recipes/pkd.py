@@ -7,8 +7,9 @@ from pydantic import Field
 from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
 from stillhouse.methods import pkd as method
-from tasks.phases.plan import Plan, StudentParams, make_student
+from tasks.phases.plan import Plan, StudentParams
 from tasks.phases.run import Given
+from tasks.phases.student import start_student
 from tasks.stage.params import Block, Phase
 
 
@@ -38,7 +39,7 @@ def distill(params: Distill, given: Given) -> Plan:
         InputError: student and teacher differ in width, or the layers do not fit their depths.
     """
     teacher = given.teacher
-    ours = make_student(teacher, params.student, params.phase.seed)
+    ours = start_student(given, params.student, params.phase.seed)
     width, theirs = ours.config.hidden_size, teacher.config.hidden_size
     if width != theirs:
         raise InputError(

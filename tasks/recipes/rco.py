@@ -1,6 +1,7 @@
 """rco: one stage, along the checkpoints of the teacher's own training."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -10,8 +11,9 @@ from transformers import PreTrainedModel
 
 from stillhouse.methods import rco as method
 from tasks.phases.held_out import held_out, of_rows, same_steps
-from tasks.phases.plan import Plan, StudentParams, make_student
+from tasks.phases.plan import Plan, StudentParams
 from tasks.phases.run import Given
+from tasks.phases.student import start_any_student
 from tasks.stage.params import Block, Phase
 
 Rows = Callable[[Dataset], Dataset]
@@ -42,13 +44,14 @@ def distill(params: Distill, given: Given) -> Plan:
     Raises:
         InputError: fewer checkpoints than anchors, or too few rows to hold some out.
     """
-    ours = make_student(given.teacher, params.student, params.phase.seed)
+    ours, tokenizer = start_any_student(given, params.student, params.phase.seed)
     route = len(given.teachers)
     if params.anchors == "equal":
-        return _along(params, given, ours, method.Equal(params.count, route), params.phase, None)
+        plan = _along(params, given, ours, method.Equal(params.count, route), params.phase, None)
+        return replace(plan, tokenizer=tokenizer)
     greedy = method.Greedy(
         ours,
-        given.tokenizer,
+        tokenizer or given.tokenizer,
         parts=params.count,
         route=route,
         delta=params.delta,
@@ -63,7 +66,8 @@ def distill(params: Distill, given: Given) -> Plan:
         greedy.hold_out(of_rows(data, measured))
         return of_rows(data, np.setdiff1d(np.arange(count), measured))
 
-    return _along(params, given, ours, greedy, same_steps(params.phase, count, count - len(measured)), trained_on)
+    phase = same_steps(params.phase, count, count - len(measured))
+    return replace(_along(params, given, ours, greedy, phase, trained_on), tokenizer=tokenizer)
 
 
 def _along(

@@ -9,8 +9,9 @@ from transformers import PreTrainedModel
 from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.methods import tinybert as method
 from stillhouse.training.batches import Batch, model_inputs
-from tasks.phases.plan import Plan, StudentParams, left_out, make_student
+from tasks.phases.plan import Plan, StudentParams, left_out
 from tasks.phases.run import Given
+from tasks.phases.student import start_student
 from tasks.stage.params import Block, Phase
 
 
@@ -60,7 +61,7 @@ class Params(Block):
 
 def general(params: General, given: Given) -> Plan:
     """The student of the un-fine-tuned teacher, on the corpus."""
-    ours = make_student(given.teacher, params.student, params.phase.seed if params.phase else 0)
+    ours = start_student(given, params.student, params.phase.seed if params.phase else 0)
     return _transformer_plan(params, given.teacher, ours)
 
 

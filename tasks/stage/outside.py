@@ -15,6 +15,13 @@ SOURCES = (
     "corpus.folder",
     "corpus.hub.name",
     "teacher.model",
+    *(
+        f"{phase}.student.from"
+        for phase in (
+            *("hinton.distill", "fitnets.hint", "rco.distill", "pkd.distill"),
+            *("distilbert.general", "tinybert.general", "minilm.general", "smallest.student"),
+        )
+    ),
 )
 
 

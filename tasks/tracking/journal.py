@@ -177,7 +177,7 @@ def entries(text: str) -> Iterator[dict[str, Any]]:
 
 def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Nested parameters as `block.key`; what is not text as JSON, cut at MLflow's 6,000 characters."""
-    tree = params.model_dump(mode="json") if isinstance(params, BaseModel) else params
+    tree = params.model_dump(mode="json", by_alias=True) if isinstance(params, BaseModel) else params
     flat: dict[str, str] = {}
     for key, value in tree.items():
         if isinstance(value, (BaseModel, Mapping)):

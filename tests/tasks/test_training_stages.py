@@ -181,7 +181,7 @@ GENERAL = (corpus_phase, "tinybert", "--corpus", "data/corpus", "--out", "models
 )
 def test_tinybert_goes_through_its_three_phases(clone, shape):
     student = {"layers": 2, "hidden_size": None, "heads": None, "intermediate_size": None, "init": "teacher"}
-    project.params(clone, **{"tinybert.general.student": student | {"source_layers": None} | shape})
+    project.params(clone, **{"tinybert.general.student": student | {"source_layers": None, "from": None} | shape})
     run(*GENERAL)
     run(*tinybert_task("intermediate", "models/general", "models/intermediate"))
     run(*tinybert_task("prediction", "models/intermediate", "models/tinybert"))

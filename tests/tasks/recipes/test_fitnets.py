@@ -12,6 +12,7 @@ HINT = on_task(task_phase, "fitnets", "--phase", "hint", out="fitnets-hint")
 DISTILL = on_task(task_phase, "fitnets", "--student", "models/fitnets-hint", out="fitnets")
 DEEP = {
     "layers": 6, "hidden_size": 16, "heads": 2, "intermediate_size": 32, "init": "random", "source_layers": None,
+    "from": None,
 }  # fmt: skip
 
 

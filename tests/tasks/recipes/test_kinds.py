@@ -34,7 +34,7 @@ TINY = {
     "smallest.factorize.ranks": {"layers": 8, "embedding": 8},
     "smallest.student.student": {
         **{"layers": 2, "hidden_size": None, "heads": None, "intermediate_size": None},
-        **{"init": "teacher", "source_layers": None},
+        **{"init": "teacher", "source_layers": None, "from": None},
     },
 }
 # So that the ways that a recipe has to choose, measure and round are tried on another kind than their own tests have.

@@ -12,7 +12,8 @@ from tests.tasks.project import interrupted_and_resumed_is_the_same, on_task, re
 
 GENERAL = (corpus_phase, "minilm", "--corpus", "data/corpus", "--out", "models/general")
 TASK = on_task(task_phase, "minilm", "--student", "models/general", out="minilm")
-NARROW = {"layers": 2, "hidden_size": 16, "heads": 2, "intermediate_size": 32, "init": "random", "source_layers": None}
+NARROW = {"layers": 2, "hidden_size": 16, "heads": 2, "intermediate_size": 32, "init": "random"}
+NARROW |= {"source_layers": None, "from": None}
 FIRST_VERSION = {
     "minilm.general.relation_heads": None,
     "minilm.general.weights": {"attention": 1.0, "queries": 0.0, "keys": 0.0, "values": 1.0},
