@@ -1,7 +1,8 @@
-"""Attention scores before the softmax, from any encoder that goes through transformers' AttentionInterface.
+"""Attention scores before the softmax, from any encoder.
 
-`output_attentions=True` gives probabilities, and under SDPA nothing at all. Here a model is switched to an attention
-function (`stillhouse/training/attention.py`) that keeps the raw scores of the layers that were asked for.
+`output_attentions=True` gives probabilities, and under SDPA nothing at all. Where a family goes through transformers'
+AttentionInterface, the model is switched to an attention function (`stillhouse/training/attention.py`) that keeps the
+raw scores of the layers that were asked for; a family that does not has its own way.
 
 Shapes: B sentences, h heads, L tokens.
 """
@@ -11,26 +12,20 @@ from collections.abc import Iterable
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from stillhouse.encoders.families import encoder_layers
-from stillhouse.training.attention import NAME
+from stillhouse.families.find import family_of
 
 
 class ScoreCapture:
     """Keeps the attention scores of some layers of a model, anew at each forward pass.
 
     Args:
-        model: switched to the capturing attention for good; its outputs stay the same.
+        model: watched for good; its outputs stay the same.
         layers: indices of the layers whose scores are kept, from 0.
     """
 
     def __init__(self, model: PreTrainedModel, layers: Iterable[int]) -> None:
-        self.scores: dict[int, Tensor] = {}  # layer: (B, h, L, L), with QKᵀ/√d_h, padding not masked
-        model.set_attn_implementation(NAME)
-        stack = encoder_layers(model)
-        for index in layers:
-            for module in stack[index].modules():
-                # Whichever submodule the family passes to the attention function finds its sink.
-                object.__setattr__(module, "_score_sink", (self.scores, index))
+        self.scores: dict[int, Tensor] = {}  # layer: (B, h, L, L), QKᵀ/√d_h for most families, padding not masked
+        family_of(model).watch_scores(model, list(layers), self.scores)
 
     def release(self) -> None:
         """Forget the scores of the last pass, so that they do not outlive the step that read them."""

@@ -34,6 +34,8 @@ from transformers import PreTrainedModel
 
 from stillhouse.encoders.families import encoder_layers
 from stillhouse.errors import InputError
+from stillhouse.families.contract import Family
+from stillhouse.families.find import family_of
 from stillhouse.training.batches import Batch
 
 SCHEDULES = ("constant", "linear", "reversed")
@@ -90,7 +92,8 @@ class Theseus(nn.Module):
         layers, successors = encoder_layers(predecessor), encoder_layers(successor)
         size = group_size(len(layers), len(successors))
         predecessor.requires_grad_(False)
-        self.groups = [_Group(layers[i * size : (i + 1) * size], layer) for i, layer in enumerate(successors)]
+        family = family_of(predecessor)
+        self.groups = [_Group(layers[i * size : (i + 1) * size], layer, family) for i, layer in enumerate(successors)]
         del layers[:]
         layers.extend(self.groups)
         self.predecessor = predecessor
@@ -112,16 +115,18 @@ class Theseus(nn.Module):
 class _Group(nn.Module):
     """One group of the predecessor's layers and its successor, called like one layer."""
 
-    def __init__(self, predecessor: nn.ModuleList, successor: nn.Module) -> None:
+    def __init__(self, predecessor: nn.ModuleList, successor: nn.Module, family: Family) -> None:
         super().__init__()
+        self.family = family
         self.predecessor = predecessor
         self.successor = successor
         self.coin = False
 
-    def forward(self, hidden: Tensor, *rest: Any, **options: Any) -> Tensor:  # (B, L, d) -> (B, L, d)
+    def forward(self, hidden: Tensor, *rest: Any, **options: Any) -> Any:  # (B, L, d) -> what a layer returns
         if self.coin:
             return self.successor(hidden, *rest, **options)
         for layer in self.predecessor:
-            hidden = layer(hidden, *rest, **options)
+            hidden = self.family.states(layer(hidden, *rest, **options))
         # Adds a gradient of zero: with no coin 1 the loss would have none at all, and DDP waits for every weight's.
-        return hidden + 0 * torch.stack([weight.flatten()[0] for weight in self.successor.parameters()]).sum()
+        hidden = hidden + 0 * torch.stack([weight.flatten()[0] for weight in self.successor.parameters()]).sum()
+        return self.family.output(hidden)
