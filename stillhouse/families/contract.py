@@ -2,7 +2,8 @@
 
 A family is a file here with a `FAMILY`. Methods, surgery and compressed models ask it, and never which one it is.
 
-No file here imports torch or transformers at its top: transformers reads this room while it imports its own tables.
+No family imports torch or transformers at its top: transformers reads this room while it imports its own tables. What
+a family builds into compressed encoders stands in NAME_modules.py.
 
 B sentences, L tokens, h heads, d width, V vocabulary, N rows.
 """
@@ -68,7 +69,7 @@ class Family:
 
     name: transformers' `model_type`.
     prefix: of transformers' classes, Bert of BertModel; None where no compressed encoder is made of them.
-    config_module: where transformers has the config; None: that of a compressed one states BERT's fields.
+    config: what the class of a compressed config has; None where its fields are BERT's.
     stack: the transformer layers in the encoder.
     words: the word vectors in the encoder.
     attention, ffn: the matrices of a layer. Of each, the one that reads heads, or units, is the last.
@@ -92,7 +93,7 @@ class Family:
 
     name: str
     prefix: str | None
-    config_module: str | None = None
+    config: Mapping[str, Any] | None = None
     stack: str = "encoder.layer"
     words: str = "embeddings.word_embeddings"
     attention: tuple[Matrix, ...] = (

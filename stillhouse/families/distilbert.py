@@ -23,7 +23,9 @@ class DistilBert(Family):
 FAMILY = DistilBert(
     "distilbert",
     "DistilBert",
-    config_module="transformers.models.distilbert.configuration_distilbert",
+    config={
+        "attribute_map": {"hidden_size": "dim", "num_attention_heads": "n_heads", "num_hidden_layers": "n_layers"},
+    },
     stack="transformer.layer",
     attention=(
         Matrix("attention.q_lin", "heads", "width"),

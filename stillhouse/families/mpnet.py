@@ -64,7 +64,7 @@ class MPNet(Family):
 
     def build(self, model: "PreTrainedModel", extra: Mapping[str, Any], heads: Sequence[int]) -> None:
         """A table a layer, or one for all."""
-        from stillhouse.models.compact_mpnet import give_bias, give_own_bias
+        from stillhouse.families.mpnet_modules import give_bias, give_own_bias
 
         if extra:
             give_own_bias(model, self.layers(model), heads)
@@ -86,7 +86,7 @@ def _score(seen: dict[str, Any], scores: Scores, index: int, module: Any, given:
 FAMILY = MPNet(
     "mpnet",
     "MPNet",
-    config_module="transformers.models.mpnet.configuration_mpnet",
+    config={},
     attention=(
         Matrix("attention.attn.q", "heads", "width"),
         Matrix("attention.attn.k", "heads", "width"),

@@ -1,10 +1,10 @@
 """The config of a compressed encoder: its family's own, and what surgery has made of the shape.
 
-This file is imported while transformers imports its table of configs. For families like BERT the common fields stand
-here; the others' own config classes are imported one by one, past transformers' lazy modules.
+The families' config classes themselves cannot be imported while transformers imports its table of them, which is when
+this file is; so what families like BERT have in common stands here. Of the others a config says all itself: it is
+written from a whole one.
 """
 
-import importlib
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -86,13 +86,12 @@ def _of_family(family: Family) -> type[PreTrainedConfig]:
         "__module__": __name__,
         "__doc__": f"The config of a compressed {family.name} encoder.",
     }
-    if family.config_module is None:
+    if family.config is None:
         made: Any = type(f"Compact{family.prefix}Config", (CompactConfig,), body)
     else:
-        own = getattr(importlib.import_module(family.config_module), f"{family.prefix}Config")
         ours = [*field_names(family).values(), *family.extra_fields]
-        body |= {"__annotations__": dict.fromkeys(ours, Any)} | dict.fromkeys(ours)
-        made = type(f"Compact{family.prefix}Config", (own,), body)
+        body |= {"__annotations__": dict.fromkeys(ours, Any)} | dict.fromkeys(ours) | dict(family.config)
+        made = type(f"Compact{family.prefix}Config", (PreTrainedConfig,), body)
     AutoConfig.register(made.model_type, made)
     return made
 

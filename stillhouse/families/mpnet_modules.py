@@ -53,7 +53,13 @@ class OwnBiasAttention(MPNetSelfAttention):
         return table(rows[0, 0]).permute(2, 0, 1)[None]
 
     def forward(
-        self, hidden_states: Tensor, attention_mask: Any = None, position_bias: Any = None, **named: Any
+        self,
+        hidden_states: Tensor,
+        attention_mask: Any = None,
+        position_bias: Any = None,
+        output_attentions: bool = False,
+        **named: Any,
     ) -> Any:
         """transformers' own, with this layer's bias; `position_bias` has row numbers (B, 1, L, L)."""
-        return super().forward(hidden_states, attention_mask, self.bias(position_bias), **named)
+        bias = self.bias(position_bias)
+        return super().forward(hidden_states, attention_mask, bias, output_attentions, **named)

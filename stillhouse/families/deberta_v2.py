@@ -1,0 +1,133 @@
+"""DeBERTa v2 and v3 (He et al. 2021, arXiv 2006.03654 and 2111.09543): BERT's layers with disentangled attention.
+
+Scores are (Q_cK_cᵀ + Q_cK_rᵀ + K_cQ_rᵀ)/√(3·d_h), c of the content, r of vectors of relative positions that all layers
+read; v3 projects those with the matrices of the content, v2 with matrices of their own. There are no absolute
+positions, nor, in what is published, token types. `config.embedding_size` is DeBERTa's own, so that a compressed one
+calls the width of factorized word vectors `word_size`.
+
+B sentences, h heads, L tokens, d width, d_h width of a head.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+from stillhouse.families.contract import HEADS, NORMS, TABLES, Family, Matrix, Scores
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+NEWER = "lm_predictions"  # the masked LM's head where config.legacy is false
+
+
+@dataclass(frozen=True)
+class Deberta(Family):
+    """It computes attention by itself, and its layers return tuples."""
+
+    def check(self, config: Mapping[str, Any]) -> str | None:
+        """Word vectors of a width of their own are not known here."""
+        words, width = config.get("embedding_size"), config.get("hidden_size")
+        if words is None or words == width:
+            return None
+        return f"embedding_size = {words} is not its hidden_size = {width}: use one whose word vectors are as wide"
+
+    def resize(self, config: Any, source: Sequence[int] | None, layers: int) -> None:
+        """The pooler follows the width."""
+        super().resize(config, source, layers)
+        config.pooler_hidden_size = config.hidden_size
+
+    def cut_below(self, model: "PreTrainedModel", count: int) -> None:
+        """A convolution beside the first layer goes with it."""
+        super().cut_below(model, count)
+        encoder: Any = model.base_model
+        if count:
+            encoder.encoder.conv = None
+
+    def states(self, output: Any) -> "Tensor":
+        """(B, L, d)."""
+        return output[0]
+
+    def output(self, states: "Tensor") -> tuple:
+        """As a layer without attentions has it."""
+        return states, None
+
+    def vocabulary_logits(self, model: "PreTrainedModel", hidden: "Tensor") -> "Tensor":
+        """(N, d) to (N, V)."""
+        parts: Any = model
+        if hasattr(model, NEWER):
+            return parts.lm_predictions(hidden, model.get_input_embeddings())
+        return parts.cls(hidden)
+
+    def vocabulary_bias(self, model: "PreTrainedModel") -> "Tensor":
+        """(V,)."""
+        parts: Any = model
+        return parts.lm_predictions.lm_head.bias if hasattr(model, NEWER) else parts.cls.predictions.decoder.bias
+
+    def watch_scores(self, model: "PreTrainedModel", layers: Sequence[int], scores: Scores) -> None:
+        """The content's part computed once more, from its queries and keys; that of positions as the layer had it."""
+        stack = self.layers(model)
+        for index in layers:
+            attention: Any = stack[index].get_submodule(self.heads)
+            seen: dict[str, Any] = {}
+            attention.register_forward_pre_hook(partial(_forget, seen))
+            for name in ("query_proj", "key_proj"):
+                getattr(attention, name).register_forward_hook(partial(_see, seen, name))
+            attention._seen = seen
+            attention.disentangled_attention_bias = MethodType(_watched_bias, attention)
+            attention.register_forward_hook(partial(_score, seen, scores, index))
+
+    def said(self, extra: Mapping[str, Any], pooled_size: int) -> dict[str, Any]:
+        """The pooler's width."""
+        return {"pooler_hidden_size": pooled_size}
+
+
+def _forget(seen: dict[str, Any], module: Any, given: Any) -> None:
+    seen.clear()
+
+
+def _see(seen: dict[str, Any], name: str, module: Any, given: Any, output: "Tensor") -> None:
+    seen.setdefault(name, output)  # the first is the content's: v3 projects positions with the same matrix, later
+
+
+def _watched_bias(attention: Any, *given: Any, **named: Any) -> Any:
+    bias = type(attention).disentangled_attention_bias(attention, *given, **named)  # (B·h, L, L)
+    attention._seen["bias"] = bias
+    return bias
+
+
+def _score(seen: dict[str, Any], scores: Scores, index: int, module: Any, given: Any, output: Any) -> None:
+    size = module.attention_head_size
+    q, k = (seen[name].unflatten(-1, (-1, size)).transpose(1, 2) for name in ("query_proj", "key_proj"))
+    terms = 1 + sum(term in module.pos_att_type for term in ("c2p", "p2c"))
+    found = q @ k.transpose(-1, -2) / (size * terms) ** 0.5  # (B, h, L, L)
+    bias = seen.get("bias", 0)
+    scores[index] = found + bias.view_as(found) if hasattr(bias, "view_as") else found
+    seen.clear()
+
+
+FAMILY = Deberta(
+    "deberta-v2",
+    "DebertaV2",
+    config={},
+    attention=(
+        Matrix("attention.self.query_proj", "heads", "width"),
+        Matrix("attention.self.key_proj", "heads", "width"),
+        Matrix("attention.self.value_proj", "heads", "width"),
+        Matrix("attention.self.pos_key_proj", "heads", "width", optional=True),
+        Matrix("attention.self.pos_query_proj", "heads", "width", optional=True),
+        Matrix("attention.output.dense", "width", "heads"),
+    ),
+    weights={
+        r"rel_embeddings\.weight": (None, "width"),
+        r"conv\.conv\.weight": ("width", "width", None),
+        r"conv\.conv\.bias": ("width",),
+        **NORMS,
+        **TABLES,
+    },
+    linear={r"lm_predictions\.lm_head\.dense": ("width", "width"), **HEADS},
+    word_size="word_size",
+    types_ignored=True,
+)
