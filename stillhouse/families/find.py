@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.errors import InputError
-from stillhouse.families import bert, deberta_v2, distilbert, electra, modernbert, mpnet, roberta
+from stillhouse.families import albert, bert, deberta_v2, distilbert, electra, modernbert, mpnet, roberta
 from stillhouse.families.contract import Family
 from stillhouse.families.names import family_name
 
@@ -22,6 +22,7 @@ FAMILIES: dict[str, Family] = {
         mpnet.FAMILY,
         deberta_v2.FAMILY,
         modernbert.FAMILY,
+        albert.FAMILY,
     )
 }
 COMPACT_FAMILIES = {name: family for name, family in FAMILIES.items() if family.prefix}

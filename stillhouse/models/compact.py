@@ -70,9 +70,9 @@ def _build(model: PreTrainedModel) -> None:
             for part, used in (("attention", shape.attention_of), ("ffn", shape.ffn_of)):
                 for name in family.parts[part] if used[index] != index else ():
                     setattr(layer, name, Shared(getattr(layers[used[index]], name)))
-    else:  # one layer, computed many times: its shape is the family's own
+    else:  # one layer, computed many times
         for layer in family.blocks(model):
-            _tell_heads(layer.get_submodule(family.heads), shape.heads[0], shape.head_size)
+            _build_layer(layer, 0, shape, family)
     if shape.pooled_size != shape.hidden_size:
         _build_head(model, shape, family)
     if shape.embedding_size != shape.hidden_size:
