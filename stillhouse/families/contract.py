@@ -148,11 +148,16 @@ class Family:
         """The matrix that reads all heads, or all units."""
         return self.attention[-1].name if kind == "heads" else self.ffn[-1].name
 
-    def allow(self, *surgery: str) -> None:
+    def allow(self, model: "PreTrainedModel", *surgery: str) -> None:
         """Raise InputError for the first kind of surgery that the architecture does not allow."""
+        refused = self.refused(model.config)
         for kind in surgery:
-            if kind in self.refuses:
-                raise InputError(f"model family '{self.name}': {self.refuses[kind]}")
+            if kind in refused:
+                raise InputError(f"model family '{self.name}': {refused[kind]}")
+
+    def refused(self, config: Any) -> Mapping[str, str]:
+        """`refuses`, and what this config adds to it."""
+        return self.refuses
 
     # ------------------------------------------------------------------------------------------ config
 

@@ -14,6 +14,7 @@ from functools import partial
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
+from stillhouse.errors import InputError
 from stillhouse.families.contract import HEADS, NORMS, TABLES, Family, Matrix, Scores
 
 if TYPE_CHECKING:
@@ -33,6 +34,17 @@ class Deberta(Family):
         if words is None or words == width:
             return None
         return f"embedding_size = {words} is not its hidden_size = {width}: use one whose word vectors are as wide"
+
+    def refused(self, config: Any) -> Mapping[str, str]:
+        """The width, where something else than a LayerNorm stands before what reads it; words that a head reads bare."""
+        refused = dict(self.refuses)
+        if config.relative_attention and "layer_norm" not in getattr(config, "norm_rel_ebd", "none"):
+            refused["dimensions"] = "norm_rel_ebd is no layer_norm, which could mask a dimension: slice heads or units"
+        if getattr(config, "conv_groups", 1) != 1 and getattr(config, "conv_kernel_size", 0) > 0:
+            refused["dimensions"] = f"conv_groups = {config.conv_groups} part its dimensions: slice heads or units"
+        if not config.legacy:
+            refused["words"] = "legacy = false has a head that reads whole word vectors: use one of legacy = true"
+        return refused
 
     def resize(self, config: Any, source: Sequence[int] | None, layers: int) -> None:
         """The pooler follows the width."""
@@ -78,6 +90,20 @@ class Deberta(Family):
             attention._seen = seen
             attention.disentangled_attention_bias = MethodType(_watched_bias, attention)
             attention.register_forward_hook(partial(_score, seen, scores, index))
+
+    def extra(self, config: Any) -> dict[str, Any]:
+        """Whether a convolution stands beside the first layer, as in v2's largest."""
+        return {"convolution": True} if getattr(config, "conv_kernel_size", 0) > 0 else {}
+
+    def kept_layers(self, extra: Mapping[str, Any], keep: Sequence[int]) -> dict[str, Any]:
+        """The convolution stays where it is.
+
+        Raises:
+            InputError: its layer goes.
+        """
+        if extra and keep[0] != 0:
+            raise InputError(f"layers {list(keep)}: a convolution stands beside layer 0: keep it")
+        return dict(extra)
 
     def said(self, extra: Mapping[str, Any], pooled_size: int) -> dict[str, Any]:
         """The pooler's width."""

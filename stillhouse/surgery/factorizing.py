@@ -34,7 +34,7 @@ def factorize(
         InputError: a name that is no matrix with weights of its own, or a rank outside 1 … min(m, n).
     """
     shape, family = shape_of(model), family_of(model)
-    family.allow("matrices")
+    family.allow(model, "matrices")
     state = dict(model.state_dict())
     prefix = _layers_prefix(state, family)
     for name, rank in ranks.items():
@@ -62,7 +62,7 @@ def factorize_embedding(model: PreTrainedModel, rank: int, importance: Tensor | 
         InputError: a rank outside 1 … d − 1, or word vectors that are factorized already.
     """
     shape, family = shape_of(model), family_of(model)
-    family.allow("words")
+    family.allow(model, "words")
     if shape.embedding_size != shape.hidden_size:
         raise InputError(f"the word vectors are factorized already, to {shape.embedding_size}: take a model before it")
     if not 1 <= rank < shape.hidden_size:
@@ -107,6 +107,7 @@ def matrices(model: PreTrainedModel) -> dict[str, Tensor]:
     """The layers' matrices (m, n) that can be factorized, by the names that `factorize` takes."""
     state = model.state_dict()
     family = family_of(model)
+    family.allow(model, "matrices")
     prefix = _layers_prefix(state, family)
     layers = range(shape_of(model).layers)
     names = (f"{layer}.{name}" for layer in layers for name in family.matrices)

@@ -33,7 +33,7 @@ def gate_sizes(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
         InputError: layers share their weights, or the family is not known.
     """
     shape = Shape.of(model.config)
-    family_of(model).allow("heads", "units")
+    family_of(model).allow(model, "heads", "units")
     own = tuple(range(shape.layers))
     if shape.attention_of != own or shape.ffn_of != own:
         raise InputError("the model's layers share weights, so a gate would be of several: prune first, then share")
@@ -50,7 +50,7 @@ def gated(model: PreTrainedModel, values: Mapping[str, Tensor]) -> Iterator[None
     """
     shape, sizes, family = Shape.of(model.config), gate_sizes(model), family_of(model)
     if "dimensions" in values:
-        family.allow("dimensions")
+        family.allow(model, "dimensions")
     hooks: list[Any] = []
     try:
         for kind in ("heads", "units"):

@@ -24,7 +24,7 @@ def drop_layers(model: PreTrainedModel, keep: Sequence[int]) -> PreTrainedModel:
             layer that goes.
     """
     shape, family = shape_of(model), family_of(model)
-    family.allow("layers")
+    family.allow(model, "layers")
     check_layers(keep, shape.layers)
     place = {old: new for new, old in enumerate(keep)}
     for layer in keep:
@@ -68,7 +68,7 @@ def share_layers(
         InputError: a list that does not fit the layers, layers of different width, or matrices factorized already.
     """
     shape, family = shape_of(model), family_of(model)
-    family.allow("sharing")
+    family.allow(model, "sharing")
     if shape.ranks:
         raise InputError("sharing: the model has factorized matrices: share first, then factorize")
     if start not in ("first", "average"):

@@ -30,7 +30,7 @@ def slice_heads(model: PreTrainedModel, keep: Sequence[Sequence[int]]) -> PreTra
     """
     shape = shape_of(model)
     family = family_of(model)
-    family.allow("heads")
+    family.allow(model, "heads")
     _check("heads", keep, shape.heads, shape.attention_of)
     state, extra = family.heads_apart(dict(model.state_dict()), shape.extra)
     kept: dict[Axis, Tensor] = {}
@@ -51,7 +51,7 @@ def slice_ffn(model: PreTrainedModel, keep: Sequence[Sequence[int]]) -> PreTrain
     """
     shape = shape_of(model)
     family = family_of(model)
-    family.allow("units")
+    family.allow(model, "units")
     _check("FFN units", keep, shape.intermediate, shape.ffn_of)
     kept: dict[Axis, Tensor] = {}
     for layer, units in enumerate(keep):
@@ -71,7 +71,7 @@ def slice_embedding(model: PreTrainedModel, keep: Sequence[int]) -> PreTrainedMo
     """
     shape = shape_of(model)
     family = family_of(model)
-    family.allow("dimensions")
+    family.allow(model, "dimensions")
     _check_one("embedding dimensions", keep, shape.hidden_size, "")
     # Word vectors that are not factorized get narrower with the rest.
     own = shape.embedding_size == shape.hidden_size
