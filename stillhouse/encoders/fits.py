@@ -62,6 +62,13 @@ def misfits(
         yield "its tokenizer tells the texts of a pair apart, its embeddings do not (type_vocab_size = 1): use another"
 
 
+def depth_of(config: Mapping[str, Any]) -> int | None:
+    """Layers that a config states, as config.json has it; None where it leaves them to its family's default."""
+    family = FAMILIES.get(family_name(str(config.get("model_type"))))
+    names = (family.config or {}).get("attribute_map", {}) if family else {}
+    return config.get(names.get("num_hidden_layers", "num_hidden_layers"))
+
+
 def longest_of(config: Mapping[str, Any]) -> int | None:
     """Tokens that an encoder has positions for; None where it counts none, or is of no known family."""
     family = FAMILIES.get(family_name(str(config.get("model_type"))))

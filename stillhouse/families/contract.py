@@ -86,6 +86,7 @@ class Family:
     final_norm: a LayerNorm after the last layer.
     pooled: a classifier pools to a width of its own, which stays when the encoder gets narrower.
     starts_parts: where transformers gives random weights, a module sets those of the layers in it.
+    one_type: its attention computes with the type of its queries, also where autocast makes other numbers of them.
     extra_fields: fields of a compressed config that this family alone has.
     refuses: what surgery the architecture does not allow, and why: heads | units | dimensions | layers | sharing |
         matrices | words.
@@ -123,6 +124,7 @@ class Family:
     final_norm: str | None = None
     pooled: bool = True
     starts_parts: bool = False
+    one_type: bool = False
     extra_fields: tuple[str, ...] = ()
     refuses: Mapping[str, str] = field(default_factory=dict)
 
@@ -217,6 +219,10 @@ class Family:
         theirs, ours = self.layers(teacher), self.layers(student)
         for layer, number in zip(ours, source, strict=True):
             layer.load_state_dict(theirs[number].state_dict())
+
+    def kind(self, layer: "nn.Module") -> str | None:
+        """What sort of layer it is, where a family has several; an encoder gives each sort other inputs."""
+        return None
 
     def states(self, output: Any) -> "Tensor":
         """Hidden states (B, L, d), of what a layer returns."""

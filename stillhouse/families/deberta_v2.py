@@ -36,7 +36,7 @@ class Deberta(Family):
         return f"embedding_size = {words} is not its hidden_size = {width}: use one whose word vectors are as wide"
 
     def refused(self, config: Any) -> Mapping[str, str]:
-        """The width, where something else than a LayerNorm stands before what reads it; words that a head reads bare."""
+        """The width, where no LayerNorm stands before what reads it; words that a head reads as they are."""
         refused = dict(self.refuses)
         if config.relative_attention and "layer_norm" not in getattr(config, "norm_rel_ebd", "none"):
             refused["dimensions"] = "norm_rel_ebd is no layer_norm, which could mask a dimension: slice heads or units"
@@ -155,5 +155,6 @@ FAMILY = Deberta(
     },
     linear={r"lm_predictions\.lm_head\.dense": ("width", "width"), **HEADS},
     word_size="word_size",
+    one_type=True,
     types_ignored=True,
 )

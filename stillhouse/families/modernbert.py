@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stillhouse.families.contract import Axes, Family, Matrix
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
     from transformers import PreTrainedModel
 
 NEARBY = "sliding_attention"
@@ -56,6 +56,11 @@ class ModernBert(Family):
             given = theirs[number].state_dict()
             known = layer.state_dict().keys()
             layer.load_state_dict({name: value for name, value in given.items() if name in known}, strict=False)
+
+    def kind(self, layer: "nn.Module") -> str:
+        """Whether it attends to all tokens or to those nearby."""
+        sort: Any = layer.attention_type
+        return sort
 
     def vocabulary_logits(self, model: "PreTrainedModel", hidden: "Tensor") -> "Tensor":
         """(N, d) to (N, V)."""
