@@ -25,7 +25,7 @@ from transformers import BertConfig, BertForMaskedLM
 
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from tasks.phases.teacher import teacher_source
-from tasks.sources.docstrings import read_pools
+from tasks.sources.builtin.docstrings import read_pools
 from tasks.sources.texts import passages, read_folder
 from tasks.sources.write import features, write_rows
 from tasks.stage.params import PARAMS, read_yaml

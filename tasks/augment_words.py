@@ -54,6 +54,9 @@ def main() -> None:
     with stage_run("augment", {name: params, "teacher": {"model": teacher}}, [args.data]) as run:
         file = args.data / "train.parquet"
         kind = kind_class(kind_of(file))
+        if kind.word_labels and params.ngram:
+            print(f"each word of {kind.name} has a label: no n-grams are taken of them", flush=True)
+            params = params.model_copy(update={"ngram": 0.0})
         fixed = tuple(name for name in kind.texts if name not in kind.augmented)
         split = open_rows(file, kind.augmented, fixed)
         with fresh_dir(args.out) as out:

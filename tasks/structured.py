@@ -12,6 +12,7 @@ import argparse
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,10 +50,11 @@ def main() -> None:
         given = Given(task.train, task, load_tokenizer(args.teacher), teacher, [args.teacher])
         if args.gates is not None:
             student = slice_model(load_model(args.gates, kind.auto), read_keep(args.gates))
+            own = load_tokenizer(args.gates)  # of a trimmed vocabulary, say
             share = time_share(student, given.teacher, tokens)
             print(f"sliced: {share:.1%} of the teacher's time at {BATCH} × {tokens} tokens, measured", flush=True)
             run.log_metrics({"time_share": share})
-            given = replace(given, student=student)
+            given = replace(given, student=student, student_tokenizer=own)
         made = plan(params, given, tokens) if args.phase == "gates" else plan(params, given)
         train_student(made, given, train, work, run, args.out)
         clear(work)
@@ -90,7 +92,8 @@ def read_keep(folder: Path) -> Keep:
 def time_share(student: PreTrainedModel, teacher: PreTrainedModel, tokens: int) -> float:
     """The student's time over the teacher's, medians of forward passes in turns."""
     tokens = min(tokens, longest_input(teacher) or tokens)
-    vocabulary: int = teacher.get_input_embeddings().num_embeddings  # type: ignore[assignment]
+    tables: list[Any] = [model.get_input_embeddings() for model in (student, teacher)]
+    vocabulary = min(table.num_embeddings for table in tables)  # the same token ids, so those that both know
     batch = {name: torch.from_numpy(ids) for name, ids in token_batch(BATCH, tokens, vocabulary).items()}
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     calls = {"student": lambda: student(**inputs), "teacher": lambda: teacher(**inputs)}

@@ -1,5 +1,7 @@
 """A tiny model with random weights of every family, with any head, and a tokenizer that goes with it."""
 
+from collections.abc import Sequence
+
 import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -51,9 +53,9 @@ def model(
     return getattr(transformers, f"{prefix}{head}")(getattr(transformers, f"{prefix}Config")(**shape)).eval()
 
 
-def tokenizer(name: str) -> PreTrainedTokenizerFast:
-    """A WordPiece tokenizer; it gives token types where the family has them."""
-    ids = {word: i for i, word in enumerate(VOCABULARY)}
+def tokenizer(name: str, more: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """A WordPiece tokenizer with `more` pieces; it gives token types where the family has them."""
+    ids = {word: i for i, word in enumerate([*VOCABULARY, *more])}
     core = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
     core.normalizer = normalizers.BertNormalizer(lowercase=True)
     core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

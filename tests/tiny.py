@@ -11,6 +11,7 @@ from transformers import (
     BertConfig,
     BertForQuestionAnswering,
     BertForSequenceClassification,
+    BertForTokenClassification,
     BertTokenizerFast,
     ElectraConfig,
     ElectraForSequenceClassification,
@@ -66,6 +67,31 @@ def answerer(layers: int = 2, seed: int = 0):
     config = bert(layers).config
     torch.manual_seed(seed)
     return BertForQuestionAnswering(config).eval()
+
+
+TAGS = ("B-blame", "B-praise", "B-thing", "I-thing", "O")
+
+
+def tags_of(text: str) -> list[str]:
+    """What each word of a sentence of `sentences` is: praise, blame, or a thing with its article."""
+    found: list[str] = []
+    for word in text.split(" "):
+        if word in ("film", "plot", "actor", "scene", "story"):
+            article = bool(found) and found[-1] == "B-thing"
+            found.append("I-thing" if article else "B-thing")
+        elif word in ("the", "a"):
+            found.append("B-thing")
+        else:
+            good, bad = word in ("good", "great", "fine"), word in ("bad", "dull", "poor")
+            found.append("B-praise" if good else "B-blame" if bad else "O")
+    return found
+
+
+def tagger(layers: int = 2, seed: int = 0):
+    """A BERT that gives words the labels of TAGS, with random weights as large as those of `bert`."""
+    config = bert(layers, labels=TAGS).config
+    torch.manual_seed(seed)
+    return BertForTokenClassification(config).eval()
 
 
 def several_labels(layers: int = 2, seed: int = 0):
@@ -142,6 +168,7 @@ def write_task(
     pair: bool = False,
     regression: bool = False,
     several: bool = False,
+    tags: bool = False,
 ) -> Path:
     """data/task as `tasks.prepare` would write it; several: the labels good, and long for five words and more."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -158,8 +185,11 @@ def write_task(
             marks = [(label, len(text.split()) > 4) for text, label in zip(texts, labels, strict=True)]
             columns["label"] = [[place for place, mark in enumerate(both) if mark] for both in marks]
             features["label"] = List(ClassLabel(names=["good", "long"]))
+        if tags:
+            columns["label"] = [[TAGS.index(tag) for tag in tags_of(text)] for text in texts]
+            features["label"] = List(ClassLabel(names=list(TAGS)))
         Dataset.from_dict(columns, Features(features)).to_parquet(folder / f"{split}.parquet")
-        kind = "scores" if regression else "multi-label" if several else "classes"
+        kind = "scores" if regression else "multi-label" if several else "tokens" if tags else "classes"
         state_kind(folder / f"{split}.parquet", kind)
     return folder
 

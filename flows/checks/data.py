@@ -17,7 +17,7 @@ from flows.checks.teacher import config_of, kind_in, local_folder
 from stillhouse.encoders.label_names import label_order, names_in
 from stillhouse.errors import InputError
 from tasks.kinds.find import kind_class
-from tasks.sources.docstrings import find_library
+from tasks.sources.builtin.docstrings import find_library
 from tasks.sources.texts import read_folder
 from tasks.stage.params import load
 

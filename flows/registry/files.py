@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 from flows.registry.code import FORMER, OURS
 from flows.registry.served import served
-from flows.serving.by_kind import code_of
+from flows.serving.by_kind import LISTS, code_of
 from stillhouse.errors import InputError
 from tasks.tracking.store import tracking_uri
 
@@ -48,7 +49,7 @@ def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
     """
     import mlflow.pyfunc
     from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types import Schema
 
     model = served(recipe)
     with tempfile.TemporaryDirectory() as scratch:
@@ -66,7 +67,7 @@ def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
                 | model.numbers
                 | served_digests({part: Path(scratch) / part for part in parts}),
                 artifacts={part: str(Path(scratch) / part) for part in parts},
-                signature=ModelSignature(Schema([ColSpec(DataType.string, column) for column in model.columns])),
+                signature=ModelSignature(Schema(inputs(model.columns))),
                 # Finding them out by itself, MLflow would run the model in a new environment.
                 pip_requirements=[f"{package}=={installed(package)}" for package in SERVED_WITH],
             )
@@ -74,6 +75,16 @@ def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
         digest = folder_digest(folder)
         client.log_artifacts(run_id, str(folder), "model")
     return f"{client.get_run(run_id).info.artifact_uri}/model", digest
+
+
+def inputs(columns: Sequence[str]) -> list:
+    """MLflow's specification of a served model's columns."""
+    from mlflow.types import ColSpec, DataType
+    from mlflow.types.schema import Array
+
+    alternatives = any(name in LISTS for name in columns)
+    kinds = [Array(DataType.string) if name in LISTS else DataType.string for name in columns]
+    return [ColSpec(kind, name, required=not alternatives) for kind, name in zip(kinds, columns, strict=True)]
 
 
 def fetch(client: "MlflowClient", version: "ModelVersion", to: Path) -> Path:

@@ -2,7 +2,15 @@
 
 from stillhouse.errors import InputError
 
-CODE = {"classes": "labels.py", "multi-label": "labels.py", "scores": "labels.py", "answers": "answers.py"}
+CODE = {
+    "classes": "labels.py",
+    "multi-label": "labels.py",
+    "scores": "labels.py",
+    "answers": "answers.py",
+    "tokens": "tokens.py",
+}
+# Columns of lists; where a kind has one, each of its columns may be missing: a row has one or another.
+LISTS = ("words",)
 
 
 def code_of(kind: str) -> str:

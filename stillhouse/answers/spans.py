@@ -7,7 +7,7 @@ the question has no answer (Devlin 2019, section 4.3).
 L tokens in a window, m the longest answer in tokens.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.answers.windows import CLS, OUTSIDE
 from stillhouse.onnx.sessions import feed
-from stillhouse.training.batches import collate
-from stillhouse.training.predict import token_rows
+from stillhouse.training.predict import rows_in_batches
 
 NO_SPAN = 1e9  # how much better no answer is where a context has no word that could be one; finite, as JSON's numbers
 OUTPUTS = ("start_logits", "end_logits")
@@ -65,15 +64,15 @@ def span_logits(
         batch_size: windows a forward pass.
     """
 
-    def forward(batch: dict[str, torch.Tensor]) -> list[np.ndarray]:
+    def forward(batch: dict[str, torch.Tensor]) -> np.ndarray:
         outputs = model(**{name: tensor.to(model.device) for name, tensor in batch.items()})
-        return [getattr(outputs, name).float().cpu().numpy() for name in OUTPUTS]
+        return np.stack([getattr(outputs, name).float().cpu().numpy() for name in OUTPUTS], axis=-1)
 
     training = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            return _in_batches(forward, data, tokenizer, batch_size)
+            return _logits(rows_in_batches(forward, data, tokenizer, batch_size))
     finally:
         model.train(training)
 
@@ -83,10 +82,11 @@ def span_logits_onnx(
 ) -> list[np.ndarray]:
     """`span_logits` of an exported model."""
 
-    def forward(batch: dict[str, torch.Tensor]) -> list[np.ndarray]:
-        return session.run(list(OUTPUTS), feed(session, {name: tensor.numpy() for name, tensor in batch.items()}))
+    def forward(batch: dict[str, torch.Tensor]) -> np.ndarray:
+        inputs = feed(session, {name: tensor.numpy() for name, tensor in batch.items()})
+        return np.stack(session.run(list(OUTPUTS), inputs), axis=-1)
 
-    return _in_batches(forward, data, tokenizer, batch_size)
+    return _logits(rows_in_batches(forward, data, tokenizer, batch_size))
 
 
 def find_answers(
@@ -147,19 +147,6 @@ def _best(spans: Mapping[tuple[int, int], float], count: int) -> Iterable[Span]:
     return (Span(start, end, score) for (start, end), score in ranked[:count])
 
 
-def _in_batches(
-    forward: Callable[[dict[str, torch.Tensor]], list[np.ndarray]],
-    data: Any,
-    tokenizer: PreTrainedTokenizerBase,
-    batch_size: int,
-) -> list[np.ndarray]:
-    """(2, L) of each row, in order; rows of one length go together, the longest first."""
-    rows = token_rows(data)
-    order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
-    logits: list[Any] = [None] * len(rows)
-    for begin in range(0, len(order), batch_size):
-        chosen = order[begin : begin + batch_size]
-        both = np.stack(forward(collate([rows[i] for i in chosen], tokenizer.pad_token_id)))  # (2, B, L)
-        for place, row in enumerate(chosen):
-            logits[row] = both[:, place, : len(rows[row]["input_ids"])].astype(np.float32)
-    return logits
+def _logits(found: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """(2, L) of each window's (L, 2)."""
+    return [np.ascontiguousarray(each.T).astype(np.float32) for each in found]

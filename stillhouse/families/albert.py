@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.errors import InputError
-from stillhouse.families.contract import HEADS, NORMS, TABLES, Family, Matrix, Scores
+from stillhouse.families.contract import HEADS, NORMS, PROJECTIONS, TABLES, Family, Keep, Matrix, Scores
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,11 +61,21 @@ class Albert(Family):
 
         model.set_attn_implementation(NAME)
         (block,) = self.blocks(model)
-        sink = _Counted(scores, frozenset(layers), model.config)
+        sink = _Counted(scores, frozenset(layers))
         # One call of the encoder begins at 0 again, whatever became of the one before.
         model.base_model.register_forward_pre_hook(sink.begin)
         for module in block.modules():
             object.__setattr__(module, "_score_sink", (sink, 0, None))
+
+    def watch_projections(self, model: "PreTrainedModel", layers: Sequence[int], keep: Keep) -> None:
+        """Each time that the layer is computed counts as one."""
+        if not layers:
+            return
+        (block,) = self.blocks(model)
+        for name, matrix in zip(PROJECTIONS, self.attention, strict=False):
+            counted = _Calls(keep, name, frozenset(layers))
+            model.base_model.register_forward_pre_hook(counted.begin)
+            block.get_submodule(matrix.name).register_forward_hook(counted.give)
 
     def own_layers(self, count: int) -> tuple[int, ...]:
         """All of them the first."""
@@ -75,8 +85,8 @@ class Albert(Family):
 class _Counted:
     """Stands where the scores of one layer would be kept, and keeps those of the calls that are asked for."""
 
-    def __init__(self, scores: Scores, layers: frozenset[int], config: Any) -> None:
-        self.scores, self.layers, self.config = scores, layers, config
+    def __init__(self, scores: Scores, layers: frozenset[int]) -> None:
+        self.scores, self.layers = scores, layers
         self.calls = 0
 
     def begin(self, *_: Any) -> None:
@@ -85,6 +95,22 @@ class _Counted:
     def __setitem__(self, _: int, found: "Tensor") -> None:
         if self.calls in self.layers:
             self.scores[self.calls] = found
+        self.calls += 1
+
+
+class _Calls:
+    """Hands on what a matrix of the layer gives in the calls that are asked for."""
+
+    def __init__(self, keep: Keep, name: str, layers: frozenset[int]) -> None:
+        self.keep, self.name, self.layers = keep, name, layers
+        self.calls = 0
+
+    def begin(self, *_: Any) -> None:
+        self.calls = 0
+
+    def give(self, module: Any, given: Any, output: "Tensor") -> None:
+        if self.calls in self.layers:
+            self.keep(self.calls, self.name, output)
         self.calls += 1
 
 

@@ -9,9 +9,9 @@ B sentences, L tokens, h heads, d width, V vocabulary, N rows.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.errors import InputError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Scores = dict[int, "Tensor"]  # layer, from 0: (B, h, L, L)
 State = dict[str, "Tensor"]
+Keep = Callable[[int, str, "Tensor"], None]
+PROJECTIONS = ("queries", "keys", "values")
 Axes = tuple[str | None, ...]  # what each axis of a weight counts; None for what surgery leaves alone
 
 
@@ -260,6 +262,18 @@ class Family:
                 # Whichever submodule the family passes to the attention function finds its sink.
                 object.__setattr__(module, "_score_sink", (scores, index, self.window(model, index)))
 
+    def watch_projections(self, model: "PreTrainedModel", layers: Sequence[int], keep: Keep) -> None:
+        """Have queries, keys and values of some layers handed to `keep` in each forward pass.
+
+        Args:
+            layers: from 0.
+            keep: called with a layer, one of PROJECTIONS, and (B, L, d), d of all heads together.
+        """
+        for index in layers:
+            layer = self.layers(model)[index]
+            for name, matrix in zip(PROJECTIONS, self.attention, strict=False):
+                layer.get_submodule(matrix.name).register_forward_hook(partial(give, keep, index, name))
+
     def window(self, model: "PreTrainedModel", layer: int) -> int | None:
         """How far a token of this layer attends to either side; None for any distance."""
         return None
@@ -292,3 +306,8 @@ class Family:
 
     def build(self, model: "PreTrainedModel", extra: Mapping[str, Any], heads: Sequence[int]) -> None:
         """Put into a compressed encoder what `extra` asks for; `heads` of each layer."""
+
+
+def give(keep: Keep, index: int, name: str, module: Any, given: Any, output: "Tensor") -> None:
+    """A forward hook: hand on what a module gives."""
+    keep(index, name, output)

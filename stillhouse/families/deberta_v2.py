@@ -15,7 +15,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from stillhouse.errors import InputError
-from stillhouse.families.contract import HEADS, NORMS, TABLES, Family, Matrix, Scores
+from stillhouse.families.contract import HEADS, NORMS, PROJECTIONS, TABLES, Family, Keep, Matrix, Scores
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,6 +91,17 @@ class Deberta(Family):
             attention.disentangled_attention_bias = MethodType(_watched_bias, attention)
             attention.register_forward_hook(partial(_score, seen, scores, index))
 
+    def watch_projections(self, model: "PreTrainedModel", layers: Sequence[int], keep: Keep) -> None:
+        """Those of the content: what v3's matrices make of positions, later in a pass, is not kept."""
+        for index in layers:
+            layer = self.layers(model)[index]
+            attention: Any = layer.get_submodule(self.heads)
+            done: set[str] = set()
+            attention.register_forward_pre_hook(partial(_forget, done))
+            for name, matrix in zip(PROJECTIONS, self.attention, strict=False):
+                projection = layer.get_submodule(matrix.name)
+                projection.register_forward_hook(partial(_give_first, done, keep, index, name))
+
     def extra(self, config: Any) -> dict[str, Any]:
         """Whether a convolution stands beside the first layer, as in v2's largest."""
         return {"convolution": True} if getattr(config, "conv_kernel_size", 0) > 0 else {}
@@ -110,8 +121,14 @@ class Deberta(Family):
         return {"pooler_hidden_size": pooled_size}
 
 
-def _forget(seen: dict[str, Any], module: Any, given: Any) -> None:
+def _forget(seen: dict[str, Any] | set[str], module: Any, given: Any) -> None:
     seen.clear()
+
+
+def _give_first(done: set[str], keep: Keep, index: int, name: str, module: Any, given: Any, output: "Tensor") -> None:
+    if name not in done:
+        done.add(name)
+        keep(index, name, output)
 
 
 def _see(seen: dict[str, Any], name: str, module: Any, given: Any, output: "Tensor") -> None:

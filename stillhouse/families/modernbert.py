@@ -10,9 +10,10 @@ B sentences, L tokens, d width.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from stillhouse.families.contract import Axes, Family, Matrix
+from stillhouse.families.contract import PROJECTIONS, Axes, Family, Keep, Matrix
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -67,6 +68,13 @@ class ModernBert(Family):
         parts: Any = model
         return parts.decoder(parts.head(hidden))
 
+    def watch_projections(self, model: "PreTrainedModel", layers: Sequence[int], keep: Keep) -> None:
+        """The three parts of one matrix's output, before they are turned by positions."""
+        for index in layers:
+            layer = self.layers(model)[index]
+            matrix = layer.get_submodule(self.attention[0].name)
+            matrix.register_forward_hook(partial(_give_three, keep, index))
+
     def window(self, model: "PreTrainedModel", layer: int) -> int | None:
         """Half of `local_attention`."""
         config: Any = model.config
@@ -97,6 +105,11 @@ class ModernBert(Family):
             first: Any = self.layers(model)[0]
             norm = first.mlp_norm
             first.attn_norm = LayerNorm(norm.normalized_shape, eps=norm.eps, bias=norm.bias is not None)
+
+
+def _give_three(keep: Keep, index: int, module: Any, given: Any, output: "Tensor") -> None:
+    for name, part in zip(PROJECTIONS, output.chunk(3, dim=-1), strict=True):
+        keep(index, name, part)
 
 
 LINEAR: dict[str, Axes] = {

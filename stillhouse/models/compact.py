@@ -110,17 +110,21 @@ def _tell_heads(attention: Any, heads: int, head_size: int) -> None:
 
 
 def _build_head(model: Any, shape: Shape, family: Family) -> None:
-    """The dense layer between the encoder and a classifier keeps its own width when the encoder gets narrower."""
-    d, pooled = shape.hidden_size, shape.pooled_size
+    """The dense layer between the encoder and a classifier keeps its own width when the encoder gets narrower.
+
+    A classifier of tokens has no such layer: it reads the encoder itself.
+    """
+    d, pooled, pools = shape.hidden_size, shape.pooled_size, False
     for place in (model.base_model, model):
         for path in family.poolers:
             whole, _, last = path.rpartition(".")
             part = _submodule(place, whole)
             if part is not None and isinstance(getattr(part, last, None), nn.Linear):
                 setattr(part, last, nn.Linear(d, pooled))
+                pools = True
     classifier = getattr(model, "classifier", None)
     if isinstance(classifier, nn.Linear):
-        model.classifier = nn.Linear(pooled, classifier.out_features)
+        model.classifier = nn.Linear(pooled if pools else d, classifier.out_features)
     elif classifier is not None:  # RoBERTa's pools within the head
         classifier.out_proj = nn.Linear(pooled, classifier.out_proj.out_features)
 

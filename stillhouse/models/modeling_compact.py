@@ -16,6 +16,7 @@ from stillhouse.models.configuration_compact import COMPACT_CONFIGS
 HEADS = {
     "Model": modeling_auto.AutoModel,
     "ForSequenceClassification": modeling_auto.AutoModelForSequenceClassification,
+    "ForTokenClassification": modeling_auto.AutoModelForTokenClassification,
     "ForQuestionAnswering": modeling_auto.AutoModelForQuestionAnswering,
     "ForMaskedLM": modeling_auto.AutoModelForMaskedLM,
 }

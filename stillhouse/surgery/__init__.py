@@ -4,6 +4,7 @@ from stillhouse.surgery.factorizing import factorize, factorize_embedding
 from stillhouse.surgery.layers import drop_layers, share_layers
 from stillhouse.surgery.quantizing import dequantize, quantize
 from stillhouse.surgery.slicing import slice_embedding, slice_ffn, slice_heads
+from stillhouse.surgery.trimming import trim
 
 __all__ = [
     "dequantize",
@@ -15,4 +16,5 @@ __all__ = [
     "slice_embedding",
     "slice_ffn",
     "slice_heads",
+    "trim",
 ]

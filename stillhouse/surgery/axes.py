@@ -24,6 +24,7 @@ class Axis:
 
 
 WIDTH = Axis("width")
+WHOLE_CLASSIFIER = re.compile(r"(?:^|\.)classifier\.weight$")
 KEEP = None  # an axis that surgery leaves alone: vocabulary, positions, labels, ranks
 
 
@@ -61,8 +62,12 @@ def take(state: Mapping[str, Tensor], kept: Mapping[Axis, Tensor], family: Famil
         family: of the model.
     """
     out = {}
+    # Without a pooler a classifier, which is of tokens then, reads the encoder itself.
+    poolers = tuple(f"{pooler}.weight" for pooler in family.poolers)
+    pooled = any(name.endswith(poolers) for name in state)
     for name, weight in state.items():
-        for number, axis in enumerate(axes(name, family)):
+        counted = (KEEP, WIDTH) if not pooled and WHOLE_CLASSIFIER.search(name) else axes(name, family)
+        for number, axis in enumerate(counted):
             if axis is not None and axis in kept:
                 weight = weight.index_select(number, kept[axis].to(weight.device))
         out[name] = weight.clone()

@@ -99,21 +99,30 @@ def collate(rows: Sequence[Row], pad_id: int) -> Batch:
 
 
 def _stacked(values: list[Any]) -> torch.Tensor:
-    """Numbers, or (nested) lists of them, of all rows; innermost lists are made as long as the longest."""
-    longest = {len(_innermost(value)) for value in values if isinstance(value, list)}
-    if len(longest) > 1:
-        values = [_filled(value, max(longest)) for value in values]
+    """Numbers, or (nested) lists of them, of all rows; lists are made as long as the longest, with -1."""
+    shapes = [_shape(value) for value in values]
+    if len(set(shapes)) > 1:
+        # An empty list does not say how deep it is.
+        deepest = max(map(len, shapes))
+        longest = tuple(max(shape[axis] for shape in shapes if len(shape) > axis) for axis in range(deepest))
+        values = [_filled(value, longest) for value in values]
     return torch.as_tensor(values)
 
 
-def _innermost(value: list[Any]) -> list[Any]:
-    return _innermost(value[0]) if value and isinstance(value[0], list) else value
+def _shape(value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list):
+        return ()
+    return (len(value), *_shape(value[0])) if value else (0,)
 
 
-def _filled(value: list[Any], length: int) -> list[Any]:
-    if value and isinstance(value[0], list):
-        return [_filled(part, length) for part in value]
-    return [*value, *[-1] * (length - len(value))]
+def _filled(value: Any, shape: tuple[int, ...]) -> Any:
+    if not shape:
+        return value
+    missing = shape[0] - len(value)
+    nothing: Any = -1
+    for size in reversed(shape[1:]):
+        nothing = [nothing] * size
+    return [*(_filled(part, shape[1:]) for part in value), *[nothing] * missing]
 
 
 def by_length(data: Any, tokenizer: PreTrainedTokenizerBase, batch_size: int) -> Iterator[Batch]:

@@ -8,8 +8,10 @@ the shorter ones have NO_OUTCOME in the places they lack.
 Shapes: B rows in a batch, N distributions, C outcomes (1 for scores).
 """
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -36,6 +38,10 @@ class Outcomes:
         """(N, C) what the teacher says, from the batch's column `teacher_logits`; (N, K, C) of K teachers."""
         return batch["teacher_logits"]
 
+    def combined(self, logits: np.ndarray, combine: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """What `combine` makes of several teachers' logits, (K, N, C), whose last axis is a distribution."""
+        return combine(logits)
+
     def hard(self, model: nn.Module, batch: Batch) -> Tensor:
         """The loss under the labels alone: the step of plain training."""
         return task_loss(self.predicted(model(**model_inputs(batch)), batch), self.labels(batch))
@@ -60,6 +66,10 @@ class SeveralLabels(Outcomes):
 
     def taught(self, batch: Batch) -> Tensor:
         return no_and_yes(batch["teacher_logits"])
+
+    def combined(self, logits: np.ndarray, combine: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        both = combine(np.stack([np.zeros_like(logits), logits], axis=-1))  # of no and yes
+        return both[..., 1] - both[..., 0]
 
 
 def no_and_yes(logits: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 B sentences in a batch, L tokens of its longest, N sentences in all, C classes (1 for regression).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,3 +61,26 @@ def token_rows(data: Any) -> list[dict[str, list[int]]]:
         return [{name: row[name] for name in INPUTS if name in row} for row in data]
     columns = {name: data[name][:] for name in INPUTS if name in data.column_names}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def rows_in_batches(
+    forward: Callable[[dict[str, torch.Tensor]], np.ndarray],
+    data: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    batch_size: int,
+) -> list[np.ndarray]:
+    """What `forward` gives at each token of each row, (L, …), in order; rows of one length go together, longest first.
+
+    Args:
+        forward: of a batch (B, L), (B, L, …).
+        data: rows with `input_ids` and maybe `token_type_ids`; L is a row's own in what comes back.
+    """
+    rows = token_rows(data)
+    order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
+    found: list[Any] = [None] * len(rows)
+    for begin in range(0, len(order), batch_size):
+        chosen = order[begin : begin + batch_size]
+        given = forward(collate([rows[i] for i in chosen], tokenizer.pad_token_id))
+        for place, row in enumerate(chosen):
+            found[row] = given[place, : len(rows[row]["input_ids"])]
+    return found

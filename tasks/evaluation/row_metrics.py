@@ -10,6 +10,7 @@ from tasks.evaluation.label_sets import OF_GIVEN, mean_average_precision
 from tasks.evaluation.metrics import OF_CLASSES, OF_SCORES, OF_TWO_CLASSES, Metric
 from tasks.evaluation.rows import Rows
 from tasks.evaluation.squad_metrics import best_threshold
+from tasks.evaluation.word_labels import OF_COUNTS, Counts
 
 
 def metric_of(name: str, rows: Rows) -> Callable[[Rows], float]:
@@ -46,6 +47,11 @@ def _marks(metric: Callable[[np.ndarray, np.ndarray], float], column: str, rows:
     return float(metric(_stacked("label", rows) > 0, given > 0 if column == "given" else given))
 
 
+def _counted(metric: Callable[[Counts], float], rows: Rows) -> float:
+    there, given, hit = (_stacked(name, rows) for name in ("there", "given", "hit"))
+    return metric(Counts(there, given, hit, rows["words"], rows["right"]))
+
+
 def _stacked(column: str, rows: Rows) -> np.ndarray:
     """(N, W) of the columns `column_0`, `column_1`, …"""
     return np.stack([rows[name] for name in rows if name.startswith(f"{column}_")], axis=1)
@@ -53,7 +59,7 @@ def _stacked(column: str, rows: Rows) -> np.ndarray:
 
 def what_is_right(rows: Rows) -> list[str]:
     """The columns that say it, which two models' rows of one split share."""
-    return [name for name in rows if name in OF_ROWS or name.startswith("label_")]
+    return [name for name in rows if name in OF_ROWS or name.startswith(("label_", "there_"))]
 
 
 # By the (first) column that says what is right, which tells the kinds of rows apart.
@@ -70,4 +76,5 @@ OF_ROWS: dict[str, dict[str, Callable[[Rows], float]]] = {
         **{name: partial(_marks, metric, "given") for name, metric in OF_GIVEN.items()},
         "mean_average_precision": partial(_marks, mean_average_precision, "share"),
     },
+    "there_0": {name: partial(_counted, metric) for name, metric in OF_COUNTS.items()},
 }

@@ -1,7 +1,9 @@
 """What a model did on each row of the split that it was judged on, so that any two models are compared row by row.
 
 Classes and scores: `actual,predicted`, where a class is its place among the data's labels. Several labels: of each, by
-its place, whether it is right, was given, and its probability (`label_0`, `given_0`, `share_0`, …). Answers:
+its place, whether it is right, was given, and its probability (`label_0`, `given_0`, `share_0`, …). Tokens: of each
+type of entity, by its place, how many are there, were given, and both (`there_0`, `given_0`, `hit_0`, …), and of how
+many `words` the label is `right`. Answers:
 `answerable`, `exact` and `f1` of the answer that was given, `best_exact` and `best_f1` of the best answer there was,
 whether that was one at all (`best_given`), and `null_odds`. One CSV file, a line a row, in the order of the data.
 """

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from datasets import ClassLabel, Dataset
+from numpy.typing import NDArray
 from transformers import PreTrainedModel
 
 from stillhouse.encoders.label_names import label_order, names_in
@@ -18,6 +19,8 @@ from tasks.kinds.sentences import Problem, Sentences
 from tasks.sources.blocks import DataParams
 from tasks.sources.make_task import prepare_task
 from tasks.stage.params import TrainParams
+
+LEAST = np.float32(1e-6)
 
 
 class Classes(Sentences):
@@ -58,6 +61,9 @@ class Classes(Sentences):
         order = label_order(self.names, names_in(model.config.id2label))
         return np.take(np.asarray(predictions), order, axis=1)
 
+    def stated(self, rows: Dataset) -> Predictions:
+        return np.log(probabilities(rows))
+
     def metric_names(self) -> tuple[str, ...]:
         return tuple(OF_CLASSES | OF_TWO_CLASSES if self.width == 2 else OF_CLASSES)
 
@@ -72,6 +78,20 @@ class Classes(Sentences):
             (self.names[int(actual)], self.names[int(given)])
             for actual, given in zip(rows["actual"], rows["predicted"], strict=True)
         ]
+
+
+def probabilities(rows: Dataset) -> NDArray[np.float32]:
+    """(N, C) that rows state, a little off 0 and 1, whose logits would be infinite.
+
+    Raises:
+        InputError: a row states none.
+    """
+    found = rows["probabilities"][:]
+    if None in found:
+        raise InputError(
+            f"training row {found.index(None) + 1} states no probabilities, and others do: give all theirs"
+        )
+    return np.clip(np.array(found, dtype=np.float32), LEAST, 1 - LEAST)
 
 
 KIND = Classes

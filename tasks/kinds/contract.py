@@ -27,7 +27,7 @@ from tasks.sources.split import Source
 from tasks.stage.json_files import read_json
 from tasks.stage.params import Block, TrainParams
 
-# The logits of a data set: (N, C), or of each row an array whose last axis is the row's own, such as (2, L).
+# The logits of a data set: (N, C), or of each row an array whose shape is the row's own, such as (2, L).
 Predictions = NDArray[np.float32] | Sequence[NDArray[np.float32]]
 Metrics = dict[str, float]
 
@@ -68,6 +68,7 @@ class Kind(Outcomes, ABC):
     head: ClassVar[str]  # how the class that a fine-tuned checkpoint was saved from ends
     outputs: ClassVar[tuple[str, ...]] = ("logits",)  # of a model, and of its ONNX file
     per_token: ClassVar[bool] = False  # whether it predicts something of each token
+    word_labels: ClassVar[bool] = False  # whether each word of a row has a label: a copy of a row has as many words
     texts: ClassVar[tuple[str, ...]]  # columns of text, of which a task may lack the later ones
     augmented: ClassVar[tuple[str, ...]]  # those of them whose words may change with no harm to the label
 
@@ -172,6 +173,14 @@ class Kind(Outcomes, ABC):
             theirs: the teacher's.
         """
         return Teachers(self.encode(rows, theirs), lambda predictions: predictions)
+
+    def stated(self, rows: Dataset) -> Predictions:
+        """Logits of each row whose probabilities are those that the rows state themselves.
+
+        Raises:
+            InputError: such rows state none.
+        """
+        raise InputError(f"rows of {self.name} state no probabilities: set data.columns.probabilities to null")
 
     # -------------------------------------------------------------------------------------------------------- scoring
 

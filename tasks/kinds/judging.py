@@ -10,7 +10,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 import stillhouse.models.compact
 import stillhouse.models.modeling_bilstm
-import stillhouse.models.modeling_bilstm_answers  # noqa: F401 - what the model may be, so that DVC knows of it
+import stillhouse.models.modeling_bilstm_answers
+import stillhouse.models.modeling_bilstm_tokens  # noqa: F401 - what the model may be, so that DVC knows of it
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.errors import InputError
 from stillhouse.onnx.sessions import open_session

@@ -16,7 +16,7 @@ from stillhouse.training.outcomes import SeveralLabels
 from tasks.evaluation.label_sets import OF_GIVEN, best_thresholds, mean_average_precision
 from tasks.evaluation.metrics import refuse_non_numbers
 from tasks.evaluation.rows import Rows
-from tasks.kinds.classes import Classes
+from tasks.kinds.classes import Classes, probabilities
 from tasks.kinds.contract import Examples, Metrics, Predictions
 from tasks.kinds.sentences import Problem, Sentences
 from tasks.sources.blocks import DataParams
@@ -54,6 +54,10 @@ class MultiLabel(SeveralLabels, Classes):
     @classmethod
     def prepare(cls, params: DataParams, out: Path) -> dict[str, float]:
         return prepare_label_sets(params, out)
+
+    def stated(self, rows: Dataset) -> Predictions:
+        given = probabilities(rows)
+        return np.log(given) - np.log1p(-given)
 
     def settled(self, predictions: Predictions, examples: Examples) -> "MultiLabel":
         how = self.numbers.threshold

@@ -49,7 +49,7 @@ class Sentences(Kind):
     def start(self, source: str | Path, seed: int | None) -> PreTrainedModel:
         self.check_start(source)
         torch.manual_seed(seed or 0)
-        if has_classifier(source):
+        if has_classifier(source, self.auto):
             return self.fitted(load_model(source, self.auto), source)
         if seed is None:
             raise InputError(
@@ -78,6 +78,8 @@ class Sentences(Kind):
         return model
 
     def encode(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int | None = None) -> Dataset:
+        if "probabilities" in rows.column_names:
+            rows = rows.remove_columns("probabilities")  # `stated` gives them to those who learn from them
         return tokenize(rows, tokenizer, max_length or self.train.max_length)
 
     def examples(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Examples:
@@ -111,10 +113,14 @@ class Sentences(Kind):
         return (params.get("train") or {}).get("max_length"), "train.max_length"
 
 
-def has_classifier(source: str | Path) -> bool:
-    """Whether a checkpoint comes with a trained classifier. A hub id has one if its config names real labels."""
+def has_classifier(source: str | Path, auto: type) -> bool:
+    """Whether a checkpoint comes with a trained classifier. A hub id has one if its config names real labels.
+
+    Args:
+        auto: transformers' Auto class of such classifiers.
+    """
     if isinstance(source, str):
-        return model_labels(load_model(source, AutoModelForSequenceClassification)) is not None
+        return model_labels(load_model(source, auto)) is not None
     for file in weight_files(source):
         with safe_open(file, framework="pt") as weights:
             if any(name.startswith("classifier.") for name in weights.keys()):  # noqa: SIM118 - not a dict

@@ -1,6 +1,6 @@
 """What teachers say of a training set: computed once, kept by content, shared by every student.
 
-N rows, C outcomes, K teachers, L tokens of a row, M of all rows together.
+N rows, C outcomes, K teachers, M numbers of all rows together.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ from tasks.kinds.contract import Kind, Predictions
 from tasks.stage.outputs import fresh_file
 from tasks.stage.workspace import cache_dir, content_digest
 
+FORM = b"2"  # of the cache's files
 Combine = Callable[[np.ndarray], np.ndarray]  # logits of several teachers, (K, …, C), to one array
 
 
@@ -32,7 +33,7 @@ def cached_logits(
         encoded: rows whose token ids name the cache entry with the weights in `folder`.
         folder: the teacher's checkpoint; it is loaded only if its logits are not in the cache.
     """
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.blake2b(FORM, digest_size=16)
     for file in weight_files(folder):
         digest.update(content_digest(file).encode())
     for rows in encoded.select_columns(["input_ids"]).iter(1000):
@@ -65,11 +66,11 @@ def with_logits(data: Dataset, logits: Predictions) -> Dataset:
     if isinstance(logits, np.ndarray):
         # Arrow takes rows of one dimension as they are; of more, as lists.
         return data.add_column("teacher_logits", list(logits) if logits.ndim == 2 else logits.tolist())
-    shape = logits[0].shape[:-1]
-    lengths = np.repeat([row.shape[-1] for row in logits], int(np.prod(shape)))
-    column = _lists(pa.array(np.concatenate([row.ravel() for row in logits])), np.cumsum([0, *lengths]))
-    for size in reversed(shape):
-        column = _lists(column, np.arange(0, len(column) + 1, size))
+    shapes = np.array([row.shape for row in logits])  # (N, axes)
+    column = pa.array(np.concatenate([row.ravel() for row in logits]))
+    for axis in reversed(range(shapes.shape[1])):
+        lengths = np.repeat(shapes[:, axis], shapes[:, :axis].prod(axis=1))
+        column = _lists(column, np.cumsum([0, *lengths]))
     return concatenate_datasets([data, Dataset(pa.table({"teacher_logits": column}))], axis=1)
 
 
@@ -78,14 +79,15 @@ def _lists(values: pa.Array, offsets: np.ndarray) -> pa.Array:
 
 
 def _packed(logits: Predictions) -> dict[str, np.ndarray]:
-    """As arrays of one shape each: where rows differ in length they stand one after the other, (…, M)."""
+    """As arrays: where rows differ in shape their numbers stand one after the other, (M,)."""
     if isinstance(logits, np.ndarray):
         return {"logits": logits}
-    lengths = np.array([row.shape[-1] for row in logits])
-    return {"logits": np.concatenate(logits, axis=-1), "lengths": lengths}
+    shapes = np.array([row.shape for row in logits])
+    return {"logits": np.concatenate([row.ravel() for row in logits]), "shapes": shapes}
 
 
 def _unpacked(arrays: dict[str, np.ndarray]) -> Predictions:
-    if "lengths" not in arrays:
+    if "shapes" not in arrays:
         return arrays["logits"]
-    return np.split(arrays["logits"], np.cumsum(arrays["lengths"])[:-1], axis=-1)
+    parts = np.split(arrays["logits"], np.cumsum(arrays["shapes"].prod(axis=1))[:-1])
+    return [part.reshape(shape) for part, shape in zip(parts, arrays["shapes"], strict=True)]

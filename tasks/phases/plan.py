@@ -49,6 +49,7 @@ class Plan:
         seen_words: whether the step reads only tokens of its rows and the tokenizer's special ones: word vectors of
             others are then left out of training. Not where anything saves or changes the model between steps.
         combine: makes one of the logits of several teachers, (K, N, C) to (N, …); None: there is but one.
+        route: whether several teachers are one on its way, so that nobody else's word can stand among theirs.
         tokenizer: the student's, where it has its own.
         encode: makes encoded rows of a corpus and `train.max_length`; None: as the task's kind, or `tokenize`, does.
         keep: gives those of the encoded rows that are trained on; a method that measures on others takes them here.
@@ -64,6 +65,7 @@ class Plan:
     teacher_logits: bool = False
     seen_words: bool = False
     combine: Callable[[np.ndarray], np.ndarray] | None = None
+    route: bool = False
     tokenizer: PreTrainedTokenizerBase | None = None
     encode: Callable[[Dataset, int], Dataset] | None = None
     keep: Callable[[Dataset], Dataset] | None = None

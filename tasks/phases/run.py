@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from datasets import Dataset
+from scipy.special import softmax
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.encoders.checkpoint import same_vocabulary, save_model
@@ -98,10 +100,30 @@ def add_logits(plan: Plan, given: Given, data: Dataset, train: TrainParams) -> D
         # Not `given.teacher`: what a method has around it may have cut it.
         return cached_logits(read.encoded, kind, folder, given.tokenizer, train.eval_batch_size)
 
-    said = [read.aligned(of(folder)) for folder in given.teachers]
-    if plan.combine is None and len(said) != 1:
-        raise InputError(f"{len(said)} teachers for a recipe that learns from one: give one checkpoint folder")
-    return with_logits(data, said[0] if plan.combine is None else combined(said, plan.combine))
+    stated = "probabilities" in given.rows.column_names
+    if stated and plan.route:
+        raise InputError(
+            "the rows state probabilities, and this recipe learns from a teacher on its way: set "
+            "data.columns.probabilities to null"
+        )
+    alone = stated and train.soft_labels == "instead"
+    said = [] if alone else [read.aligned(of(folder)) for folder in given.teachers]
+    if stated:
+        said.append(kind.stated(given.rows))
+    if plan.combine is None and len(given.teachers) != 1:
+        raise InputError(
+            f"{len(given.teachers)} teachers for a recipe that learns from one: give one checkpoint folder"
+        )
+    combine = plan.combine or (mean_of_softmaxes if len(said) > 1 else None)
+    if combine is None:
+        return with_logits(data, said[0])
+    return with_logits(data, combined(said, lambda logits: kind.combined(logits, combine)))
+
+
+def mean_of_softmaxes(logits: np.ndarray) -> np.ndarray:
+    """(N, C) whose softmax is the mean of those of (K, N, C)."""
+    shares = softmax(logits.astype(np.float64), axis=-1).mean(axis=0)
+    return np.log(shares).astype(np.float32)
 
 
 def check_vocabulary(ours: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase) -> None:

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 import stillhouse.models.modeling_bilstm
-import stillhouse.models.modeling_bilstm_answers  # noqa: F401 - what a student may be, so that DVC knows of it
+import stillhouse.models.modeling_bilstm_answers
+import stillhouse.models.modeling_bilstm_tokens  # noqa: F401 - what a student may be, so that DVC knows of it
 from stillhouse.errors import InputError
 from stillhouse.methods import bilstm as method
 from stillhouse.models.configuration_bilstm import BiLstmConfig

@@ -77,6 +77,7 @@ def _along(
         phase,
         teacher_logits=True,
         combine=lambda logits: logits.swapaxes(0, 1),  # (N, K, C)
+        route=True,
         keep=rows,
         callbacks=[method.Route(model, params.count, choose)],
     )

@@ -1,24 +1,35 @@
 """smallest: a chain of other recipes' stages, each with a block of its own, for the least model under a budget.
 
-hinton (a shallow student) → lowrank (its word vectors) → structured (which heads, units and dimensions stay) →
-structured-distil (the slices, with the teacher's logits: what the two steps before took is recovered here) → int8.
-What a stage starts from is a field of its block, so a link can be left out there.
+hinton (a shallow student) → (trim: its vocabulary; left out unless asked for →) lowrank (its word vectors) →
+structured (which heads, units and dimensions stay) → structured-distil (the slices, with the teacher's logits: what the
+steps before took is recovered here) → int8. What a stage starts from is a field of its block, so a link can be left out
+there.
 """
 
+from collections.abc import Sequence
+
 from pydantic import Field
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given
 from tasks.recipes import hinton, int8, lowrank, structured, structured_distil
+from tasks.recipes import trim as trimming
 from tasks.stage.params import Block
+
+
+class Factorize(lowrank.Factorize):
+    """`smallest.factorize` in params.yaml."""
+
+    source: str = Field(description="The checkpoint that is factorized; dvc.yaml reads it")
 
 
 class Params(Block):
     """`smallest` in params.yaml: a phase of each recipe in the chain, by the same rules."""
 
     student: hinton.Distill = Field(description="As hinton.distill")
-    factorize: lowrank.Factorize = Field(description="As lowrank.factorize")
+    trim: trimming.Trim = Field(description="As trim.trim")
+    factorize: Factorize = Field(description="As lowrank.factorize, of `source`")
     gates: structured.Gates = Field(description="As structured.gates")
     retrain: structured_distil.Retrain = Field(description="As structured-distil.retrain")
     quantize: int8.Quantize = Field(description="As int8.quantize")
@@ -29,7 +40,14 @@ def student(params: hinton.Distill, given: Given) -> Plan:
     return hinton.distill(params, given)
 
 
-def factorize(params: lowrank.Factorize, given: Given) -> PreTrainedModel:
+def trim(
+    params: trimming.Trim, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The student without the word vectors that the task never uses."""
+    return trimming.trim(params, model, tokenizer, texts)
+
+
+def factorize(params: Factorize, given: Given) -> PreTrainedModel:
     """The student with thinner matrices."""
     return lowrank.factorize(params, given)
 

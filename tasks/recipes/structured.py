@@ -127,9 +127,10 @@ def retrain(params: Retrain, given: Given) -> Plan:
 
 
 def retrain_plan(given: Given, phase: Phase | None, step: Step, teacher_logits: bool = False) -> Plan:
-    """The plan of the sliced model, with this loss."""
-    assert given.student is not None
-    return Plan(given.student, given.student, step, phase, teacher_logits=teacher_logits)
+    """The plan of the sliced model, with this loss and the pieces that it was sliced with."""
+    student, tokenizer = given.student, given.student_tokenizer
+    assert student is not None
+    return Plan(student, student, step, phase, teacher_logits=teacher_logits, tokenizer=tokenizer)
 
 
 def summary(keep: method.Keep, share: float) -> str:

@@ -21,6 +21,7 @@ Layout = Literal[
     "wnli",
     "sick",
     "goemotions",
+    "conll",
 ]
 
 NAME = r"^[a-z0-9][a-z0-9._-]*$"  # safe in file names, filters and addresses
@@ -39,7 +40,7 @@ class HubParams(Block):
 
 class DocstringParams(Block):
     """`data.docstrings`: which library is this sentence from? of multi-label: what does the function take? of answers:
-    what do they say of a parameter?"""
+    what do they say of a parameter? of tokens: which words are a name, a type, a default?"""
 
     libraries: list[str] = Field(min_length=1, description="Import names of installed packages; of classes the labels")
     train_per_library: int = Field(gt=0, description="Training rows of each")
@@ -64,17 +65,22 @@ class FileParams(Block):
     validation: str | None = Field(description="Of the validation file; null: the layout's usual one")
     test: str | None = Field(description="Of the test file; null: there is none")
     layout: Layout | None = Field(
-        description="table: TSV, CSV, JSON or Parquet, by suffix, with data.columns; the others: as published"
+        description="table: TSV, CSV, JSON or Parquet, by suffix, with data.columns; conll: a word a line; the others: "
+        "as published"
     )
 
 
 class ColumnParams(Block):
     """`data.columns`: columns of a hub dataset or a table; by position, from 1, of a .tsv or .csv without a header."""
 
-    text: str | int | None = Field(description="The sentence, or the first of a pair")
+    text: str | int | None = Field(description="The sentence, or the first of a pair; of tokens: its words")
     text_pair: str | int | None = Field(description="The second of a pair; null for single sentences")
     label: str | int | list[str] | None = Field(
-        description="Class name, class index, or score; of multi-label several labels, or a list of columns with 0 or 1"
+        description="Class name, class index, or score; of multi-label several labels, or a list of columns with 0 or "
+        "1; of tokens a label a word, or spans"
+    )
+    probabilities: str | int | list[str] | None = Field(
+        description="Of classes and multi-label: a list or mapping of each label's, or a column of each; null: none"
     )
 
     @model_validator(mode="after")

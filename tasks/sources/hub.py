@@ -11,8 +11,20 @@ from huggingface_hub.utils import disable_progress_bars
 
 from stillhouse.errors import InputError
 from tasks.sources.blocks import HubParams
-from tasks.sources.split import QUESTIONS, Column, Row, Source, Split, pick, sources, wrong_column
+from tasks.sources.split import (
+    NO_TEXT,
+    QUESTIONS,
+    Column,
+    Row,
+    Source,
+    Split,
+    columns_of_split,
+    pick,
+    sources,
+    wrong_column,
+)
 
+SPLITS = ("train", "validation", "test")
 NETWORK = (ConnectionError, TimeoutError, httpx2.TransportError, HfHubHTTPError)
 
 
@@ -27,32 +39,60 @@ def read_hub(hub: HubParams, columns: Mapping[str, Column]) -> Source:
         InputError: no such dataset, configuration, split or column, or it needs code of its own to load.
         ConnectionError: the hub cannot be reached.
     """
-    label = columns["label"]
-    flat = [str(each) for column in columns.values() for each in (column if isinstance(column, list) else [column])]
-    data = _all_splits(hub, flat)
+    label = columns.get("label")
+    wanted = {name: columns_of_split(name, columns) for name in SPLITS}
+    data = _all_splits(hub, {name: _flat(each) for name, each in wanted.items()})
     # Columns of 0 and 1 have no names of classes.
-    named = None if isinstance(label, list) else str(label)
+    named = None if label is None or isinstance(label, list) else str(label)
     labels = _names(data["train"].features[named]) if named else None
-    splits = {name: pick(_split(hub, name, rows, named), columns) for name, rows in data.items()}
-    texts = tuple(each for each in columns if each != "label")
+    splits = {name: pick(_split(hub, name, rows, named), wanted[name]) for name, rows in data.items()}
+    texts = tuple(each for each in columns if each not in NO_TEXT)
     return Source(sources(splits), tuple(columns), labels, texts, texts)
 
 
 def read_hub_questions(hub: HubParams) -> Source:
     """Questions on a context in SQuAD's columns. Raises as `read_hub` does."""
     columns = list(QUESTIONS)
-    data = _all_splits(hub, columns)
+    data = _all_splits(hub, dict.fromkeys(SPLITS, columns))
     splits = {name: _split(hub, name, rows.select_columns(columns), None) for name, rows in data.items()}
     return Source(sources(splits), QUESTIONS, None, ("question", "context"), ("context",))
 
 
-def _all_splits(hub: HubParams, columns: list[str]) -> dict[str, datasets.Dataset]:
-    """The dataset's splits that params.yaml names, each with these columns."""
+def read_hub_lists(hub: HubParams, columns: Mapping[str, str]) -> Source:
+    """Words and their labels, in columns of lists. Raises as `read_hub` does.
+
+    Args:
+        columns: of `text` and `label`, the dataset's names.
+    """
+    data = _all_splits(hub, {split: list(columns.values()) for split in SPLITS})
+    label = columns["label"]
+    named = label if _names(data["train"].features[label]) else None
+
+    def split(name: str, rows: datasets.Dataset) -> Split:
+        raw = _split(hub, name, rows.select_columns(list(columns.values())), named)
+
+        def renamed() -> Iterator[tuple[int, Row]]:
+            for number, row in raw.rows():
+                yield number, {ours: row[theirs] for ours, theirs in columns.items()}
+
+        return Split(raw.where, raw.unit, renamed)
+
+    splits = {name: split(name, rows) for name, rows in data.items()}
+    labels = _names(data["train"].features[label])
+    return Source(sources(splits), tuple(columns), labels, ("text",), ("text",))
+
+
+def _flat(columns: Mapping[str, Column]) -> list[str]:
+    return [str(each) for column in columns.values() for each in (column if isinstance(column, list) else [column])]
+
+
+def _all_splits(hub: HubParams, columns: Mapping[str, list[str]]) -> dict[str, datasets.Dataset]:
+    """The dataset's splits that params.yaml names, each with its columns."""
     assert hub.name is not None
     named = {"train": hub.train_split, "validation": hub.validation_split, "test": hub.test_split}
     data = {name: load_split(hub.name, hub.config, hub.revision, split) for name, split in named.items() if split}
-    for rows in data.values():
-        for column in columns:
+    for split, rows in data.items():
+        for column in columns[split]:
             if column not in rows.column_names:
                 raise wrong_column(f"dataset '{hub.name}'", column, rows.column_names)
     return data

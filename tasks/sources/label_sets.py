@@ -25,7 +25,7 @@ def with_label_sets(source: Source, between: str) -> Source:
     The rows raise `InputError` for a cell that cannot be read so.
     """
     splits = {name: _as_sets(split, between) for name, split in source.splits.items()}
-    return replace(source, splits=splits, several=True)
+    return replace(source, splits=splits, several="set")
 
 
 def survey_label_sets(source: Source, labels: tuple[str, ...] | None) -> tuple[dict[str, Survey], tuple[str, ...]]:

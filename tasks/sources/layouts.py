@@ -7,7 +7,7 @@ from pathlib import Path
 from stillhouse.encoders.label_names import label_text
 from stillhouse.errors import InputError
 from tasks.sources.files import read_table
-from tasks.sources.split import Column, Row, Source, Split, pick, sources
+from tasks.sources.split import NO_TEXT, Column, Row, Source, Split, columns_of_split, pick, sources
 
 Files = Mapping[str, str | None]  # split → its file's name, None for the layout's own
 
@@ -126,10 +126,12 @@ def read_columns(folder: Path, files: Files, columns: Mapping[str, Column]) -> S
         raise InputError("data.files.train = null: name the file; layout 'table' has no names of its own")
     positions = any(isinstance(column, int) for column in columns.values())
     splits = {
-        name: None if given is None else pick(read_table(folder / given, positions=positions), columns)
+        name: None
+        if given is None
+        else pick(read_table(folder / given, positions=positions), columns_of_split(name, columns))
         for name, given in files.items()
     }
-    texts = tuple(each for each in columns if each != "label")
+    texts = tuple(each for each in columns if each not in NO_TEXT)
     return Source(sources(splits), tuple(columns), None, texts, texts)
 
 

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 
 from stillhouse.errors import InputError
 from tasks.sources.blocks import check_word_limits
-from tasks.sources.docstrings import draw, read_pools
+from tasks.sources.builtin.docstrings import draw, read_pools
 from tasks.sources.hub import load_split
 from tasks.sources.split import wrong_column
 from tasks.sources.texts import passages, read_folder

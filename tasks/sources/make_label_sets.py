@@ -9,11 +9,12 @@ from pathlib import Path
 
 from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
-from tasks.sources.functions import read_functions
+from tasks.sources.builtin.functions import read_functions
 from tasks.sources.label_sets import survey_label_sets, with_label_sets
 from tasks.sources.make_task import label_names, of_tables
+from tasks.sources.probabilities import with_probabilities
 from tasks.sources.shares import with_shares
-from tasks.sources.split import Source
+from tasks.sources.split import PROBABILITIES, Source
 from tasks.sources.write import write_task
 
 
@@ -33,6 +34,9 @@ def label_sets(params: DataParams) -> Source:
     if isinstance(params.labels, dict):
         raise InputError("data.labels is a mapping: of multi-label it is the names in order, or a file of them")
     source = read_functions(params) if params.source == "docstrings" else of_tables(params)
+    if PROBABILITIES in source.columns:
+        names = params.columns.label if isinstance(params.columns.label, list) else None
+        source = with_probabilities(source, label_names(params) or (tuple(names) if names else None), several=True)
     if isinstance(params.columns.label, list):
         source = replace(source, labels=tuple(params.columns.label))
     return with_label_sets(source, params.label_separator)

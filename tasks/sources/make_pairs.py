@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from stillhouse.errors import InputError
-from tasks.sources.docstrings import digest
+from tasks.sources.builtin.docstrings import digest
 from tasks.sources.make_corpus import CORPUS_SURPLUS, CorpusParams, file_lines, hub_lines
 from tasks.sources.neighbours import Pair, pairs_of_docstrings, pairs_of_lines
 from tasks.sources.write import choose, features, write_rows

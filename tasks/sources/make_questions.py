@@ -9,9 +9,9 @@ from typing import Any
 
 from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
-from tasks.sources.docstrings import digest
+from tasks.sources.builtin.docstrings import digest
+from tasks.sources.builtin.parameters import draw_questions, read_questions
 from tasks.sources.hub import read_hub_questions
-from tasks.sources.parameters import draw_questions, read_questions
 from tasks.sources.questions import survey_questions
 from tasks.sources.shares import with_shares
 from tasks.sources.split import QUESTIONS, Source, Split

@@ -11,12 +11,13 @@ from pathlib import Path
 from stillhouse.encoders.label_names import label_text
 from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
-from tasks.sources.docstrings import distinct, draw, read_pools
+from tasks.sources.builtin.docstrings import distinct, draw, read_pools
 from tasks.sources.files import existing, not_utf8
 from tasks.sources.hub import read_hub
 from tasks.sources.layouts import read_columns, read_layout, renamed
+from tasks.sources.probabilities import with_probabilities
 from tasks.sources.shares import with_shares
-from tasks.sources.split import Column, Source, Split
+from tasks.sources.split import PROBABILITIES, Column, Source, Split
 from tasks.sources.survey import survey
 from tasks.sources.write import write_task
 
@@ -43,6 +44,13 @@ def prepare_task(params: DataParams, out: Path, *, scores: bool) -> dict[str, fl
 def sentences(params: DataParams) -> Source:
     """The rows of classes or scores, as params.yaml says where they come from."""
     source = _docstring_task(params) if params.source == "docstrings" else of_tables(params)
+    if PROBABILITIES in source.columns:
+        if params.kind != "classes" or isinstance(params.labels, dict):
+            raise InputError(
+                f"data.columns.probabilities = {params.columns.probabilities}: {params.kind} with labels = "
+                f"{params.labels} have none: set it to null, or let labels be the names in order"
+            )
+        return with_probabilities(source, label_names(params), several=False)
     if not isinstance(params.labels, dict):
         return source
     names = {label_text(raw): name for raw, name in params.labels.items()}
@@ -145,7 +153,8 @@ def columns_of(params: DataParams) -> Mapping[str, Column]:
     Raises:
         InputError: text or label has none.
     """
+    instead = {"label": params.columns.probabilities}
     for key in ("text", "label"):
-        if getattr(params.columns, key) is None:
+        if getattr(params.columns, key) is None and instead.get(key) is None:
             raise InputError(f"data.columns.{key} = null: name the column that holds it")
     return {name: column for name, column in params.columns.model_dump().items() if column is not None}

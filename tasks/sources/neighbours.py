@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from tasks.sources.docstrings import docstrings, find_library, is_held_out, source_files
+from tasks.sources.builtin.docstrings import docstrings, find_library, is_held_out, source_files
 from tasks.sources.prose import MASK, is_natural, name_pattern, paragraphs, plain, split_sentences
 from tasks.sources.texts import HEADING
 

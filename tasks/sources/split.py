@@ -5,7 +5,7 @@ A row is a plain mapping: `text`, `text_pair` for pairs and a raw `label`; or `i
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from stillhouse.errors import InputError
 
@@ -14,6 +14,8 @@ Rows = Callable[[], Iterator[tuple[int, Row]]]
 
 Column = str | int | tuple[str, ...] | list[str]  # a tuple: one of them; a list: all of them
 QUESTIONS = ("id", "question", "context", "answers")
+PROBABILITIES = "probabilities"  # of each label, in a row of classes or of several labels
+NO_TEXT = ("label", PROBABILITIES)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Source:
     texts: tuple[str, ...]  # the columns that make a row what it is
     together: tuple[str, ...]  # rows that have these in common are never cut apart
     cut: frozenset[str] = frozenset()  # splits that were cut from train
-    several: bool = False  # whether a row's label is a tuple of any number of them
+    # Of what a row's label is a tuple, in place of one label: a set of any size, or a label for each word.
+    several: Literal["set", "each word"] | None = None
 
 
 def sources(splits: Mapping[str, Split | None]) -> dict[str, Split]:
@@ -53,6 +56,12 @@ def sources(splits: Mapping[str, Split | None]) -> dict[str, Split]:
                 raise InputError(f"{split.where} is both {other} and {name}: name another, or none (null)")
         found[name] = split
     return found
+
+
+def columns_of_split(name: str, columns: Mapping[str, Column]) -> dict[str, Column]:
+    """The columns that a split needs: probabilities are trained on, so where rows have labels only train needs them."""
+    wanted = name == "train" or "label" not in columns
+    return {ours: theirs for ours, theirs in columns.items() if wanted or ours != PROBABILITIES}
 
 
 def pick(raw: Split, columns: Mapping[str, Column]) -> Split:
@@ -77,7 +86,7 @@ def pick(raw: Split, columns: Mapping[str, Column]) -> Split:
                 named = given if isinstance(given, tuple) else (given,)
                 column = next((each for each in named if each in row), named[0])
                 value = _value(raw, number, row, column)
-                if name == "label":
+                if name in NO_TEXT:
                     picked[name] = value
                     continue
                 fault = text_fault(value)

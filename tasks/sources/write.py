@@ -13,7 +13,7 @@ from stillhouse.encoders.label_names import label_text
 from tasks.data.schema import stated
 from tasks.sources.blocks import DataParams
 from tasks.sources.overlap import without_overlap
-from tasks.sources.split import Row, Source
+from tasks.sources.split import PROBABILITIES, Row, Source
 from tasks.sources.survey import Survey, label_index, score
 from tasks.stage.outputs import fresh_dir
 
@@ -71,13 +71,14 @@ def write_split(found: Survey, source: Source, labels: tuple[str, ...], chosen: 
             if "label" not in source.columns:
                 yield row
             elif source.several:
-                yield {**row, "label": sorted(places[text] for text in row["label"])}
+                marks = [places[text] for text in row["label"]]
+                yield {**row, "label": marks if source.several == "each word" else sorted(marks)}
             elif labels:
                 yield {**row, "label": places[label_text(row["label"])]}
             else:
                 yield {**row, "label": score(row["label"])}
 
-    return write_rows(encoded(), features(source.columns, labels, source.several), to, kind)
+    return write_rows(encoded(), features(source.columns, labels, source.several is not None), to, kind)
 
 
 def write_splits(
@@ -126,6 +127,7 @@ def features(columns: tuple[str, ...], labels: tuple[str, ...], several: bool = 
     label = ClassLabel(names=list(labels)) if labels else Value("float32")
     kinds = {
         "label": List(label) if several else label,
+        PROBABILITIES: List(Value("float32")),
         "answers": {"text": List(Value("string")), "answer_start": List(Value("int32"))},
     }
     return Features({name: kinds.get(name, Value("string")) for name in columns})

@@ -40,6 +40,9 @@ class TrainParams(Block):
     warmup: float = Field(ge=0, lt=1, description="Share of the steps over which the learning rate rises")
     weight_decay: float = Field(ge=0, description="AdamW's decoupled weight decay")
     max_grad_norm: float = Field(gt=0, description="Gradients are clipped to this norm")
+    soft_labels: Literal["instead", "beside"] = Field(
+        description="Where rows have probabilities: instead of the teacher's logits, or beside them, as the mean"
+    )
     processes: int = Field(gt=0, description="Processes of a stage that trains, a GPU each; they share each batch")
 
 

@@ -23,6 +23,7 @@ TASKS = {
     "docstrings": "accuracy",
     "docstring-parameters": "micro_f1",
     "docstring-questions": "f1",
+    **dict.fromkeys(("docstring-sections", "wnut17", "wikiann-en", "conll2003"), "micro_f1"),
     "goemotions": "micro_f1",
     "sick": "accuracy",
     "sick-scores": "pearson",
@@ -35,6 +36,7 @@ KINDS = {
     "sick-scores": "scores",
     "docstring-questions": "answers",
     "squad2": "answers",
+    **dict.fromkeys(("docstring-sections", "wnut17", "wikiann-en", "conll2003"), "tokens"),
 }
 
 
@@ -80,12 +82,12 @@ def test_every_task_profile_names_its_kind_its_metric_and_its_source() -> None:
 def test_a_task_profile_leaves_nothing_of_the_one_before() -> None:
     tasks = {name: dict(leaves(read_profile(name, ROOT / PROFILES))) for name in TASKS}
     every = {key for keys in tasks.values() for key in keys}
-    assert len(tasks) == 17 and len(every) >= 40
+    assert len(tasks) == 21 and len(every) >= 40
     for name, keys in tasks.items():
         # Numbers of a source or of a kind that this task is not of are read by nobody; the corpus is chosen by itself.
         unread = ["corpus."]
         unread += [] if keys["data.source"] == "docstrings" else ["data.docstrings."]
-        unread += [] if keys["data.kind"] == "answers" else ["kinds.answers."]
+        unread += [f"kinds.{kind}." for kind in ("answers", "tokens") if kind != keys["data.kind"]]
         missing = {key for key in every - set(keys) if not key.startswith(tuple(unread))}
         assert not missing, f"profile {name} sets no {sorted(missing)}, which another task's profile does"
 
@@ -93,7 +95,7 @@ def test_a_task_profile_leaves_nothing_of_the_one_before() -> None:
 def test_the_built_in_task_is_whole_again_after_any_other(params: Path) -> None:
     lay(params, "docstrings")
     before = read_yaml(params)
-    lay(params, "stsb", "mrpc", "squad2", "docstring-questions", "sick")
+    lay(params, "stsb", "mrpc", "squad2", "docstring-questions", "wnut17", "conll2003", "sick")
     assert read_yaml(params) != before
     lay(params, "docstrings")
     assert read_yaml(params) == before

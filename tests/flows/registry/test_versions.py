@@ -95,7 +95,7 @@ def test_what_was_not_evaluated_or_cannot_be_served_is_refused_in_one_line() -> 
     for bad, reason in (
         (
             good.replace("classes", "songs"),
-            "kind = 'songs' has no served model, classes, multi-label, scores, answers have",
+            "kind = 'songs' has no served model, classes, multi-label, scores, answers, tokens have",
         ),
         (
             good.replace('"split"', '"spilt"'),

@@ -47,7 +47,7 @@ SHAPED = [name for name in COMPACT_FAMILIES if name != "albert"]
 
 @torch.no_grad()
 def outputs(encoder: PreTrainedModel) -> Tensor:
-    """Logits; of a masked LM those of the tokens that are not padding."""
+    """Logits; where each token has some, those of the tokens that are not padding."""
     logits = encoder(**INPUTS).logits
     return logits if logits.dim() == 2 else logits[REAL]
 
@@ -126,7 +126,7 @@ def test_a_masked_lm_has_its_head_apart_from_its_encoder(name: str) -> None:
 
 @pytest.mark.parametrize("kind", KEPT)
 @pytest.mark.parametrize("name", [name for name in NEW if name in SHAPED])
-@pytest.mark.parametrize("head", ["ForSequenceClassification", "ForMaskedLM"])
+@pytest.mark.parametrize("head", ["ForSequenceClassification", "ForTokenClassification", "ForMaskedLM"])
 def test_what_is_sliced_gives_what_is_masked(name: str, kind: str, head: str) -> None:
     whole = model(name, head, layers=3)
     sliced = SLICED[kind](whole, KEPT[kind])

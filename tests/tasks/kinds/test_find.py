@@ -3,10 +3,22 @@
 from pathlib import Path
 
 import pytest
-from transformers import AutoModelForTokenClassification
+from transformers import AutoModelForMultipleChoice
 
 from stillhouse.errors import InputError
-from tasks import augment_words, code, evaluate, export, factorize, finetune, prepare, prune, structured, task_phase
+from tasks import (
+    augment_words,
+    code,
+    evaluate,
+    export,
+    factorize,
+    finetune,
+    prepare,
+    prune,
+    structured,
+    task_phase,
+    trim,
+)
 from tasks.kinds.find import kind_class, kind_names, load_task
 from tests import tiny
 from tests.tasks import project
@@ -18,6 +30,7 @@ PROGRAMS = {
     "prune": (prune, "magnitude", *DATA, "--teacher", "models/teacher", "--out", "out"),
     "structured": (structured, "structured", "--phase", "gates", *DATA, "--teacher", "models/teacher", "--out", "out"),
     "factorize": (factorize, "lowrank", *DATA, "--teacher", "models/teacher", "--out", "out"),
+    "trim": (trim, "trim", *DATA, "--model", "models/teacher", "--corpus", "data/task", "--out", "out"),
     "evaluate": (evaluate, "teacher", *DATA, "--model", "models/teacher", "--onnx", "models/onnx", "--out", "out"),
 }
 FINETUNE = (finetune, *DATA, "--out", "out")
@@ -62,7 +75,8 @@ def test_an_export_of_another_kind_is_refused(classes, capsys):
 def test_an_unknown_kind_is_named_with_those_there_are(classes, capsys):
     project.params(classes, **{"data.kind": "clases"})
     line = refused(capsys, prepare, "task", "--out", "out")
-    assert "data.kind = 'clases' is not one of answers, classes, multi-label, scores: check its spelling" in line
+    known = "answers, classes, multi-label, scores, tokens"
+    assert f"data.kind = 'clases' is not one of {known}: check its spelling" in line
     assert "data.kind = '../x' is not one of" in refused(capsys, export, "--kind", "../x", *EXPORT[3:])
 
 
@@ -75,24 +89,25 @@ def test_data_that_state_no_kind_are_prepared_again(classes, capsys):
 
 
 def test_a_recipe_says_why_it_does_not_do_a_kind_before_anything_is_read(classes, capsys, monkeypatch):
-    words = type("Words", (kind_class("classes"),), {"name": "words", "auto": AutoModelForTokenClassification})
-    words.head = "ForTokenClassification"
+    words = type("Words", (kind_class("classes"),), {"name": "words", "auto": AutoModelForMultipleChoice})
+    words.head = "ForMultipleChoice"
     monkeypatch.setattr("tasks.phases.recipe.kind_class", lambda name: words)
     project.params(classes, **{"data.kind": "words"})
     line = refused(capsys, augment_words, "bilstm", "--data", "nowhere", "--out", "out")
-    assert "recipe 'bilstm' does not do data.kind = 'words': there is no BiLSTM of class …ForTokenClass" in line
+    assert "recipe 'bilstm' does not do data.kind = 'words': there is no BiLSTM of class …ForMultipleChoice" in line
 
 
 def test_every_kind_is_found_by_its_name_and_has_numbers_in_params():
     import json
 
-    assert kind_names() == ["answers", "classes", "multi-label", "scores"]
+    assert kind_names() == ["answers", "classes", "multi-label", "scores", "tokens"]
     for name in kind_names():
         kind = kind_class(name)
         assert kind.name == name
-        tree = json.loads(json.dumps({"train": {"max_length": 64}, "kinds": {"answers": {"max_length": 128}}}))
-        longest, key = kind.longest(tree)
-        assert (longest, key) == ((128, "kinds.answers.max_length") if name == "answers" else (64, "train.max_length"))
+        own = {"answers": {"max_length": 128}, "tokens": {"max_length": 96}}
+        longest, key = kind.longest(json.loads(json.dumps({"train": {"max_length": 64}, "kinds": own})))
+        assert longest == own.get(name, {"max_length": 64})["max_length"]
+        assert key == (f"kinds.{name}.max_length" if name in own else "train.max_length")
 
 
 def test_a_task_has_a_test_split_where_its_file_is_there(classes):
@@ -109,9 +124,9 @@ def test_the_first_stage_writes_the_code_of_every_kind(classes):
 
 def test_the_first_stage_refuses_a_kind_that_has_no_file():
     known = code.kinds(project.ROOT)
-    assert list(known) == ["answers", "classes", "multi-label", "scores"]
+    assert list(known) == ["answers", "classes", "multi-label", "scores", "tokens"]
     code.check_kind({"data": {"kind": "answers"}}, known)
     with pytest.raises(
-        InputError, match=r"data\.kind = .class. is not one of answers, classes, multi-label, scores: check"
+        InputError, match=r"data\.kind = .class. is not one of answers, classes, multi-label, scores, tokens: check"
     ):
         code.check_kind({"data": {"kind": "class"}}, known)

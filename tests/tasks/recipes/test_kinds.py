@@ -19,12 +19,12 @@ from tests import tiny
 from tests.tasks import project
 from tests.tasks.project import ROOT, refused, run
 
-METRICS = {"classes": "accuracy", "scores": "pearson", "answers": "f1", "multi-label": "micro_f1"}
+METRICS = {"classes": "accuracy", "scores": "pearson", "answers": "f1", "multi-label": "micro_f1", "tokens": "micro_f1"}
 # Every other cell runs. A recipe that cannot do a kind says why in one line.
 REFUSED: dict[tuple[str, str], str] = {}
 # Classes of pairs: single texts are what each recipe's own tests have.
 ROWS = {"classes": {"pair": True}, "scores": {"regression": True}, "answers": {"answers": True}}
-ROWS["multi-label"] = {"several": True}
+ROWS |= {"multi-label": {"several": True}, "tokens": {"tags": True}}
 WINDOWS = {"max_length": 24, "overlap": 4, "question_length": 6}
 TINY = {
     "albert.general.embedding_size": 8,
@@ -53,6 +53,13 @@ VARIANTS = {
         "rco.distill.anchors": "greedy",
         "hinton.distill.loss": "logits",
         "layerdrop.prune.choose": "search",
+    },
+    "tokens": {
+        "kinds.tokens": {"max_length": 8, "overlap": 2},
+        "structured.gates.choose": "gain",
+        "layerdrop.prune.choose": "search",
+        "int8.quantize.activations": "static",
+        "magnitude.prune.when": "before",
     },
     "answers": {
         "rco.distill.anchors": "greedy",
@@ -107,7 +114,7 @@ def params(clone, request) -> dict:
     project.write_task(clone, train=32, **ROWS[kind])
     project.params(clone, **TINY, **VARIANTS[kind], **{"evaluate.metric": METRICS[kind]})
     save = {"classes": tiny.bert, "scores": lambda **shape: tiny.bert(labels=(), **shape), "answers": tiny.answerer}
-    save["multi-label"] = tiny.several_labels
+    save |= {"multi-label": tiny.several_labels, "tokens": tiny.tagger}
     for seed, folder in ((3, "teacher"), (4, "teacher-route/01"), (5, "teacher-route/02")):
         tiny.save(save[kind](layers=4, seed=seed), clone / "models" / folder)
     texts = tiny.sentences(48, seed=3)[0]
@@ -143,7 +150,7 @@ def test_the_table_has_a_reason_for_each_cell_that_is_refused(capsys):
             table[slug, name] = getattr(recipe, "refuses", lambda kind: None)(kind_class(name))
     with capsys.disabled():
         print("\n" + "\n".join(lines(table)))
-    assert len(table) == 19 * 4, "a new recipe or kind? then this number is another"
+    assert len(table) == 21 * 5, "a new recipe or kind? then this number is another"
     assert {cell: reason for cell, reason in table.items() if reason} == REFUSED
 
 

@@ -8,11 +8,11 @@ import torch
 from ruamel.yaml import YAML
 from transformers import AutoModelForSequenceClassification
 
-from stillhouse.encoders.checkpoint import load_model
+from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.models.shape import Shape
-from tasks import evaluate, export, factorize, report, structured, task_phase
+from tasks import evaluate, export, factorize, report, structured, task_phase, trim
 from tasks.phases import run as phases
-from tests import tiny
+from tests import pieces, tiny
 from tests.tasks import project
 from tests.tasks.project import on_task, refused, run
 
@@ -92,6 +92,29 @@ def test_a_link_can_be_left_out_by_naming_another_start(clone):
     assert "--student ${smallest.quantize.source} " in stages["smallest"]["cmd"]
     assert "${smallest.quantize.source}" in stages["smallest"]["deps"]
     assert "--teacher ${smallest.gates.teacher} " in stages["smallest-gates"]["cmd"]
+
+
+@pytest.mark.parametrize("kind", ["WordPiece", "BPE"])
+def test_a_trimmed_vocabulary_is_a_link_where_factorize_names_it(clone, kind):
+    pieces.write_task(clone, kind)
+    project.params(clone, **{"smallest.factorize.source": "models/smallest-trim"})
+    trimmed = ("--model", "models/smallest-student", "--corpus", "data/task", "--out", "models/smallest-trim")
+    cut = [word if word != "models/smallest-student" else "models/smallest-trim" for word in FACTORIZE]
+    for stage in (STUDENT, (trim, "smallest", *DATA, *trimmed), cut, GATES, RETRAIN, QUANTIZE):
+        run(*stage)
+    known = {
+        name: load_tokenizer(Path("models") / name).get_vocab() for name in ("teacher", "smallest-trim", "smallest")
+    }
+    assert known["smallest"] == known["smallest-trim"] and len(known["smallest"]) < len(known["teacher"]) - 80
+    end = load_model("models/smallest", AutoModelForSequenceClassification)
+    assert end.config.vocab_size == len(known["smallest"]) and shape("models/smallest").embedding_size == 16
+    judge("teacher")
+    figures = judge("smallest", "--teacher", "reports/teacher", "--teacher-onnx", "models/onnx/teacher")
+    assert figures["vocabulary"] == len(known["smallest"])
+    stages = YAML(typ="safe", pure=True).load((project.ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert "--teacher ${smallest.factorize.source} " in stages["smallest-factorize"]["cmd"]
+    written = YAML(typ="safe", pure=True).load((project.ROOT / "params.yaml").read_text(encoding="utf-8"))
+    assert written["smallest"]["factorize"]["source"] == "models/smallest-student"  # left out, unless asked for
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stillhouse.errors import InputError
-from tasks.sources.docstrings import distinct, draw, find_library, is_held_out, read_pools
+from tasks.sources.builtin.docstrings import distinct, draw, find_library, is_held_out, read_pools
 
 WORDS = (4, 40)
 

@@ -12,7 +12,7 @@ from datasets import ClassLabel, Dataset, Features, List, Value
 from stillhouse.errors import InputError
 from tasks.data.dataset import load_split
 from tasks.data.schema import kind_of
-from tasks.sources.functions import ASKED, functions_of
+from tasks.sources.builtin.functions import ASKED, functions_of
 from tasks.sources.make_label_sets import prepare_label_sets
 from tests.tasks.sources.test_make_task import data_params
 

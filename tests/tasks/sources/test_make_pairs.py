@@ -8,7 +8,7 @@ import pytest
 
 from stillhouse.errors import InputError
 from tasks.data.dataset import load_split
-from tasks.sources.docstrings import is_held_out
+from tasks.sources.builtin.docstrings import is_held_out
 from tasks.sources.make_corpus import CorpusParams
 from tasks.sources.make_pairs import prepare_pairs
 from tasks.sources.neighbours import neighbours, pairs_of_docstrings, pairs_of_lines

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tasks.sources.parameters import Parameter, parameters, questions_of, read_questions, write_context
+from tasks.sources.builtin.parameters import Parameter, parameters, questions_of, read_questions, write_context
 
 STILL = """Distil a wash.
 

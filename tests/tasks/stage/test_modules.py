@@ -78,12 +78,13 @@ def test_a_text_that_is_no_docstring_counts(tmp_path):
 
 def test_every_program_and_every_recipe_of_the_project_gets_a_file(tmp_path):
     write_code(ROOT, tmp_path / "code")
-    assert len(list((tmp_path / "code/recipes").iterdir())) == 19
+    assert len(list((tmp_path / "code/recipes").iterdir())) == 21
     assert sorted(file.name for file in (tmp_path / "code/kinds").iterdir()) == [
         "answers",
         "classes",
         "multi-label",
         "scores",
+        "tokens",
     ]
     assert "tasks/kinds/find.py" not in (tmp_path / "code/kinds/scores").read_text()
     trained = (tmp_path / "code/finetune").read_text()

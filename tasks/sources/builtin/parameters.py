@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import InputError
-from tasks.sources.docstrings import digest, docstrings, find_library, is_held_out, source_files
+from tasks.sources.builtin.docstrings import digest, docstrings, find_library, is_held_out, source_files
 from tasks.sources.prose import plain, split_sentences
 
 ASKED = {"what": "What is `{}`?", "type": "What type is `{}`?", "default": "What is the default of `{}`?"}
@@ -156,7 +156,7 @@ def _answers(section: list[Parameter]) -> dict[tuple[str, str], tuple[str, int]]
         head = _head(entry)
         described = place + len(head) + 1
         first = next(split_sentences(entry.description), "")
-        default = _default(entry, place + len(head) - len(entry.type), described)
+        default = default_of(entry, place + len(head) - len(entry.type), described)
         for name in entry.names:
             if first and len(first.split()) <= LONGEST_ANSWER:
                 found["what", name] = (first.rstrip("."), described)
@@ -168,7 +168,12 @@ def _answers(section: list[Parameter]) -> dict[tuple[str, str], tuple[str, int]]
     return found
 
 
-def _default(entry: Parameter, typed: int, described: int) -> tuple[str, int] | None:
+def default_of(entry: Parameter, typed: int, described: int) -> tuple[str, int] | None:
+    """The default that an entry states, and its place.
+
+    Args:
+        typed, described: where the entry's type stands, and its description.
+    """
     for text, place in ((entry.type, typed), (entry.description, described)):
         if stated := _DEFAULT.search(text):
             value = stated[1].rstrip(".")

@@ -8,12 +8,12 @@ import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
-from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
-from tasks.sources.docstrings import digest, docstrings, find_library, is_held_out, source_files
-from tasks.sources.parameters import parameters
+from tasks.sources.builtin.docstrings import docstrings, find_library, source_files
+from tasks.sources.builtin.drawn import as_splits, draw_rows
+from tasks.sources.builtin.parameters import parameters
 from tasks.sources.prose import plain, split_sentences
-from tasks.sources.split import Source, Split
+from tasks.sources.split import Source
 
 # Of the pinned libraries' functions, at least one in a hundred takes each of these.
 ASKED = (
@@ -30,39 +30,25 @@ def read_functions(params: DataParams) -> Source:
     """
     asked = tuple(params.labels) if isinstance(params.labels, list) else ASKED
     p = params.docstrings
-    need = {"train": p.train_per_library, "validation": p.validation_per_library}
-    rows: dict[str, list[dict]] = {split: [] for split in need}
-    for library in p.libraries:
-        found = _read_library(library, set(asked), (p.min_words, p.max_words))
-        for split, count in need.items():
-            if len(found[split]) < count:
-                raise InputError(
-                    f"data.docstrings.{split}_per_library = {count}: '{library}' has {len(found[split])} such "
-                    "functions: lower it, or leave the library out"
-                )
-            rows[split] += sorted(found[split], key=lambda row: digest(f"{params.seed}\n{row['text']}"))[:count]
+    rows = draw_rows(
+        params, lambda library: _read_library(library, set(asked), (p.min_words, p.max_words)), "functions"
+    )
     if params.labels is None:
         # Of few functions, none may take one of them.
         asked = tuple(name for name in asked if any(name in row["label"] for row in rows["train"]))
         for row in (*rows["train"], *rows["validation"]):
             row["label"] = [name for name in row["label"] if name in asked]
-    splits = {split: _mixed(split, each, params.seed) for split, each in rows.items()}
-    return Source(splits, ("text", "label"), asked, ("text",), ("text",))
+    return Source(as_splits(rows), ("text", "label"), asked, ("text",), ("text",))
 
 
-def _read_library(library: str, asked: set[str], words: tuple[int, int]) -> dict[str, list[dict]]:
-    """All rows of a library by split; a sentence that two functions share has the labels of both."""
+def _read_library(library: str, asked: set[str], words: tuple[int, int]) -> list[dict]:
+    """All rows of a library; a sentence that two functions share has the labels of both."""
     found: dict[str, set[str]] = {}
     for file in source_files(find_library(library)):
         for sentence, taken in functions_of(file):
             if words[0] <= len(sentence.split()) <= words[1]:
                 found.setdefault(sentence, set()).update(asked & taken)
-    rows: dict[str, list[dict]] = {"train": [], "validation": []}
-    for sentence, labels in found.items():
-        split = "validation" if is_held_out(sentence) else "train"
-        rows[split].append({"text": sentence, "label": sorted(labels)})
-    print(f"{library}: found {len(found):,} functions", flush=True)
-    return rows
+    return [{"text": sentence, "label": sorted(labels)} for sentence, labels in found.items()]
 
 
 def functions_of(file: Path) -> Iterator[tuple[str, set[str]]]:
@@ -73,8 +59,3 @@ def functions_of(file: Path) -> Iterator[tuple[str, set[str]]]:
         sentence = next(split_sentences(plain(opening)), "")
         if section and sentence:
             yield sentence, {name for entry in section for name in entry.names}
-
-
-def _mixed(name: str, rows: list[dict], seed: int) -> Split:
-    mixed = sorted(rows, key=lambda row: digest(f"{seed}\n{row['text']}"))
-    return Split(f"docstrings ({name})", "row", lambda: iter(enumerate(mixed, start=1)))

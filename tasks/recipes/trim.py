@@ -1,0 +1,38 @@
+"""trim: a checkpoint without the word vectors of pieces that the task never uses; nothing is trained."""
+
+from collections.abc import Sequence
+
+from pydantic import Field
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from stillhouse.methods import trim as method
+from stillhouse.surgery import trim as trim_vocabulary
+from tasks.stage.params import Block
+
+
+class Trim(Block):
+    """`trim.trim` in params.yaml."""
+
+    source: str = Field(description="The checkpoint that is trimmed; dvc.yaml reads it")
+    corpus: str = Field(description="A corpus whose text counts too; data/task: the task's alone; dvc.yaml reads it")
+    floor: int = Field(gt=0, description="A piece that stands in the texts less often goes")
+
+
+class Params(Block):
+    """`trim` in params.yaml."""
+
+    trim: Trim
+
+
+def trim(
+    params: Trim, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The model and its tokenizer without what these texts do not use; says how many pieces that leaves."""
+    counts = method.count_pieces(tokenizer, texts)
+    keep = method.pieces_that_stay(model, tokenizer, counts, params.floor)
+    print(
+        f"{(counts >= params.floor).sum():,} of {len(tokenizer):,} pieces stand {params.floor} times or more in "
+        f"{len(texts):,} texts; {len(keep):,} stay, for what every text can be cut into stays too",
+        flush=True,
+    )
+    return trim_vocabulary(model, tokenizer, keep)
