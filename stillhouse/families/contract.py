@@ -85,7 +85,6 @@ class Family:
     word_size: what it calls the width of factorized word vectors.
     first_position: of a sentence's first token; None: the padding token's id + 1.
     types_ignored: a tokenizer may give token types; the model does without them.
-    final_norm: a LayerNorm after the last layer.
     pooled: a classifier pools to a width of its own, which stays when the encoder gets narrower.
     starts_parts: where transformers gives random weights, a module sets those of the layers in it.
     one_type: its attention computes with the type of its queries, also where autocast makes other numbers of them.
@@ -123,7 +122,6 @@ class Family:
     word_size: str = "embedding_size"
     first_position: int | None = 0
     types_ignored: bool = False
-    final_norm: str | None = None
     pooled: bool = True
     starts_parts: bool = False
     one_type: bool = False

@@ -141,7 +141,6 @@ FAMILY = ModernBert(
     decoder_bias=None,
     head_size="head_dim",
     types_ignored=True,
-    final_norm="final_norm",
     pooled=False,
     starts_parts=True,
     extra_fields=("first_norm",),
