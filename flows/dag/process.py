@@ -35,8 +35,9 @@ GRACE = 30.0  # seconds between asking a stage to end and killing it: enough for
 SIDE_BY_SIDE = {"GOMP_SPINCOUNT": "3000"}
 ASK_AGAIN = 2.0  # seconds
 # What DVC itself says, not a stage.
-NETWORK = re.compile(
-    r"failed to connect|connection (reset|refused|aborted|error)|timed out|temporary failure in name resolution",
+PASSING = re.compile(
+    r"failed to connect|connection (reset|refused|aborted|error)|timed out|temporary failure in name resolution"
+    r"|no space left on device|database or disk is full",
     re.IGNORECASE,
 )
 
@@ -270,5 +271,5 @@ def _failure(name: str, code: int, lines: list[str], log: Path) -> StageFailed:
         code, reason = -number, f"killed by {signal.Signals(number).name}"
     if not codes and BUSY.search(said):
         return StageBusy(name, code, reason.split(" If there are no processes")[0], log, transient=True)
-    transient = killed or code == EXIT_TRANSIENT or (not codes and bool(NETWORK.search(said)))
+    transient = killed or code == EXIT_TRANSIENT or (not codes and bool(PASSING.search(said)))
     return StageFailed(name, code, reason, log, transient and not _stopped.is_set(), said=bool(codes) or killed)

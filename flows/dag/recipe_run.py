@@ -1,6 +1,5 @@
 """The MLflow run of a whole recipe, above the runs of its stages."""
 
-import json
 import os
 import time
 import uuid
@@ -9,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tasks.stage.params import PARAMS, read_yaml
-from tasks.tracking.journal import OUTBOX, StageRun, away_since, flatten, start_sender
+from tasks.tracking.journal import OUTBOX, StageRun, away_since, entries, flatten, start_sender
 from tasks.tracking.provenance import git_tags
 
 UI = "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"  # shows the store of this clone, on loopback
@@ -65,8 +64,8 @@ def _wait_for_id(run: StageRun) -> str:
     assert run.journal
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        for line in run.journal.read_text(encoding="utf-8").splitlines():
-            if (entry := json.loads(line))["op"] == "run":
+        for entry in entries(run.journal.read_text(encoding="utf-8")):
+            if entry["op"] == "run":
                 return entry["id"]
         if away_since(run.started):
             break

@@ -15,7 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -30,6 +30,7 @@ STATE = HOME / "processes.json"
 PATIENCE = 180.0  # seconds until a server answers: the first start makes the tables of its database
 GRACE = 20.0  # seconds between asking a server to end and killing it
 LOOPBACK = "127.0.0.1"
+EPOCH = 1e9  # seconds: no machine has run for so long
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Server:
     """One of the processes.
 
     Attributes:
-        started: seconds since the epoch, as the system gives it; with the pid it identifies one process.
+        started: seconds after the machine's own start; with the pid it identifies one process, whatever is done to the
+            clock.
         url: where it answers; empty for the worker.
     """
 
@@ -51,7 +53,7 @@ class Server:
         """The process, if it still runs."""
         try:
             found = psutil.Process(self.pid)
-            alive = abs(found.create_time() - self.started) < 1 and found.status() != psutil.STATUS_ZOMBIE
+            alive = self._is(found) and found.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return None
         return found if alive else None
@@ -64,7 +66,10 @@ class Server:
         left = {each.pid: each for each in psutil.process_iter() if _group(each) == self.pid}
         leader = left.pop(self.pid, None)
         # A group's id is not given out again while a member lives: a later leader means that the id was reused.
-        return [] if leader and abs(leader.create_time() - self.started) >= 1 else [*left.values()]
+        return [] if leader and not self._is(leader) else [*left.values()]
+
+    def _is(self, process: psutil.Process) -> bool:
+        return abs(_started(process) - self.started) < 1
 
 
 def up(prefect_port: int, mlflow_port: int, mlflow_store: str, basic_auth: bool, gpus: int | None = None) -> None:
@@ -93,7 +98,10 @@ def up(prefect_port: int, mlflow_port: int, mlflow_store: str, basic_auth: bool,
         _start("prefect", prefect_command(prefect_port), prefect, environment)
         # Not as an argument: every user of the machine sees those, and a database's URL has its password.
         store = {"MLFLOW_BACKEND_STORE_URI": mlflow_store or f"sqlite:///{(HOME / 'mlflow.db').resolve()}"}
-        _start("mlflow", mlflow_command(mlflow_port, basic_auth), mlflow, environment | store | _auth(basic_auth))
+        # Eight processes that wait for jobs which nothing here has: they took 1.3 GB and three quarters of the start.
+        no_jobs = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        mlflow_environment = environment | store | no_jobs | _auth(basic_auth)
+        _start("mlflow", mlflow_command(mlflow_port, basic_auth), mlflow, mlflow_environment)
         _wait_for("prefect", f"{prefect}/api/health")
         _wait_for("mlflow", f"{mlflow}/health")
         limit_gpus(f"{prefect}/api", gpus or _gpus_here())
@@ -209,12 +217,20 @@ def _group(process: psutil.Process) -> int | None:
         return None
 
 
+def _started(process: psutil.Process) -> float:
+    """When a process started, in seconds after the machine did.
+
+    psutil adds the time of the machine's start to it, which moves along when the clock is set.
+    """
+    return process.create_time() - psutil.boot_time()
+
+
 def _start(name: str, command: Sequence[str], url: str, environment: dict[str, str]) -> None:
     with _log(name).open("w") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True
         )
-    server = Server(name, process.pid, psutil.Process(process.pid).create_time(), url)
+    server = Server(name, process.pid, _started(psutil.Process(process.pid)), url)
     temporary = STATE.with_suffix(".part")
     temporary.write_text(json.dumps([asdict(each) for each in [*_known(), server]], indent=2), encoding="utf-8")
     temporary.replace(STATE)
@@ -258,7 +274,11 @@ def _must_be_free(option: str, port: int) -> None:
 def _known() -> list[Server]:
     if not STATE.exists():
         return []
-    return [Server(**each) for each in json.loads(STATE.read_text(encoding="utf-8"))]
+    known = [Server(**each) for each in json.loads(STATE.read_text(encoding="utf-8"))]
+    # Older releases wrote seconds since the epoch.
+    return [
+        replace(each, started=each.started - psutil.boot_time()) if each.started > EPOCH else each for each in known
+    ]
 
 
 def _log(name: str) -> Path:

@@ -91,10 +91,13 @@ def try_to_promote(recipe: str, version: str = "", verdict: Verdict | None = Non
         if decision.promoted:
             check(client, mine)
         _record(client, mine, decision, limits, rival, verdict)
-        if decision.promoted and present != str(mine.version):
-            # In this order: if the process dies in between, the alias names the new champion.
-            client.set_registered_model_alias(name, CHAMPION, str(mine.version))
-            now = [*past, *([present] if present else []), str(mine.version)]
+        if decision.promoted:
+            # In this order: if the process dies in between, the alias names the new champion, and the same promotion
+            # again does what is left.
+            now = [*past, str(mine.version)]
+            if present != str(mine.version):
+                now = [*past, *([present] if present else []), str(mine.version)]
+                client.set_registered_model_alias(name, CHAMPION, str(mine.version))
             client.set_registered_model_tag(name, HISTORY, json.dumps(now))
             _drop_candidate(client, name, mine)
     return decision

@@ -14,11 +14,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from flows.registry.versions import known_to
 from stillhouse.errors import InputError
 from tasks.tracking.store import tracking_uri
 
@@ -44,7 +46,7 @@ def promotion_lock(client: "MlflowClient", name: str) -> Iterator[None]:
         try:
             yield
         finally:
-            client.delete_registered_model(_lock_of(name))
+            _remove(client, name)
 
 
 def unlock(client: "MlflowClient", name: str) -> bool:
@@ -52,7 +54,7 @@ def unlock(client: "MlflowClient", name: str) -> bool:
     if (holder := _holder(client, name)) is None:
         return False
     print(f"unlocked: {name} was held by {_shown(holder)}", flush=True)
-    client.delete_registered_model(_lock_of(name))
+    _remove(client, name)
     return True
 
 
@@ -71,10 +73,15 @@ def _take(client: "MlflowClient", name: str, holder: dict, deadline: float) -> N
         if other is None:
             continue
         if other.get("place") == holder["place"]:
-            client.delete_registered_model(_lock_of(name))
+            _remove(client, name)
             continue
         _wait(name, _shown(other), deadline, quiet=waited)
         waited = True
+
+
+def _remove(client: "MlflowClient", name: str) -> None:
+    # It is gone already where a first answer was lost and MLflow's client asked again, or a person removed it.
+    known_to(partial(client.delete_registered_model, _lock_of(name)))
 
 
 @contextmanager

@@ -8,11 +8,13 @@ registered last, `champion` the one in service.
 
 import hashlib
 import json
+import os
 import platform
 import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 ORIGIN = "task_origin"  # the registered model's tag
+FACT = "evaluation"  # a tag that a version has with all its facts, which it gets after it was made
 MODEL = re.compile(r"models:/(?P<name>[\w.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
 T = TypeVar("T")
 EVALUATION = re.compile(r"[0-9a-f]{16}")
@@ -64,13 +67,12 @@ def register(recipe: str, run_id: str = "") -> Registered:
     refuse_other_task(client, name)
     _ensure_model(client, name)
     same = {key: facts[key] for key in ("recipe", "weights_sha256")}
-    known = [each for each in versions(client, name) if same.items() <= each.tags.items()]
     # One whose run or files are gone, or not what they were, is never served: the model is stored again.
-    faults = {each.version: _fault_of(client, each) for each in known}
-    found = next((each for each in known if not faults[each.version]), None)
+    faults = {each.version: _fault_of(client, each) for each in _with_tags(client, name, same)}
+    found = _one_version(client, name, same, faults)
     new = found is None
     if found is None:
-        for fault in faults.values():
+        for fault in filter(None, faults.values()):
             print(f"{fault}: the model is stored again", flush=True)
         if not run_id:
             run_id = client.create_run(experiment, run_name=f"register {recipe}", tags=facts).info.run_id
@@ -78,7 +80,10 @@ def register(recipe: str, run_id: str = "") -> Registered:
         source, digest = upload(client, recipe, run_id)
         # In the call that makes the version: one without its digest would never be served.
         tags = same | {"files_sha256": digest}
-        found = client.create_model_version(name, source, run_id, tags=tags)
+        made = client.create_model_version(name, source, run_id, tags=tags)
+        # Another runner may have made one meanwhile; and a call whose answer was lost was made twice.
+        found = _one_version(client, name, same, faults) or made
+        new = found.version == made.version
     run_id = run_of(client, found)
     store_rows(client, run_id, facts["evaluation"], rows)
     for file in (LOCK, PARAMS):
@@ -88,9 +93,7 @@ def register(recipe: str, run_id: str = "") -> Registered:
     for key, value in facts.items():
         client.set_model_version_tag(name, found.version, key, value)
     client.set_registered_model_alias(name, CANDIDATE, found.version)
-    _marker(recipe).parent.mkdir(parents=True, exist_ok=True)
-    marker = _identity(facts) | {"name": name, "version": str(found.version)}
-    _marker(recipe).write_text(json.dumps(marker), encoding="utf-8")
+    _write_marker(recipe, _identity(facts) | {"name": name, "version": str(found.version)})
     return Registered(name, str(found.version), new)
 
 
@@ -102,7 +105,8 @@ def is_registered(recipe: str) -> bool:
     """
     try:
         marker = json.loads(_marker(recipe).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
+        # Of an older release, which was killed while it wrote: registering again finds the version.
         return False
     name, version = marker.pop("name", ""), marker.pop("version", "")
     if name != registered_model() or marker != _identity(gather_facts(recipe)):
@@ -253,6 +257,26 @@ def versions(client: "MlflowClient", name: str) -> list["ModelVersion"]:
     return sorted(found, key=lambda each: int(each.version), reverse=True)
 
 
+def _with_tags(client: "MlflowClient", name: str, tags: Mapping[str, str]) -> list["ModelVersion"]:
+    return [each for each in versions(client, name) if tags.items() <= each.tags.items()]
+
+
+def _one_version(
+    client: "MlflowClient", name: str, same: Mapping[str, str], faults: Mapping[str, str]
+) -> "ModelVersion | None":
+    """The version that these weights have; others, which nobody came to give their facts to, are deleted.
+
+    Every process chooses the same one: of those with facts the newest, else the oldest.
+    """
+    sound = [each for each in _with_tags(client, name, same) if not faults.get(each.version)]
+    whole = [each for each in sound if FACT in each.tags]
+    chosen = next(iter(whole or sound[::-1]), None)
+    for each in sound:
+        if chosen is not None and each.version != chosen.version and FACT not in each.tags:
+            known_to(partial(client.delete_model_version, name, each.version))
+    return chosen
+
+
 def _ensure_model(client: "MlflowClient", name: str) -> None:
     from mlflow.exceptions import MlflowException
 
@@ -288,6 +312,18 @@ def _store_digest() -> str:
     # A URI may hold a password; that of this project's own store changes with the place of its folder.
     uri = tracking_uri()
     return hashlib.sha256(b"mlruns" if uri == own_uri() else uri.encode()).hexdigest()
+
+
+def _write_marker(recipe: str, marker: dict[str, str]) -> None:
+    file = _marker(recipe)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Another flow of this folder may write it at the same moment.
+    part = file.with_suffix(f".{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps(marker), encoding="utf-8")
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _marker(recipe: str) -> Path:

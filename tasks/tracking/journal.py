@@ -10,6 +10,7 @@ STILLHOUSE_RECIPE, STILLHOUSE_PARENT_RUN_ID   set by flows
 MLFLOW_TRACKING_URI   else SQLite and artifacts in mlruns/
 """
 
+import errno
 import json
 import os
 import shutil
@@ -151,9 +152,27 @@ def start_sender(lives_with: int | None = None) -> None:
 
 
 def append(journal: Path, line: dict[str, Any]) -> None:
-    """Add a line in one write to a file opened for appending: lines of two processes never mix."""
-    with journal.open("ab", buffering=0) as file:
-        file.write(hidden(json.dumps(line)).encode() + b"\n")
+    """Add a line in one write to a file opened for appending: lines of two processes never mix.
+
+    Raises:
+        OSError: the disk is full, whether nothing of the line was written or a part.
+    """
+    text = hidden(json.dumps(line)).encode() + b"\n"
+    with journal.open("a+b", buffering=0) as file:
+        if file.seek(0, os.SEEK_END) and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n":
+            # A line that the disk had no room for: what comes now is none of it.
+            text = b"\n" + text
+        if file.write(text) != len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(journal))
+
+
+def entries(text: str) -> Iterator[dict[str, Any]]:
+    """The whole lines of a journal; one that a full disk or a kill cut off is none."""
+    for line in text.splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue
 
 
 def flatten(params: BaseModel | Mapping[str, Any], prefix: str = "") -> dict[str, str]:

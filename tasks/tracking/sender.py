@@ -10,16 +10,16 @@ sends what earlier runs left behind, and prints what was sent: exit code 0 if no
 
 import argparse
 import fcntl
-import json
 import shutil
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.stage import program
 from tasks.stage.outputs import alive, fresh_file
-from tasks.tracking.journal import AWAY, OUTBOX, append
+from tasks.tracking.journal import AWAY, OUTBOX, append, entries
 from tasks.tracking.store import STORE, open_store, prepare_environment, shown_uri
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 EVERY = 0.3  # seconds between two looks into the outbox
 RETRY = 3.0  # seconds until MLflow is tried again
 LINGER = 5.0  # seconds without work before it ends: the next stage may be about to start
+JOURNAL = "journal"  # a run's tag: the name of the journal that it was sent from
 # The server answered and refused: it would refuse the same again.
 REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST", "INVALID_STATE")
 
@@ -115,7 +116,7 @@ class Journal:
             file.seek(self.read_to)
             whole, newline, _ = file.read().rpartition(b"\n")
         self.read_to += len(whole) + len(newline)
-        for line in map(json.loads, whole.splitlines()):
+        for line in entries(whole.decode()):
             if line["op"] == "run":
                 self.run_id = line["id"]
             else:
@@ -183,9 +184,7 @@ def send(journal: Journal, client: "MlflowClient", experiment: str) -> None:
     dead = not alive(journal.pid)
     journal.read()
     if not journal.run_id:
-        first = journal.lines[0]
-        run = client.create_run(experiment, start_time=first["time"], run_name=first["name"], tags=first["tags"])
-        journal.run_id = run.info.run_id
+        journal.run_id = _one_run(journal, client, experiment)
         append(journal.path, {"op": "run", "id": journal.run_id})
     while journal.sent < len(journal.lines):
         journal.sent += _send_next(journal, client)
@@ -194,6 +193,23 @@ def send(journal: Journal, client: "MlflowClient", experiment: str) -> None:
         client.set_terminated(journal.run_id, "KILLED")
     if dead or ended:
         journal.remove()
+
+
+def _one_run(journal: Journal, client: "MlflowClient", experiment: str) -> str:
+    """The id of the journal's run, which is made where there is none.
+
+    There may be one that the journal does not know of: the sender was killed, or MLflow's answer was lost, and then its
+    client asks a second time. Nothing would ever end the others.
+    """
+    tag = {JOURNAL: journal.path.stem}
+    find = partial(client.search_runs, [experiment], f"tags.{JOURNAL} = '{journal.path.stem}'")
+    if not (found := list(find())):
+        first = journal.lines[0]
+        client.create_run(experiment, start_time=first["time"], run_name=first["name"], tags=first["tags"] | tag)
+        found = list(find())
+    for other in found[1:]:
+        client.delete_run(other.info.run_id)
+    return found[0].info.run_id
 
 
 def _send_next(journal: Journal, client: "MlflowClient") -> int:

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -66,6 +67,17 @@ def test_what_dvc_itself_refuses_is_the_reason(toy: Toy) -> None:
     with pytest.raises(StageFailed, match=r"No such file or directory.*nowhere") as failed:
         bring_up_to_date(root, Stage("a", ()), {})
     assert not failed.value.transient
+
+
+@pytest.mark.parametrize("said", ["[Errno 28] No space left on device: 'out'", "database or disk is full"])
+def test_a_disk_that_is_full_for_dvc_may_have_room_later(toy: Toy, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    root = toy({"a": {"cmd": "touch out", "outs": ["out"]}})
+    monkeypatch.setattr("flows.dag.process.stale", lambda root, stages: {"a"})
+    # DVC with a disk that is full when it caches the output.
+    (root / "dvc.py").write_text(f"""print("ERROR: unexpected error - " + {said!r}); raise SystemExit(255)""")
+    with pytest.raises(StageFailed, match=re.escape(said)) as failed:
+        bring_up_to_date(root, Stage("a", ()), {})
+    assert failed.value.transient and not failed.value.said
 
 
 def test_two_flows_in_one_clone_run_shared_stages_once_and_lose_nothing(toy: Toy) -> None:

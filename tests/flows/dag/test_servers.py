@@ -51,6 +51,31 @@ def test_a_process_that_took_over_a_number_is_not_ours(tmp_path: Path, monkeypat
         stranger.communicate(b"\n")
 
 
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_servers_are_still_known_after_the_clock_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (servers.HOME / "logs").mkdir(parents=True)
+    servers._start("mlflow", ["sleep", "300"], "", dict(os.environ))
+    # The kernel moves the time of its start along when its clock is set; psutil reckons from there.
+    boot = psutil._pslinux.boot_time
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot() + jump)
+    (server,) = servers._known()
+    assert server.process and [each.pid for each in server.family] == [server.pid]
+    servers.down(quiet=True)
+    assert not psutil.pid_exists(server.pid) or psutil.Process(server.pid).status() == psutil.STATUS_ZOMBIE
+
+
+def test_servers_that_an_older_release_started_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    servers.HOME.mkdir()
+    us = psutil.Process()
+    servers.STATE.write_text(json.dumps([{"name": "mlflow", "pid": us.pid, "started": us.create_time(), "url": ""}]))
+    (server,) = servers._known()
+    assert server.process == us
+
+
 def test_what_a_killed_server_left_behind_is_stopped_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (servers.HOME / "logs").mkdir(parents=True)

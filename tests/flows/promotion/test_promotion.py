@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from flows.promotion.decision import Verdict, roll_back, try_to_promote
 from flows.promotion.lock import promotion_lock, unlock
@@ -74,6 +75,27 @@ def test_a_promotion_that_died_between_its_two_writes_left_one_champion_and_can_
     assert not unlock(client, NAME), "no lock stays"
 
 
+@pytest.mark.parametrize("write", ["set_registered_model_tag", "delete_registered_model_alias"])
+def test_a_promotion_that_died_on_its_way_is_brought_to_its_end_by_the_same_command(
+    here: Path, monkeypatch: pytest.MonkeyPatch, write: str
+) -> None:
+    train_again(here, "tinybert", 0.97)
+    version = register("tinybert").version
+    client, _ = open_store()
+
+    def dies(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"mlflow.tracking.MlflowClient.{write}", dies)
+        with pytest.raises(KeyboardInterrupt):
+            try_to_promote("tinybert")
+    assert try_to_promote("tinybert").promoted
+    model = client.get_registered_model(NAME)
+    assert {alias: str(number) for alias, number in model.aliases.items()} == {"champion": version}
+    assert json.loads(model.tags["champions"]) == ["1", version]
+
+
 def test_a_champion_whose_alias_was_deleted_is_out_of_service() -> None:
     client, _ = open_store()
     client.delete_registered_model_alias(NAME, "champion")
@@ -122,6 +144,18 @@ print(promote.try_to_promote(mine).promoted)
 
 
 @pytest.mark.slow
+def test_a_promotion_whose_lock_is_gone_when_it_lets_go_of_it_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    delete = MlflowClient.delete_registered_model
+
+    def asked_twice(client: MlflowClient, name: str) -> None:
+        """A call that MLflow's client makes again, as the answer to the first was lost."""
+        delete(client, name)
+        delete(client, name)
+
+    monkeypatch.setattr(MlflowClient, "delete_registered_model", asked_twice)
+    assert try_to_promote("hinton").promoted
+
+
 def test_two_promotions_at_once_are_one_after_the_other_and_leave_one_champion(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,3 +1,4 @@
+import io
 import os
 import shutil
 import signal
@@ -5,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -220,6 +222,48 @@ def test_a_run_that_mlflow_refuses_is_set_aside() -> None:
         pass
     deliver()
     assert not list(OUTBOX.glob("*.jsonl")) and len(list(OUTBOX.glob("*.refused"))) == 1
+
+
+@pytest.mark.usefixtures("no_sender")
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_run_that_was_made_twice_or_by_a_sender_that_died_is_one_run(
+    monkeypatch: pytest.MonkeyPatch, dies: bool
+) -> None:
+    create = MlflowClient.create_run
+
+    def lost_answer(client: MlflowClient, *given: object, **named: object) -> None:
+        create(client, *given, **named)
+        create(client, *given, **named)
+        if dies:
+            raise KeyboardInterrupt
+
+    with stage_run("fit", {"epochs": 1}) as run:
+        run.log_metrics({"loss": 2.0}, step=1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) if dies else nullcontext():
+        patch.setattr(MlflowClient, "create_run", lost_answer)
+        deliver()
+    deliver()
+    (found,) = runs()
+    assert found.info.status == "FINISHED" and found.data.metrics == {"loss": 2.0}
+
+
+@pytest.mark.usefixtures("no_sender")
+def test_a_line_that_a_full_disk_cut_off_takes_no_other_line_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FullDisk(io.FileIO):
+        """It has room for ten bytes more."""
+
+        def write(self, text: bytes) -> int:
+            return super().write(text[:10])
+
+    with pytest.raises(OSError, match="No space left on device"), stage_run("fit", {"epochs": 1}) as run:
+        run.log_metrics({"loss": 2.0}, step=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "open", lambda path, *_, **__: FullDisk(path, "a+"))
+            run.log_metrics({"loss": 1.0}, step=2)
+    deliver()
+    (found,) = runs()
+    assert found.info.status == "FAILED" and "No space left" in found.data.tags["error"]
+    assert found.data.metrics == {"loss": 2.0} and not list(OUTBOX.glob("*.jsonl"))
 
 
 @pytest.mark.parametrize("variable", [{"STILLHOUSE_TRACKING": "off"}, {"RANK": "1"}])
