@@ -33,7 +33,7 @@ class _Compact:
     """What makes one of transformers' classes compact: mixed in before it."""
 
     def __init__(self, config: PreTrainedConfig, **options: Any) -> None:
-        with _one_head(config):
+        with _dividing_heads(config):
             super().__init__(config, **options)  # type: ignore[call-arg]
         _build(self)  # type: ignore[arg-type]
         self.post_init()  # type: ignore[attr-defined]
@@ -47,10 +47,12 @@ class _Compact:
 
 
 @contextmanager
-def _one_head(config: Any) -> Iterator[None]:
-    """Within it, the config has one head, so that transformers does not mind heads that do not divide the width."""
+def _dividing_heads(config: Any) -> Iterator[None]:
+    """Within it, the config has one head where transformers would mind that heads do not divide the width."""
     heads = config.num_attention_heads
-    config.num_attention_heads = 1
+    # BERT's classes do not mind where there is an `embedding_size`.
+    minds = config.hidden_size % heads and not hasattr(config, "embedding_size")
+    config.num_attention_heads = 1 if minds else heads
     try:
         yield
     finally:
