@@ -11,7 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineMod
 
 from flows.checks.finding import PATIENCE, Finding, Setup, fault, ok, reason, warning
 from stillhouse.encoders.checkpoint import load_tokenizer, same_vocabulary, weight_files
-from stillhouse.encoders.fits import misfits
+from stillhouse.encoders.fits import depth_of, misfits
 from stillhouse.errors import InputError
 from tasks.kinds.contract import Kind
 from tasks.kinds.find import kind_class
@@ -40,7 +40,7 @@ def _in_a_folder(setup: Setup, name: str, folder: Path) -> Iterator[Finding]:
     faults = list(misfits(config, tokenizer, _lengths(setup), _pairs(setup)))
     yield from (fault("teacher", f"teacher.model = '{name}': {line}") for line in faults)
     if not faults:
-        what = f"{config['model_type']}, {config['num_hidden_layers']} layers, {weights / 1e6:.1f} MB"
+        what = f"{config['model_type']}, {depth_of(config)} layers, {weights / 1e6:.1f} MB"
         yield ok("teacher", f"teacher.model = '{name}': {what}; {len(tokenizer)} tokens, which have their embeddings")
 
 

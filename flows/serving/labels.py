@@ -24,7 +24,7 @@ from tokenizers import Tokenizer
 BATCH = 64
 UNLIMITED = 1_000_000  # where a model has no limit, its tokenizer states a number like 1e30
 # Families that number positions from their padding token's on: so many fewer tokens have one.
-OFFSET = ("roberta", "xlm-roberta", "camembert", "compact-roberta")
+OFFSET = ("roberta", "xlm-roberta", "camembert", "mpnet")
 MOST_ROWS, MOST_CHARACTERS = 10_000, 10_000_000  # of a request
 
 
@@ -114,7 +114,8 @@ def _refused(why: str) -> MlflowException:
 
 def _max_length(checkpoint: Path, config: dict[str, Any]) -> int:
     positions = int(config.get("max_position_embeddings") or 512)
-    limits = [positions - (config.get("pad_token_id") or 0) - 1 if config["model_type"] in OFFSET else positions]
+    family = config["model_type"].removeprefix("compact-")
+    limits = [positions - (config.get("pad_token_id") or 0) - 1 if family in OFFSET else positions]
     settings = checkpoint / "tokenizer_config.json"
     if settings.is_file():
         stated = json.loads(settings.read_text(encoding="utf-8")).get("model_max_length")

@@ -16,7 +16,8 @@ PICKLES = ("pytorch_model.bin", "model.bin", "model.pt", "model.ckpt", "model.pk
 # Of other tasks, or of pretraining: that a checkpoint has them says nothing of its encoder.
 HEADS = (
     *("cls.", "classifier.", "qa_outputs.", "lm_head.", "pooler.", "bert.pooler.", "roberta.pooler.", "generator_"),
-    *("discriminator_predictions.", "pre_classifier.", "vocab_"),
+    *("discriminator_predictions.", "pre_classifier.", "vocab_", "lm_predictions.", "mask_predictions."),
+    *("predictions.", "sop_classifier.", "head.", "decoder."),
 )
 
 

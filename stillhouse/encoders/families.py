@@ -1,25 +1,28 @@
-"""Where an encoder keeps its parts, for the families that the methods know."""
-
-from typing import Any
+"""An encoder's parts, whatever its family."""
 
 from torch import nn
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
-from stillhouse.models.family import family
-
-FAMILIES = ("bert", "roberta", "xlm-roberta", "electra", "camembert")
+from stillhouse.families.find import family_of
 
 
 def encoder_layers(model: PreTrainedModel) -> nn.ModuleList:
     """The transformer layers, first to last.
 
     Raises:
+        InputError: the model's family is not known, or its layers are one.
+    """
+    return family_of(model).layers(model)
+
+
+def layer_blocks(model: PreTrainedModel) -> list[nn.Module]:
+    """The modules that hold the layers' weights, each once.
+
+    Raises:
         InputError: the model's family is not known.
     """
-    _check_family(model)
-    base: Any = model.base_model
-    return base.encoder.layer
+    return family_of(model).blocks(model)
 
 
 def encoder(model: PreTrainedModel) -> PreTrainedModel:
@@ -46,14 +49,12 @@ def keep_first_layers(model: PreTrainedModel, count: int) -> PreTrainedModel:
 
     The logits of a model cut this way mean nothing; its hidden states up to `count` are unchanged.
     """
-    layers = encoder_layers(model)
-    assert 0 <= count <= len(layers)
-    del layers[count:]
-    model.config.num_hidden_layers = count
+    assert 0 <= count <= model.config.num_hidden_layers
+    family_of(model).cut(model, count)
     return model
 
 
-def _check_family(model: PreTrainedModel) -> None:
-    name = family(model.config.model_type)
-    if name not in FAMILIES:
-        raise InputError(f"model family '{name}' is not one of {', '.join(FAMILIES)}: use an encoder of one of these")
+def drop_first_layers(model: PreTrainedModel, count: int) -> PreTrainedModel:
+    """Drop the first `count` layers, in place: what is left computes from the states that they gave."""
+    family_of(model).cut_below(model, count)
+    return model

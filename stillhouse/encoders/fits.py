@@ -5,12 +5,9 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from stillhouse.encoders.families import FAMILIES
 from stillhouse.errors import InputError
-from stillhouse.models.family import family
-
-# They number positions from the padding token's id + 1 on: so many fewer tokens have one.
-OFFSET = ("roberta", "xlm-roberta", "camembert")
+from stillhouse.families.find import FAMILIES, unknown
+from stillhouse.families.names import family_name
 
 
 def check_fit(
@@ -40,10 +37,14 @@ def misfits(
         lengths: tokens that it is to read, by the key of params.yaml that says so.
         pair: whether it is to read two texts at a time.
     """
-    name = family(str(config.get("model_type")))
-    if name not in FAMILIES:
-        yield f"model family '{name}' is not one of {', '.join(FAMILIES)}: use an encoder of one of these"
+    line = unknown(str(config.get("model_type")))
+    if line is not None:
+        yield line
         return
+    family = FAMILIES[family_name(str(config["model_type"]))]
+    line = family.check(config)
+    if line is not None:
+        yield line
     if tokenizer.pad_token_id is None:
         yield "its tokenizer has no padding token: set tokenizer.pad_token, and save it again"
     rows = config.get("vocab_size")
@@ -56,16 +57,22 @@ def misfits(
     for key, tokens in lengths.items():
         if places is not None and tokens > places:
             yield f"{key} = {tokens}, but it reads {places} tokens at most: lower {key}"
-    if pair and "token_type_ids" in tokenizer.model_input_names and config.get("type_vocab_size", 2) < 2:
+    typed = "token_type_ids" in tokenizer.model_input_names and not family.types_ignored
+    if pair and typed and config.get("type_vocab_size", 2) < 2:
         yield "its tokenizer tells the texts of a pair apart, its embeddings do not (type_vocab_size = 1): use another"
 
 
+def depth_of(config: Mapping[str, Any]) -> int | None:
+    """Layers that a config states, as config.json has it; None where it leaves them to its family's default."""
+    family = FAMILIES.get(family_name(str(config.get("model_type"))))
+    names = (family.config or {}).get("attribute_map", {}) if family else {}
+    return config.get(names.get("num_hidden_layers", "num_hidden_layers"))
+
+
 def longest_of(config: Mapping[str, Any]) -> int | None:
-    """Tokens that a position table has room for; None where there is no such table."""
+    """Tokens that an encoder has positions for; None where it counts none, or is of no known family."""
+    family = FAMILIES.get(family_name(str(config.get("model_type"))))
+    if family is not None:
+        return family.longest(config)
     positions = config.get("max_position_embeddings")
-    if positions is None:
-        return None
-    if family(str(config.get("model_type"))) not in OFFSET:
-        return int(positions)
-    padding = config.get("pad_token_id")
-    return int(positions) - (1 if padding is None else int(padding)) - 1
+    return None if positions is None else int(positions)

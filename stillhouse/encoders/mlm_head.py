@@ -4,13 +4,13 @@ N tokens, H width, V vocabulary.
 """
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, PreTrainedModel
 
 from stillhouse.errors import InputError
+from stillhouse.families.find import family_of
 
 
 def has_mlm_head(source: str | Path) -> bool:
@@ -38,16 +38,17 @@ def start_head(model: PreTrainedModel, counts: Tensor) -> None:
     """
     encoder = set(model.base_model.modules())
     output = model.get_output_embeddings()
-    assert isinstance(output, nn.Linear)
+    bias = family_of(model).vocabulary_bias(model)
     for module in model.modules():
         if not isinstance(module, nn.Linear) or module in encoder or module is output:
             continue
         if module.in_features == module.out_features:
             nn.init.eye_(module.weight)  # (H, H)
-            nn.init.zeros_(module.bias)
-    if output.bias is not None:
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    if bias is not None:
         smoothed = counts + 0.1  # a token that the text lacks is rare, not impossible
-        output.bias[: len(counts)] = (smoothed / smoothed.sum()).log()
+        bias[: len(counts)] = (smoothed / smoothed.sum()).log()
 
 
 def vocabulary_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
@@ -56,11 +57,6 @@ def vocabulary_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     Raises:
         InputError: the model is no masked LM of a known family.
     """
-    parts: Any = model
-    if hasattr(model, "cls"):  # BERT
-        return parts.cls(hidden)
-    if hasattr(model, "lm_head"):  # RoBERTa, XLM-RoBERTa, CamemBERT
-        return parts.lm_head(hidden)
-    if hasattr(model, "generator_lm_head"):  # ELECTRA
-        return parts.generator_lm_head(parts.generator_predictions(hidden))
-    raise InputError(f"{type(model).__name__} has no masked-LM head that is known: give a masked LM (--mlm models/mlm)")
+    if model.get_output_embeddings() is None:
+        raise InputError(f"{type(model).__name__} has no masked-LM head: give a masked LM (--mlm models/mlm)")
+    return family_of(model).vocabulary_logits(model, hidden)

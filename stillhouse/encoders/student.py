@@ -7,9 +7,9 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from stillhouse.encoders.families import encoder_layers
 from stillhouse.errors import InputError
-from stillhouse.models.family import COMPACT
+from stillhouse.families.find import family_of
+from stillhouse.families.names import COMPACT
 
 
 def build_student(
@@ -37,18 +37,22 @@ def build_student(
         InputError: a width that the heads do not divide, source layers that do not fit, or a compressed teacher.
     """
     shape: Any = teacher.config
+    family = family_of(teacher)
     if shape.model_type.startswith(COMPACT):
         raise InputError(f"a student is built from a plain teacher, not from one of shape '{shape.model_type}'")
     hidden_size = hidden_size or shape.hidden_size
     heads = heads or shape.num_attention_heads
-    intermediate_size = intermediate_size or shape.intermediate_size
+    units = getattr(shape, family.units)
+    intermediate_size = intermediate_size or units
     if hidden_size % heads:
         raise InputError(f"student.hidden_size ({hidden_size}) must be divisible by student.heads ({heads})")
     config = copy.deepcopy(shape)
-    config.num_hidden_layers = layers
     config.hidden_size = hidden_size
     config.num_attention_heads = heads
-    config.intermediate_size = intermediate_size
+    setattr(config, family.units, intermediate_size)
+    if source_layers is not None:
+        _check_source(source_layers, layers, shape.num_hidden_layers)
+    family.resize(config, None if source_layers is None else [n - 1 for n in source_layers], layers)
     if tokenizer is not None:
         assert source_layers is None
         config.vocab_size, config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
@@ -56,7 +60,7 @@ def build_student(
         torch.manual_seed(seed)
         student = type(teacher)(config)
     if source_layers is not None:
-        same = (shape.hidden_size, shape.num_attention_heads, shape.intermediate_size)
+        same = (shape.hidden_size, shape.num_attention_heads, units)
         if (hidden_size, heads, intermediate_size) != same:
             raise InputError(
                 f"student.init = 'teacher' needs the teacher's width {same}, not "
@@ -117,18 +121,18 @@ def spread_layers(count: int, depth: int) -> list[int]:
     return [round((i + 1) * depth / count) for i in range(count)]
 
 
-def _copy_layers(teacher: PreTrainedModel, student: PreTrainedModel, source_layers: list[int]) -> None:
-    theirs, ours = encoder_layers(teacher), encoder_layers(student)
-    if len(source_layers) != len(ours):
-        raise InputError(
-            f"source_layers {source_layers} names {len(source_layers)} layers for a student of {len(ours)}"
-        )
-    missing = [n for n in source_layers if not 1 <= n <= len(theirs)]
+def _check_source(source_layers: list[int], layers: int, depth: int) -> None:
+    if len(source_layers) != layers:
+        raise InputError(f"source_layers {source_layers} names {len(source_layers)} layers for a student of {layers}")
+    missing = [n for n in source_layers if not 1 <= n <= depth]
     if missing:
-        raise InputError(f"source_layers {source_layers}: the teacher has layers 1 to {len(theirs)}, not {missing}")
-    prefix = next(name for name, module in teacher.named_modules() if module is theirs)
+        raise InputError(f"source_layers {source_layers}: the teacher has layers 1 to {depth}, not {missing}")
+
+
+def _copy_layers(teacher: PreTrainedModel, student: PreTrainedModel, source_layers: list[int]) -> None:
+    family = family_of(teacher)
+    inside = family.in_layer
     # Everything but the layers: embeddings, pooler, classifier.
-    rest = {name: value for name, value in teacher.state_dict().items() if not name.startswith(f"{prefix}.")}
+    rest = {name: value for name, value in teacher.state_dict().items() if not inside.match(name)}
     student.load_state_dict(rest, strict=False)
-    for layer, number in zip(ours, source_layers, strict=True):
-        layer.load_state_dict(theirs[number - 1].state_dict())
+    family.copy_layers(teacher, student, [number - 1 for number in source_layers])

@@ -30,7 +30,7 @@ class FrozenTeacher:
     """Gives states and scores of a teacher's first layers.
 
     Args:
-        model: changed in place: cut after layer `depth`, switched to the capturing attention.
+        model: changed in place: cut after layer `depth`, its scores watched.
         depth: the last layer that is read, counted from 1.
         score_layers: layers whose attention scores are kept, from 0.
         projection_layers: layers whose queries, keys and values are kept, from 0.

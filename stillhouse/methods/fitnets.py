@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from stillhouse.encoders.families import encoder_layers, keep_first_layers
+from stillhouse.encoders.families import keep_first_layers
 from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch, model_inputs
@@ -118,7 +118,7 @@ def hint_step(teacher: FrozenTeacher) -> Step:
 def _first_layers(model: PreTrainedModel, count: int) -> PreTrainedModel:
     """The encoder up to layer `count`, without pooler and head, around the very parameters of `model`."""
     base = model.base_model
-    assert isinstance(base, PreTrainedModel) and count <= len(encoder_layers(base))
+    assert isinstance(base, PreTrainedModel)
     lower: Any = copy.deepcopy(base, {id(weight): weight for weight in base.parameters()})
     if hasattr(lower, "pooler"):
         lower.pooler = None

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
+from stillhouse.families.find import family_of
 from stillhouse.models.compact import quantized_names
 from stillhouse.models.quantized_modules import LARGEST, grid, round_activation, round_rows, tensor_range
 from stillhouse.models.shape import Shape
@@ -54,12 +55,13 @@ class FakeQuantizedLinear(nn.Linear):
     Args:
         momentum: of the range: high ← momentum·high + (1 − momentum)·max(x), in training; the first batch sets it.
         largest: of the weights' integers.
+        one_type: whether what comes out has the type of a linear layer's product under autocast; else it is fp32.
     """
 
-    def __init__(self, layer: nn.Linear, momentum: float, largest: int = LARGEST) -> None:
+    def __init__(self, layer: nn.Linear, momentum: float, largest: int = LARGEST, one_type: bool = False) -> None:
         super().__init__(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
         self.weight, self.bias = layer.weight, layer.bias
-        self.momentum, self.largest = momentum, largest
+        self.momentum, self.largest, self.one_type = momentum, largest, one_type
         self.low: Tensor
         self.high: Tensor
         self.seen: Tensor
@@ -73,8 +75,10 @@ class FakeQuantizedLinear(nn.Linear):
         scale, zero_point = grid(self.low, self.high)
         rounded = straight_through_activation(x, scale, zero_point)
         integers, rows = straight_through_rows(self.weight, self.largest)
-        product = _whole_product(rounded, integers) * (scale * rows)
-        return product if self.bias is None else product + self.bias
+        whole = _whole_product(rounded, integers)
+        product = whole * (scale * rows)
+        product = product if self.bias is None else product + self.bias
+        return product.to(whole.dtype) if self.one_type else product
 
     @torch.no_grad()
     def observe(self, x: Tensor) -> None:
@@ -114,12 +118,12 @@ def fake_quantize(
         InputError: a quantized model, or one of a family that surgery does not know.
     """
     shape_of(model)
-    fake = copy.deepcopy(model)
+    fake, one_type = copy.deepcopy(model), family_of(model).one_type
     largest = REDUCED if reduce_range else LARGEST
     for name in quantized_names(fake, embeddings):
         part: Any = fake.get_submodule(name)
         words = isinstance(part, nn.Embedding)
-        new = FakeQuantizedEmbedding(part, largest) if words else FakeQuantizedLinear(part, momentum, largest)
+        new = FakeQuantizedEmbedding(part, largest) if words else FakeQuantizedLinear(part, momentum, largest, one_type)
         fake.set_submodule(name, new.train(part.training))
     return fake
 

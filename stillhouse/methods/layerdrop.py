@@ -39,6 +39,8 @@ from transformers import PreTrainedModel
 
 from stillhouse.encoders.families import encoder_layers
 from stillhouse.errors import InputError
+from stillhouse.families.contract import Family
+from stillhouse.families.find import family_of
 from stillhouse.training.batches import Batch
 
 # (layer, its input (B, L, d), what computes its output): what it passes on
@@ -106,7 +108,7 @@ class LayerDrop:
         self.rate = rate
         self.layers = encoder_layers(model)
         for layer in self.layers:
-            _pass_by(layer, self._coin)
+            _pass_by(layer, family_of(model), self._coin)
 
     def remove(self) -> None:
         """Give the model its own layers back."""
@@ -125,7 +127,7 @@ def only_layers(model: PreTrainedModel, keep: Sequence[int]) -> Iterator[None]:
     stack = encoder_layers(model)
     gone = [layer for i, layer in enumerate(stack) if i not in keep]
     for layer in gone:
-        _pass_by(layer, lambda layer, hidden, compute: hidden)
+        _pass_by(layer, family_of(model), lambda layer, hidden, compute: hidden)
     try:
         yield
     finally:
@@ -160,7 +162,7 @@ class LearntRates(nn.Module):
         self.gates: list[Tensor] | None = None  # () each; None: all layers compute, and are looked at
         self.mask = torch.ones(0)
         for index, layer in enumerate(self.layers):
-            _pass_by(layer, self._passing(index))
+            _pass_by(layer, family_of(model), self._passing(index))
 
     def train(self, mode: bool = True) -> "LearntRates":
         """The frozen model stays in eval mode."""
@@ -206,16 +208,21 @@ def likeliest_layers(rates: LearntRates, batches: Iterator[Batch]) -> list[int]:
     return sorted(shares.argsort(descending=True, stable=True)[: rates.keep].tolist())
 
 
-def _pass_by(layer: nn.Module, passing: Passing) -> None:
+def _pass_by(layer: nn.Module, family: Family, passing: Passing) -> None:
     """What the layer passes on is up to `passing`. Bound to the layer, so that a copy of the model has its own."""
-    layer._passing = passing  # type: ignore[assignment]
+    layer._passing, layer._family = passing, family  # type: ignore[assignment]
     layer.forward = MethodType(_forward, layer)
 
 
 def _pass_itself(layer: nn.Module) -> None:
-    del layer.forward, layer._passing
+    del layer.forward, layer._passing, layer._family
 
 
-def _forward(layer: nn.Module, hidden: Tensor, *rest: Any, **options: Any) -> Tensor:
+def _forward(layer: nn.Module, hidden: Tensor, *rest: Any, **options: Any) -> Any:
     passing: Any = layer._passing
-    return passing(layer, hidden, lambda: type(layer).forward(layer, hidden, *rest, **options))
+    family: Any = layer._family
+
+    def compute() -> Tensor:
+        return family.states(type(layer).forward(layer, hidden, *rest, **options))
+
+    return family.output(passing(layer, hidden, compute))

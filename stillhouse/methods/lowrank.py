@@ -30,6 +30,7 @@ from transformers import PreTrainedModel
 
 from stillhouse.encoders.families import word_embeddings
 from stillhouse.errors import InputError
+from stillhouse.families.find import family_of
 from stillhouse.surgery.factorizing import matrices, saves
 from stillhouse.training.batches import Batch
 from stillhouse.training.outcomes import classify
@@ -183,10 +184,10 @@ def weights(ranks: Mapping[str, int], sizes: Mapping[str, Size]) -> int:
 
 def _parameters(model: PreTrainedModel, names: Iterable[str]) -> dict[str, Tensor]:
     """The parameters behind the names."""
-    own = dict(model.named_parameters())
+    own, stack = dict(model.named_parameters()), family_of(model).stack
     found = {}
     for name in names:
-        end = f".layer.{name}.weight"
+        end = f".{stack}.{name}.weight"
         key = next((key for key in own if f".{key}".endswith(end)), None)
         found[name] = word_embeddings(model).weight if name == EMBEDDING else own[str(key)]
     return found

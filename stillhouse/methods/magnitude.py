@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, TrainerCallback
 
-from stillhouse.encoders.families import encoder_layers, word_embeddings
+from stillhouse.encoders.families import layer_blocks, word_embeddings
 from stillhouse.errors import InputError
 
 SCOPES = ("local", "global")
@@ -29,7 +29,7 @@ SCOPES = ("local", "global")
 
 def prunable_weights(model: PreTrainedModel) -> dict[str, nn.Parameter]:
     """The matrices that the paper prunes, by their names in the model."""
-    linear = [module for layer in encoder_layers(model) for module in layer.modules() if isinstance(module, nn.Linear)]
+    linear = [module for layer in layer_blocks(model) for module in layer.modules() if isinstance(module, nn.Linear)]
     chosen = {id(module.weight) for module in (*linear, word_embeddings(model))}
     return {name: weight for name, weight in model.named_parameters() if id(weight) in chosen}
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
-from stillhouse.encoders.families import encoder_layers
+from stillhouse.encoders.families import drop_first_layers, encoder_layers
 from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch
 from stillhouse.training.losses import soft_cross_entropy, task_loss
@@ -116,9 +116,7 @@ class Rocket(nn.Module):
         self.trunk = _Trunk()
         for name in _below_the_layers(booster):
             setattr(booster.base_model, name, self.trunk if name == "embeddings" else nn.Identity())
-        del encoder_layers(booster)[:shared]
-        booster.config.num_hidden_layers -= shared
-        self.booster = booster
+        self.booster = drop_first_layers(booster, shared)
 
     def forward(self, inputs: Batch) -> tuple[Any, Any]:
         """The outputs of the light net and of the booster."""

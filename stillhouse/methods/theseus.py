@@ -26,6 +26,7 @@ Shapes: B sentences, L tokens, d width, C classes.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -34,6 +35,8 @@ from transformers import PreTrainedModel
 
 from stillhouse.encoders.families import encoder_layers
 from stillhouse.errors import InputError
+from stillhouse.families.contract import Family
+from stillhouse.families.find import family_of
 from stillhouse.training.batches import Batch
 
 SCHEDULES = ("constant", "linear", "reversed")
@@ -82,7 +85,7 @@ class Theseus(nn.Module):
         successor: a model of M layers; those layers are trained, in place.
 
     Raises:
-        InputError: M does not divide N.
+        InputError: M does not divide N, or a group has no layer of its successor's kind.
     """
 
     def __init__(self, predecessor: PreTrainedModel, successor: PreTrainedModel) -> None:
@@ -90,9 +93,15 @@ class Theseus(nn.Module):
         layers, successors = encoder_layers(predecessor), encoder_layers(successor)
         size = group_size(len(layers), len(successors))
         predecessor.requires_grad_(False)
-        self.groups = [_Group(layers[i * size : (i + 1) * size], layer) for i, layer in enumerate(successors)]
+        family = family_of(predecessor)
+        self.groups = [_Group(list(layers[i * size : (i + 1) * size])) for i in range(len(successors))]
+        places = [
+            place
+            for group, layer in zip(self.groups, successors, strict=True)
+            for place in _places(group, layer, family)
+        ]
         del layers[:]
-        layers.extend(self.groups)
+        layers.extend(places)
         self.predecessor = predecessor
 
     def forward(self, inputs: Batch, rate: float) -> Any:
@@ -109,19 +118,51 @@ class Theseus(nn.Module):
         return self.predecessor(**inputs)
 
 
-class _Group(nn.Module):
-    """One group of the predecessor's layers and its successor, called like one layer."""
+@dataclass
+class _Group:
+    """A group of the predecessor's layers, and whether its successor computes in their place."""
 
-    def __init__(self, predecessor: nn.ModuleList, successor: nn.Module) -> None:
+    predecessor: list[nn.Module]
+    coin: bool = False
+
+
+def _places(group: _Group, successor: nn.Module, family: Family) -> list["_Place"]:
+    """The group's layers with their coin. The successor stands at the first of its kind: that gets what it reads."""
+    kinds = [family.kind(layer) for layer in group.predecessor]
+    kind = family.kind(successor)
+    if kind not in kinds:
+        raise InputError(f"init: a successor layer of {kind} stands for layers of {kinds}: start each from its group's")
+    return [
+        _Place(group, layer, successor if number == kinds.index(kind) else None, family)
+        for number, layer in enumerate(group.predecessor)
+    ]
+
+
+class _Place(nn.Module):
+    """A layer of the predecessor; with coin 1 the successor computes at one place of a group, none at the others."""
+
+    def __init__(self, group: _Group, predecessor: nn.Module, successor: nn.Module | None, family: Family) -> None:
         super().__init__()
+        self.group, self.family = group, family
         self.predecessor = predecessor
         self.successor = successor
-        self.coin = False
 
-    def forward(self, hidden: Tensor, *rest: Any, **options: Any) -> Tensor:  # (B, L, d) -> (B, L, d)
-        if self.coin:
+    def __getattr__(self, name: str) -> Any:
+        """What an encoder reads of a layer, such as what kind it is."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("predecessor"), name)
+
+    def forward(self, hidden: Tensor, *rest: Any, **options: Any) -> Any:  # (B, L, d) -> what a layer returns
+        if self.group.coin:
+            if self.successor is None:
+                return self.family.output(hidden)
             return self.successor(hidden, *rest, **options)
-        for layer in self.predecessor:
-            hidden = layer(hidden, *rest, **options)
+        output = self.predecessor(hidden, *rest, **options)
+        if self.successor is None:
+            return output
         # Adds a gradient of zero: with no coin 1 the loss would have none at all, and DDP waits for every weight's.
-        return hidden + 0 * torch.stack([weight.flatten()[0] for weight in self.successor.parameters()]).sum()
+        hidden = self.family.states(output)
+        hidden = hidden + 0 * torch.stack([weight.flatten()[0] for weight in self.successor.parameters()]).sum()
+        return self.family.output(hidden)

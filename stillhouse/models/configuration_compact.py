@@ -1,7 +1,8 @@
 """The config of a compressed encoder: its family's own, and what surgery has made of the shape.
 
 The families' config classes themselves cannot be imported while transformers imports its table of them, which is when
-this file is; so their common fields stand here.
+this file is; so what families like BERT have in common stands here. Of the others a config says all itself: it is
+written from a whole one.
 """
 
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import AutoConfig
 
-from stillhouse.models.family import COMPACT
+from stillhouse.families.contract import Family
+from stillhouse.families.find import COMPACT_FAMILIES
+from stillhouse.families.names import COMPACT
 
 
 class CompactConfig(PreTrainedConfig):
@@ -72,14 +75,27 @@ FIELDS = (
 )
 
 
-def _of_family(name: str, family: str) -> type[CompactConfig]:
-    text = f"The config of a compressed {family} encoder."
-    made: Any = type(name, (CompactConfig,), {"model_type": COMPACT + family, "__module__": __name__, "__doc__": text})
+def field_names(family: Family) -> dict[str, str]:
+    """What a family's compressed config calls each of `FIELDS`."""
+    return dict(zip(FIELDS, FIELDS, strict=True)) | {"embedding_size": family.word_size, "head_size": family.head_size}
+
+
+def _of_family(family: Family) -> type[PreTrainedConfig]:
+    body: dict[str, Any] = {
+        "model_type": COMPACT + family.name,
+        "__module__": __name__,
+        "__doc__": f"The config of a compressed {family.name} encoder.",
+    }
+    if family.config is None:
+        made: Any = type(f"Compact{family.prefix}Config", (CompactConfig,), body)
+    else:
+        ours = [*field_names(family).values(), *family.extra_fields]
+        body |= {"__annotations__": dict.fromkeys(ours, Any)} | dict.fromkeys(ours) | dict(family.config)
+        made = type(f"Compact{family.prefix}Config", (PreTrainedConfig,), body)
     AutoConfig.register(made.model_type, made)
     return made
 
 
-CompactBertConfig = _of_family("CompactBertConfig", "bert")
-CompactRobertaConfig = _of_family("CompactRobertaConfig", "roberta")
-CompactXLMRobertaConfig = _of_family("CompactXLMRobertaConfig", "xlm-roberta")
-CompactCamembertConfig = _of_family("CompactCamembertConfig", "camembert")
+# By family. Each is an attribute of this module too: transformers finds it there.
+COMPACT_CONFIGS = {name: _of_family(family) for name, family in COMPACT_FAMILIES.items()}
+globals().update({made.__name__: made for made in COMPACT_CONFIGS.values()})

@@ -10,9 +10,9 @@ from typing import Any
 
 from transformers.models.auto import modeling_auto
 
-from stillhouse.models import configuration_compact
+from stillhouse.families.find import COMPACT_FAMILIES
+from stillhouse.models.configuration_compact import COMPACT_CONFIGS
 
-FAMILIES = ("Bert", "Roberta", "XLMRoberta", "Camembert")
 HEADS = {
     "Model": modeling_auto.AutoModel,
     "ForSequenceClassification": modeling_auto.AutoModelForSequenceClassification,
@@ -39,7 +39,7 @@ def _class(name: str) -> Any:
     return getattr(importlib.import_module("stillhouse.models.compact"), name)
 
 
-for _family in FAMILIES:
-    _config = getattr(configuration_compact, f"Compact{_family}Config")
+for _name, _family in COMPACT_FAMILIES.items():
+    _config = COMPACT_CONFIGS[_name]
     for _head, _auto in HEADS.items():
-        _auto.register(_config, type(f"Compact{_family}{_head}", (_OnDemand,), {"config_class": _config}))
+        _auto.register(_config, type(f"Compact{_family.prefix}{_head}", (_OnDemand,), {"config_class": _config}))

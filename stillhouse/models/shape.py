@@ -5,29 +5,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from transformers import BertConfig, CamembertConfig, PreTrainedConfig, RobertaConfig, XLMRobertaConfig
+import transformers
+from transformers import PreTrainedConfig
 
 from stillhouse.errors import InputError
-from stillhouse.models.configuration_compact import (
-    FIELDS,
-    CompactBertConfig,
-    CompactCamembertConfig,
-    CompactConfig,
-    CompactRobertaConfig,
-    CompactXLMRobertaConfig,
-)
-from stillhouse.models.family import family
-
-# Each family's own config class, and its compact one.
-CONFIGS: dict[type[PreTrainedConfig], type[CompactConfig]] = {
-    BertConfig: CompactBertConfig,
-    RobertaConfig: CompactRobertaConfig,
-    XLMRobertaConfig: CompactXLMRobertaConfig,
-    CamembertConfig: CompactCamembertConfig,
-}
-# The matrices of a layer, by their names in it.
-ATTENTION = ("attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense")
-FFN = ("intermediate.dense", "output.dense")
+from stillhouse.families.contract import Family
+from stillhouse.families.find import COMPACT_FAMILIES
+from stillhouse.families.names import family_name
+from stillhouse.models.configuration_compact import COMPACT_CONFIGS, field_names
 
 
 @dataclass(frozen=True)
@@ -81,6 +66,8 @@ class Shape:
     ranks: of each factorized matrix, by names such as "0.attention.self.query".
     pooled_size: outputs of the dense layer between the encoder and a classifier.
     quantization: None in full precision.
+    family: its name.
+    extra: what the family alone has, by fields of its config.
     """
 
     hidden_size: int
@@ -93,6 +80,8 @@ class Shape:
     pooled_size: int
     ranks: Mapping[str, int] = field(default_factory=dict)
     quantization: Quantization | None = None
+    family: str = "bert"
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def layers(self) -> int:
@@ -102,7 +91,8 @@ class Shape:
     @property
     def plain(self) -> bool:
         """Whether the family's own config can say it all."""
-        own = tuple(range(self.layers))
+        family = COMPACT_FAMILIES[self.family]
+        own = family.own_layers(self.layers)
         return (
             self.embedding_size == self.pooled_size == self.hidden_size
             and len(set(self.heads)) == 1
@@ -111,7 +101,14 @@ class Shape:
             and self.attention_of == self.ffn_of == own
             and not self.ranks
             and self.quantization is None
+            and family.plain(self.extra)
         )
+
+    def size(self, kind: str, layer: int) -> int:
+        """How many of a kind a layer has, as `Matrix` has it: width | heads (d_h a head) | qkv | units | glu."""
+        context = self.heads[layer] * self.head_size
+        units = self.intermediate[layer]
+        return {"width": self.hidden_size, "heads": context, "qkv": 3 * context, "units": units, "glu": 2 * units}[kind]
 
     @classmethod
     def of(cls, config: PreTrainedConfig) -> "Shape":
@@ -120,22 +117,24 @@ class Shape:
         Raises:
             InputError: a family that surgery does not know, or fields that contradict each other.
         """
-        check_family(config)
-        given: dict[str, Any] = {name: getattr(config, name, None) for name in FIELDS}
+        family = check_family(config)
+        given: dict[str, Any] = {name: getattr(config, called, None) for name, called in field_names(family).items()}
         shape: Any = config
         count = shape.num_hidden_layers
-        own = tuple(range(count))
+        own = family.own_layers(count)
         made = cls(
             hidden_size=shape.hidden_size,
             embedding_size=given["embedding_size"] or shape.hidden_size,
             head_size=given["head_size"] or shape.hidden_size // shape.num_attention_heads,
             heads=tuple(given["layer_heads"] or [shape.num_attention_heads] * count),
-            intermediate=tuple(given["layer_intermediate_sizes"] or [shape.intermediate_size] * count),
+            intermediate=tuple(given["layer_intermediate_sizes"] or [getattr(shape, family.units)] * count),
             attention_of=tuple(given["attention_of"] or own),
             ffn_of=tuple(given["ffn_of"] or own),
             pooled_size=given["pooled_size"] or shape.hidden_size,
             ranks=dict(given["ranks"] or {}),
             quantization=Quantization.of(given["quantization"]) if given["quantization"] else None,
+            family=family.name,
+            extra=family.extra(config),
         )
         made.check(count)
         return made
@@ -164,28 +163,33 @@ class Shape:
                     raise InputError(f"{name} {list(lists[name])}: layer {layer} must use a layer that has its own")
                 if sizes[source] != sizes[layer]:
                     raise InputError(f"{name}: layers {source} and {layer} share weights but not their width")
+        known = COMPACT_FAMILIES[self.family].matrices
         for name in self.ranks:
             number, _, matrix = name.partition(".")
-            if not number.isdigit() or int(number) >= count or matrix not in ATTENTION + FFN:
-                raise InputError(f"ranks['{name}'] names no matrix: use names such as '0.{ATTENTION[0]}'")
+            if not number.isdigit() or int(number) >= count or matrix not in known:
+                raise InputError(f"ranks['{name}'] names no matrix: use names such as '0.{next(iter(known))}'")
         if self.quantization is not None:
             self.quantization.check()
 
     def write(self, config: PreTrainedConfig) -> PreTrainedConfig:
         """A config of this shape, like `config` in everything else; of the family's own class if that can say it."""
-        plain = next(kind for kind in CONFIGS if kind.model_type == check_family(config))
-        said = {name: copy.deepcopy(value) for name, value in config.to_dict().items() if name not in FIELDS}
+        family = check_family(config)
+        plain, compact = plain_config(family), COMPACT_CONFIGS[family.name]
+        fields = field_names(family)
+        left = {*fields.values(), *family.extra_fields}
+        said = {name: copy.deepcopy(value) for name, value in config.to_dict().items() if name not in left}
         for name in ("model_type", "transformers_version", "architectures"):
             said.pop(name, None)
-        said |= {
+        sizes = {
             "num_hidden_layers": self.layers,
             "hidden_size": self.hidden_size,
             "num_attention_heads": max(self.heads),
-            "intermediate_size": max(self.intermediate),
         }
+        said |= {plain.attribute_map.get(name, name): size for name, size in sizes.items()}
+        said |= {family.units: max(self.intermediate)} | family.said(self.extra, self.pooled_size)
         if self.plain:
             return plain(**said)
-        said |= {
+        ours = {
             "embedding_size": self.embedding_size,
             "head_size": self.head_size,
             "layer_heads": list(self.heads),
@@ -196,17 +200,28 @@ class Shape:
             "pooled_size": self.pooled_size,
             "quantization": asdict(self.quantization) if self.quantization else None,
         }
-        return CONFIGS[plain](**said)
+        said |= {fields[name]: value for name, value in ours.items()}
+        said |= {name: self.extra.get(name) for name in family.extra_fields}
+        return compact(**said)
 
 
-def check_family(config: PreTrainedConfig) -> str:
+def plain_config(family: Family) -> type[PreTrainedConfig]:
+    """A family's own config class."""
+    return getattr(transformers, f"{family.prefix}Config")
+
+
+def check_family(config: PreTrainedConfig) -> Family:
     """The family of an encoder, plain or compressed.
 
     Raises:
         InputError: surgery does not know it.
     """
-    name = family(config.model_type)
-    known = [kind.model_type for kind in CONFIGS]
-    if name not in known:
-        raise InputError(f"model family '{name}' is not one of {', '.join(known)}: its shape cannot be changed here")
-    return name
+    name = family_name(config.model_type)
+    if name not in COMPACT_FAMILIES:
+        known = ", ".join(COMPACT_FAMILIES)
+        raise InputError(f"model family '{name}' is not one of {known}: its shape cannot be changed here")
+    family = COMPACT_FAMILIES[name]
+    fault = family.check(config.to_dict())
+    if fault is not None:
+        raise InputError(f"model family '{name}': {fault}")
+    return family

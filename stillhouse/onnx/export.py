@@ -63,6 +63,7 @@ def export_onnx(
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", torch.jit.TracerWarning)
             warnings.filterwarnings("ignore", message="Exporting aten::index")  # of negative indices, which none are
+            warnings.filterwarnings("ignore", message="To copy construct from a tensor")  # DeBERTa's root of a size
             warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size other")  # of LSTMs
             torch.onnx.export(
                 graph,

@@ -12,59 +12,39 @@ import torch
 from torch import Tensor
 
 from stillhouse.errors import InputError
+from stillhouse.families.contract import Axes, Family
 
 
 @dataclass(frozen=True)
 class Axis:
-    """kind: width | heads | units; layer: of heads and units, from 0."""
+    """kind: width | heads (d_h entries a head) | head (one a head) | qkv | units | glu; layer: of all but the width."""
 
     kind: str
     layer: int | None = None
 
 
 WIDTH = Axis("width")
-WHOLE_CLASSIFIER = r"(?:^|\.)classifier\.weight$"
+WHOLE_CLASSIFIER = re.compile(r"(?:^|\.)classifier\.weight$")
 KEEP = None  # an axis that surgery leaves alone: vocabulary, positions, labels, ranks
 
-# Linear layers by the end of their names: (outputs, inputs). "heads" and "units" are of the layer in the name.
-LINEAR = {
-    r"layer\.(\d+)\.attention\.self\.(?:query|key|value)": ("heads", "width"),
-    r"layer\.(\d+)\.attention\.output\.dense": ("width", "heads"),
-    r"layer\.(\d+)\.intermediate\.dense": ("units", "width"),
-    r"layer\.(\d+)\.output\.dense": ("width", "units"),
-    r"embeddings\.word_embeddings\.project": ("width", None),
-    r"pooler\.dense": (None, "width"),
-    r"predictions\.transform\.dense": ("width", "width"),
-    r"predictions\.decoder|lm_head\.decoder": (None, "width"),
-    r"lm_head\.dense": ("width", "width"),
-    r"classifier\.dense": (None, "width"),  # RoBERTa pools in its head
-    r"classifier\.out_proj|seq_relationship|classifier": (None, None),
-    r"qa_outputs": (None, "width"),
-}
-OTHER = {
-    r"(?:word|position|token_type)_embeddings\.weight": (KEEP, WIDTH),
-    r"word_embeddings\.table\.weight": (KEEP, KEEP),
-    r"(?:LayerNorm|layer_norm)\.(?:weight|bias)": (WIDTH,),
-    r"(?:predictions|lm_head)\.bias": (KEEP,),
-}
 
-
-def axes(name: str) -> tuple[Axis | None, ...]:
+def axes(name: str, family: Family) -> tuple[Axis | None, ...]:
     """What the axes of the weight of this name count; None for what surgery leaves alone.
 
     Raises:
         InputError: a weight that no known model has.
     """
-    for pattern, kinds in OTHER.items():
+    inside = family.in_layer.match(name)
+    layer = int(inside[2]) if inside else None
+    for pattern, kinds in family.weights.items():
         if re.search(rf"(?:^|\.)(?:{pattern})$", name):
-            return kinds
-    for pattern, (outputs, inputs) in LINEAR.items():
-        match = re.search(rf"(?:^|\.)(?:{pattern})\.(down\.|up\.)?(weight|bias)$", name)
+            return tuple(_axis(kind, layer) for kind in kinds)
+    for pattern, kinds in (_matrices(family) if inside else family.linear).items():
+        match = re.search(rf"(?:^|\.)(?:{pattern})\.(down\.|up\.)?(weight|bias)$", inside[3] if inside else name)
         if match is None:
             continue
-        layer = int(match[1]) if match.re.groups == 3 else None
-        rows, columns = _axis(outputs, layer), _axis(inputs, layer)
-        half, what = match.groups()[-2:]
+        rows, columns = (_axis(kind, layer) for kind in kinds)
+        half, what = match.groups()
         if half == "down.":
             rows = KEEP
         elif half == "up.":
@@ -73,18 +53,20 @@ def axes(name: str) -> tuple[Axis | None, ...]:
     raise InputError(f"weight '{name}' is none that surgery knows: it works on encoders with a standard head")
 
 
-def take(state: Mapping[str, Tensor], kept: Mapping[Axis, Tensor]) -> dict[str, Tensor]:
+def take(state: Mapping[str, Tensor], kept: Mapping[Axis, Tensor], family: Family) -> dict[str, Tensor]:
     """Weights with only the kept entries of some axes.
 
     Args:
         state: a state dict.
         kept: indices along an axis, one for each entry of a weight that counts it (d_h for each head).
+        family: of the model.
     """
     out = {}
     # Without a pooler a classifier, which is of tokens then, reads the encoder itself.
-    pooled = any("pooler." in name for name in state)
+    poolers = tuple(f"{pooler}.weight" for pooler in family.poolers)
+    pooled = any(name.endswith(poolers) for name in state)
     for name, weight in state.items():
-        counted = (KEEP, WIDTH) if not pooled and re.search(WHOLE_CLASSIFIER, name) else axes(name)
+        counted = (KEEP, WIDTH) if not pooled and WHOLE_CLASSIFIER.search(name) else axes(name, family)
         for number, axis in enumerate(counted):
             if axis is not None and axis in kept:
                 weight = weight.index_select(number, kept[axis].to(weight.device))
@@ -92,9 +74,30 @@ def take(state: Mapping[str, Tensor], kept: Mapping[Axis, Tensor]) -> dict[str, 
     return out
 
 
+def head_axes(layer: int, heads: list[int], head_size: int, count: int) -> dict[Axis, Tensor]:
+    """What is kept of each axis that counts these heads, of a layer of `count`."""
+    context = spread_heads(heads, head_size)
+    width = count * head_size
+    return {
+        Axis("head", layer): torch.tensor(heads),
+        Axis("heads", layer): context,
+        Axis("qkv", layer): torch.cat([context, context + width, context + 2 * width]),
+    }
+
+
+def unit_axes(layer: int, units: list[int], count: int) -> dict[Axis, Tensor]:
+    """What is kept of each axis that counts these FFN units, of a layer of `count`."""
+    kept = torch.tensor(units)
+    return {Axis("units", layer): kept, Axis("glu", layer): torch.cat([kept, kept + count])}
+
+
 def spread_heads(heads: list[int], head_size: int) -> Tensor:
     """The entries of an axis of heads that belong to these heads."""
     return (torch.tensor(heads)[:, None] * head_size + torch.arange(head_size)).flatten()
+
+
+def _matrices(family: Family) -> dict[str, Axes]:
+    return {f"^{re.escape(name)}": (matrix.outputs, matrix.inputs) for name, matrix in family.matrices.items()}
 
 
 def _axis(kind: str | None, layer: int | None) -> Axis | None:

@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
-from stillhouse.models.shape import ATTENTION, FFN
+from stillhouse.families.contract import Family
+from stillhouse.families.find import family_of
 from stillhouse.surgery.rebuild import rebuild, shape_of
 
 
@@ -32,17 +33,20 @@ def factorize(
     Raises:
         InputError: a name that is no matrix with weights of its own, or a rank outside 1 … min(m, n).
     """
-    shape = shape_of(model)
+    shape, family = shape_of(model), family_of(model)
+    family.allow(model, "matrices")
     state = dict(model.state_dict())
-    prefix = _layers_prefix(state)
+    prefix = _layers_prefix(state, family)
     for name, rank in ranks.items():
         key = f"{prefix}{name}"
-        if f"{key}.weight" not in state:
-            raise InputError(f"'{name}' is no matrix of its own here: name one such as '0.{ATTENTION[0]}'")
+        if f"{key}.weight" not in state or name.partition(".")[2] not in family.matrices:
+            such = family.attention[0].name
+            raise InputError(f"'{name}' is no matrix of its own here: name one such as '0.{such}'")
         matrix = state.pop(f"{key}.weight")
         left, right = svd(matrix, rank, None if importance is None else importance[name], name)
         state[f"{key}.down.weight"], state[f"{key}.up.weight"] = right, left
-        state[f"{key}.up.bias"] = state.pop(f"{key}.bias")
+        if f"{key}.bias" in state:
+            state[f"{key}.up.bias"] = state.pop(f"{key}.bias")
     return rebuild(model, replace(shape, ranks={**shape.ranks, **ranks}), state)
 
 
@@ -57,18 +61,18 @@ def factorize_embedding(model: PreTrainedModel, rank: int, importance: Tensor | 
     Raises:
         InputError: a rank outside 1 … d − 1, or word vectors that are factorized already.
     """
-    shape = shape_of(model)
+    shape, family = shape_of(model), family_of(model)
+    family.allow(model, "words")
     if shape.embedding_size != shape.hidden_size:
         raise InputError(f"the word vectors are factorized already, to {shape.embedding_size}: take a model before it")
     if not 1 <= rank < shape.hidden_size:
         raise InputError(f"embedding rank = {rank} must be from 1 to {shape.hidden_size - 1}: the width is no saving")
     state = dict(model.state_dict())
-    name = next(key for key in state if key.endswith("embeddings.word_embeddings.weight"))
+    name = next(key for key in state if key.endswith(f"{family.words}.weight"))
     base = name.removesuffix("weight")
     left, right = svd(state.pop(name), rank, importance, "word_embeddings")
     state[f"{base}table.weight"], state[f"{base}project.weight"] = left, right.T.contiguous()
-    for decoder in ("cls.predictions.decoder.weight", "lm_head.decoder.weight"):
-        state.pop(decoder, None)  # tied: read from the table
+    state.pop(f"{family.decoder}.weight", None)  # tied: read from the table
     return rebuild(model, replace(shape, embedding_size=rank), state)
 
 
@@ -102,13 +106,14 @@ def saves(outputs: int, inputs: int, rank: int) -> bool:
 def matrices(model: PreTrainedModel) -> dict[str, Tensor]:
     """The layers' matrices (m, n) that can be factorized, by the names that `factorize` takes."""
     state = model.state_dict()
-    prefix = _layers_prefix(state)
+    family = family_of(model)
+    family.allow(model, "matrices")
+    prefix = _layers_prefix(state, family)
     layers = range(shape_of(model).layers)
-    names = (f"{layer}.{name}" for layer in layers for name in ATTENTION + FFN)
+    names = (f"{layer}.{name}" for layer in layers for name in family.matrices)
     return {name: state[f"{prefix}{name}.weight"] for name in names if f"{prefix}{name}.weight" in state}
 
 
-def _layers_prefix(state: Mapping[str, Tensor]) -> str:
-    mark = "encoder.layer."
-    name = next(key for key in state if key.startswith(mark) or f".{mark}" in key)
-    return name[: name.index(mark) + len(mark)]
+def _layers_prefix(state: Mapping[str, Tensor], family: Family) -> str:
+    found = (family.in_layer.match(key) for key in state)
+    return next(match[1] for match in found if match)

@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from stillhouse.encoders.families import encoder_layers
 from stillhouse.errors import InputError
+from stillhouse.families.find import family_of
 from stillhouse.models.shape import Shape
 
 GATE_KINDS = ("heads", "units", "dimensions")
@@ -32,6 +33,7 @@ def gate_sizes(model: PreTrainedModel) -> dict[str, tuple[int, ...]]:
         InputError: layers share their weights, or the family is not known.
     """
     shape = Shape.of(model.config)
+    family_of(model).allow(model, "heads", "units")
     own = tuple(range(shape.layers))
     if shape.attention_of != own or shape.ffn_of != own:
         raise InputError("the model's layers share weights, so a gate would be of several: prune first, then share")
@@ -46,16 +48,18 @@ def gated(model: PreTrainedModel, values: Mapping[str, Tensor]) -> Iterator[None
         model: an encoder with any head.
         values: gates by kind, (n,), or (B, n) for gates of each sentence's own; a kind that is missing has none.
     """
-    shape, sizes = Shape.of(model.config), gate_sizes(model)
+    shape, sizes, family = Shape.of(model.config), gate_sizes(model), family_of(model)
+    if "dimensions" in values:
+        family.allow(model, "dimensions")
     hooks: list[Any] = []
     try:
-        for kind, inside in (("heads", "attention.output.dense"), ("units", "output.dense")):
+        for kind in ("heads", "units"):
             if kind not in values:
                 continue
             wide = shape.head_size if kind == "heads" else 1
             parts = values[kind].split(list(sizes[kind]), dim=-1)
             for layer, part in zip(encoder_layers(model), parts, strict=True):
-                matrix = layer.get_submodule(inside)
+                matrix = layer.get_submodule(family.gated(kind))
                 hooks.append(matrix.register_forward_pre_hook(_multiply(part.repeat_interleave(wide, dim=-1))))
         if "dimensions" in values:
             hooks.extend(
@@ -69,20 +73,21 @@ def gated(model: PreTrainedModel, values: Mapping[str, Tensor]) -> Iterator[None
             hook.remove()
 
 
-def gated_layer_norm(x: Tensor, gates: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def gated_layer_norm(x: Tensor, gates: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
     """LayerNorm whose mean and variance are of the gated dimensions, its output times the gates.
 
     Args:
         x: (…, d).
         gates: z, of a shape that goes with x, not all 0.
-        weight, bias: γ and β (d,).
+        weight, bias: γ and β (d,); None where there is no β.
         eps: ε.
     """
     x, gates = x.float(), gates.float()
     total = gates.sum(-1, keepdim=True)
     centred = x - (gates * x).sum(-1, keepdim=True) / total
     variance = (gates * centred.square()).sum(-1, keepdim=True) / total
-    return gates * (weight * centred * torch.rsqrt(variance + eps) + bias)
+    scaled = weight * centred * torch.rsqrt(variance + eps)
+    return gates * (scaled if bias is None else scaled + bias)
 
 
 def masks(keep: Mapping[str, Sequence[Sequence[int]]], sizes: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:

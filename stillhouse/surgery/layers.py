@@ -1,6 +1,5 @@
 """Take whole layers out of an encoder, or let layers use each other's weights. Layers count from 0."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -8,9 +7,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
+from stillhouse.families.contract import Family
+from stillhouse.families.find import family_of
 from stillhouse.surgery.rebuild import rebuild, shape_of
-
-LAYER = re.compile(r"((?:^|.*\.)encoder\.layer\.)(\d+)\.(attention|intermediate|output)(\..*)$")
 
 
 def drop_layers(model: PreTrainedModel, keep: Sequence[int]) -> PreTrainedModel:
@@ -24,7 +23,8 @@ def drop_layers(model: PreTrainedModel, keep: Sequence[int]) -> PreTrainedModel:
         InputError: none stays, a missing or repeated layer is named, their order changes, or one uses the weights of a
             layer that goes.
     """
-    shape = shape_of(model)
+    shape, family = shape_of(model), family_of(model)
+    family.allow(model, "layers")
     check_layers(keep, shape.layers)
     place = {old: new for new, old in enumerate(keep)}
     for layer in keep:
@@ -42,21 +42,22 @@ def drop_layers(model: PreTrainedModel, keep: Sequence[int]) -> PreTrainedModel:
             for (layer, matrix), rank in ((_matrix(name), rank) for name, rank in shape.ranks.items())
             if layer in place
         },
+        extra=family.kept_layers(shape.extra, keep),
     )
     state = {}
     for name, weight in model.state_dict().items():
-        match = LAYER.match(name)
+        match = family.in_layer.match(name)
         if match is None:
             state[name] = weight
         elif int(match[2]) in place:
-            state[f"{match[1]}{place[int(match[2])]}.{match[3]}{match[4]}"] = weight
+            state[f"{match[1]}{place[int(match[2])]}.{match[3]}"] = weight
     return rebuild(model, kept, state)
 
 
 def share_layers(
     model: PreTrainedModel, attention: Sequence[int], ffn: Sequence[int], start: str = "first"
 ) -> PreTrainedModel:
-    """Let layers use each other's attention or FFN (ALBERT, Lan et al. 2020, section 3.1), LayerNorms included.
+    """Let layers use each other's attention or FFN (ALBERT, Lan et al. 2020, section 3.1), and the LayerNorms in it.
 
     Args:
         model: left as it is.
@@ -66,7 +67,8 @@ def share_layers(
     Raises:
         InputError: a list that does not fit the layers, layers of different width, or matrices factorized already.
     """
-    shape = shape_of(model)
+    shape, family = shape_of(model), family_of(model)
+    family.allow(model, "sharing")
     if shape.ranks:
         raise InputError("sharing: the model has factorized matrices: share first, then factorize")
     if start not in ("first", "average"):
@@ -77,17 +79,18 @@ def share_layers(
         for layer, source in enumerate(old):
             if source != layer and new[layer] != new[source]:
                 raise InputError(f"{name} {list(new)}: layers {source} and {layer} share it already")
-    used = {"attention": shared.attention_of, "intermediate": shared.ffn_of, "output": shared.ffn_of}
+    used = {"attention": shared.attention_of, "ffn": shared.ffn_of}
     given = model.state_dict()
     state = {}
     for name, weight in given.items():
-        match = LAYER.match(name)
-        if match is None:
+        match = family.in_layer.match(name)
+        part = family.part_of(match[3]) if match else None
+        if match is None or part is None:
             state[name] = weight
             continue
-        layer, part = int(match[2]), match[3]
+        layer = int(match[2])
         if used[part][layer] == layer:
-            state[name] = weight if start == "first" else _average(given, name, used[part])
+            state[name] = weight if start == "first" else _average(given, name, used[part], family)
     return rebuild(model, shared, state)
 
 
@@ -106,11 +109,11 @@ def check_layers(keep: Sequence[int], count: int) -> None:
         raise InputError(f"layers {list(keep)}: name each once, in rising order")
 
 
-def _average(state: Mapping[str, Tensor], name: str, used: Sequence[int]) -> Tensor:
+def _average(state: Mapping[str, Tensor], name: str, used: Sequence[int], family: Family) -> Tensor:
     """The mean of this weight over the layers that will use it, and have one of their own."""
-    match = LAYER.match(name)
+    match = family.in_layer.match(name)
     assert match is not None
-    names = [f"{match[1]}{layer}.{match[3]}{match[4]}" for layer, source in enumerate(used) if source == int(match[2])]
+    names = [f"{match[1]}{layer}.{match[3]}" for layer, source in enumerate(used) if source == int(match[2])]
     weights = [state[each].float() for each in names if each in state]
     return (sum(weights[1:], weights[0]) / len(weights)).to(state[name].dtype)
 

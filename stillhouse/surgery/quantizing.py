@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
@@ -55,7 +56,7 @@ def quantize(
     for name in quantized_names(model, embeddings):
         largest = REDUCED if reduce_range else LARGEST
         state[f"{name}.weight"], state[f"{name}.scale"] = round_rows(state[f"{name}.weight"], weights, largest)
-        if kind.activations == "static" and not name.endswith(("word_embeddings", "word_embeddings.table")):
+        if kind.activations == "static" and isinstance(model.get_submodule(name), nn.Linear):
             assert ranges is not None
             if name not in ranges:
                 raise InputError(f"'{name}' has no calibrated range: calibrate on this model")

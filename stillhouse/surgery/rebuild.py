@@ -46,7 +46,7 @@ def rebuild(model: PreTrainedModel, shape: Shape, state: Mapping[str, Tensor]) -
     config._attn_implementation = model.config._attn_implementation
     with torch.random.fork_rng(devices=[]):  # its first weights are overwritten: they should cost no random numbers
         made = (plain if shape.plain else COMPACT[plain])(config)
-    if made.base_model is made and "pooler.dense.weight" not in state:
+    if made.base_model is made and not any(name.startswith("pooler.") for name in state):
         made.pooler = None  # type: ignore[assignment]
     made.load_state_dict(dict(state), strict=True)
     made.to(model.device)  # type: ignore[arg-type]

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
-from stillhouse.surgery.axes import WIDTH, Axis, spread_heads, take
+from stillhouse.families.find import family_of
+from stillhouse.surgery.axes import WIDTH, Axis, head_axes, take, unit_axes
 from stillhouse.surgery.rebuild import rebuild, shape_of
 
 
@@ -27,9 +29,14 @@ def slice_heads(model: PreTrainedModel, keep: Sequence[Sequence[int]]) -> PreTra
         InputError: a list a layer is not there, is empty, or names a missing or repeated head.
     """
     shape = shape_of(model)
+    family = family_of(model)
+    family.allow(model, "heads")
     _check("heads", keep, shape.heads, shape.attention_of)
-    kept = {Axis("heads", layer): spread_heads(list(heads), shape.head_size) for layer, heads in enumerate(keep)}
-    return rebuild(model, replace(shape, heads=_counts(keep)), take(model.state_dict(), kept))
+    state, extra = family.heads_apart(dict(model.state_dict()), shape.extra)
+    kept: dict[Axis, Tensor] = {}
+    for layer, heads in enumerate(keep):
+        kept |= head_axes(layer, list(heads), shape.head_size, shape.heads[layer])
+    return rebuild(model, replace(shape, heads=_counts(keep), extra=extra), take(state, kept, family))
 
 
 def slice_ffn(model: PreTrainedModel, keep: Sequence[Sequence[int]]) -> PreTrainedModel:
@@ -43,9 +50,13 @@ def slice_ffn(model: PreTrainedModel, keep: Sequence[Sequence[int]]) -> PreTrain
         InputError: a list a layer is not there, is empty, or names a missing or repeated unit.
     """
     shape = shape_of(model)
+    family = family_of(model)
+    family.allow(model, "units")
     _check("FFN units", keep, shape.intermediate, shape.ffn_of)
-    kept = {Axis("units", layer): torch.tensor(list(units)) for layer, units in enumerate(keep)}
-    return rebuild(model, replace(shape, intermediate=_counts(keep)), take(model.state_dict(), kept))
+    kept: dict[Axis, Tensor] = {}
+    for layer, units in enumerate(keep):
+        kept |= unit_axes(layer, list(units), shape.intermediate[layer])
+    return rebuild(model, replace(shape, intermediate=_counts(keep)), take(model.state_dict(), kept, family))
 
 
 def slice_embedding(model: PreTrainedModel, keep: Sequence[int]) -> PreTrainedModel:
@@ -59,11 +70,18 @@ def slice_embedding(model: PreTrainedModel, keep: Sequence[int]) -> PreTrainedMo
         InputError: none stays, or a missing or repeated dimension is named.
     """
     shape = shape_of(model)
+    family = family_of(model)
+    family.allow(model, "dimensions")
     _check_one("embedding dimensions", keep, shape.hidden_size, "")
     # Word vectors that are not factorized get narrower with the rest.
     own = shape.embedding_size == shape.hidden_size
-    thin = replace(shape, hidden_size=len(keep), embedding_size=len(keep) if own else shape.embedding_size)
-    return rebuild(model, thin, take(model.state_dict(), {WIDTH: torch.tensor(list(keep))}))
+    thin = replace(
+        shape,
+        hidden_size=len(keep),
+        embedding_size=len(keep) if own else shape.embedding_size,
+        pooled_size=shape.pooled_size if family.pooled else len(keep),
+    )
+    return rebuild(model, thin, take(model.state_dict(), {WIDTH: torch.tensor(list(keep))}, family))
 
 
 def _counts(keep: Sequence[Sequence[int]]) -> tuple[int, ...]:

@@ -91,9 +91,15 @@ def _attention_function(
     scale = query.size(-1) ** -0.5 if scaling is None else scaling
     output, scores = attention(query, key, value, attention_mask, scale, dropout, module.training)
     if sink is not None:
-        kept, index = sink
-        kept[index] = scores
+        kept, index, window = sink
+        kept[index] = scores if window is None else _within(scores, window)
     return output, None
+
+
+def _within(scores: Tensor, window: int) -> Tensor:
+    """Scores (B, h, L, L) of pairs of tokens that are at most so far apart; 0 for the others, which no softmax sees."""
+    place = torch.arange(scores.size(-1), device=scores.device)
+    return scores.masked_fill((place[:, None] - place).abs() > window, 0.0)
 
 
 def _plain_is_quicker(query: Tensor, dropout: float) -> bool:

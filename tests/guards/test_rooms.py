@@ -12,7 +12,8 @@ PROGRAMS = "(programs)"  # modules that lie directly in the package
 # Each package's rooms, the lowest first.
 ORDER = {
     "stillhouse": [
-        *("errors", "training", "models", "encoders", "text", "surgery", "onnx", "answers", "tagging", "methods"),
+        *("errors", "training", "families", "models", "encoders", "text", "surgery", "onnx"),
+        *("answers", "tagging", "methods"),
     ],
     "tasks": [
         *("stage", "tracking", "data", "sources", "evaluation", "kinds", "phases", "recipes", "reports", PROGRAMS),

@@ -14,8 +14,8 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     BertForSequenceClassification,
-    DistilBertConfig,
-    DistilBertForSequenceClassification,
+    RoFormerConfig,
+    RoFormerForSequenceClassification,
 )
 
 from stillhouse.encoders.checkpoint import load_model
@@ -98,15 +98,16 @@ def test_a_teacher_without_a_head_must_be_fine_tuned(clone, capsys):
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"model_type": "distilbert"}, "model family 'distilbert' is not one of bert"),
+        ({"model_type": "roformer"}, "model family 'roformer' is not one of bert"),
         ({"problem_type": "multi_label_classification"}, "is a model of multi_label_classification (problem_type"),
         ({"vocab_size": 33, "max_position_embeddings": 16}, "train.max_length = 24, but it reads 16 tokens at most"),
     ],
 )
 def test_a_teacher_that_no_student_could_have_is_refused_before_it_is_trained(clone, capsys, changes, says):
-    if changes.get("model_type") == "distilbert":
-        shape = {"vocab_size": 33, "dim": 32, "hidden_dim": 64, "n_layers": 2, "n_heads": 4}
-        tiny.save(DistilBertForSequenceClassification(DistilBertConfig(**shape)), clone / "mine")
+    if changes.get("model_type") == "roformer":
+        shape = {"vocab_size": 33, "hidden_size": 32, "intermediate_size": 64}
+        config = RoFormerConfig(**shape, num_hidden_layers=2, num_attention_heads=4)
+        tiny.save(RoFormerForSequenceClassification(config), clone / "mine")
     else:
         model = tiny.bert().config.to_dict() | changes
         tiny.save(BertForSequenceClassification(BertConfig(**model)), clone / "mine")

@@ -20,7 +20,7 @@ def test_what_fits_has_no_fault() -> None:
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"model_type": "distilbert"}, "model family 'distilbert' is not one of bert, roberta"),
+        ({"model_type": "bloom"}, "model family 'bloom' is not one of bert, roberta"),
         ({"vocab_size": 20}, "its tokenizer knows 33 tokens, its embeddings have 20 rows"),
         (
             {"max_position_embeddings": 63},

@@ -1,0 +1,81 @@
+"""Every recipe on every family of encoder, as dvc.yaml runs it: what comes out is scored, or a line says why not."""
+
+import importlib
+import json
+import math
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+
+from stillhouse.encoders.checkpoint import load_tokenizer, save_model
+from stillhouse.families.find import FAMILIES
+from tasks.kinds.find import load_task
+from tasks.kinds.judging import Scorer
+from tests import families, tiny
+from tests.tasks import project
+from tests.tasks.project import refused, run
+from tests.tasks.recipes.test_kinds import TINY, commands, recipes
+
+pytestmark = pytest.mark.slow
+
+NO_SHAPES = "model family 'electra' is not one of bert, roberta"
+ONE_LAYER = "model family 'albert': it computes one layer's weights again and again"
+BERT_ONLY = "subword's teacher is a"
+# What a recipe cannot do with a family, and how its line begins.
+REFUSED = {
+    **{(slug, "electra"): NO_SHAPES for slug in ("structured", "structured-distil", "albert", "lowrank", "int8")},
+    **{(slug, "electra"): NO_SHAPES for slug in ("layerdrop", "smallest")},
+    **{(slug, "albert"): ONE_LAYER for slug in ("theseus", "layerdrop", "rocket", "albert")},
+    **{(slug, "albert"): "the model's layers share weights" for slug in ("structured", "structured-distil")},
+    **{(slug, "albert"): "model family 'albert': its word vectors are factorized" for slug in ("lowrank", "smallest")},
+    **{("subword", name): BERT_ONLY for name in FAMILIES if name != "bert"},
+}
+SEEN: dict[tuple[str, str], str] = {}
+
+
+def save(name: str, head: str, folder: str, **changes: object) -> None:
+    place = Path(folder)
+    save_model(families.model(name, head, layers=4, **changes), families.tokenizer(name), place)
+
+
+@pytest.fixture
+def params(clone: Path, request: pytest.FixtureRequest) -> dict:
+    name = request.param
+    project.params(clone, **TINY)
+    texts = tiny.sentences(48, seed=3)[0]
+    (clone / "data/corpus-pairs").mkdir()
+    pairs = Dataset.from_dict({"text": texts[:24], "text_pair": texts[24:]})
+    pairs.to_parquet(clone / "data/corpus-pairs/corpus.parquet")
+    save(name, "Model", "start")
+    save(name, "ForMaskedLM", "models/mlm")
+    for folder in ("teacher", "teacher-route/01", "teacher-route/02"):
+        save(name, "ForSequenceClassification", f"models/{folder}")
+    return json.loads((clone / "params.yaml").read_text())
+
+
+@pytest.mark.parametrize("params", FAMILIES, indirect=True)
+@pytest.mark.parametrize("slug", recipes())
+def test_a_recipe_does_a_family_or_says_why_not(slug: str, params: dict, request, capsys) -> None:
+    name = request.node.callspec.params["params"]
+    stages = commands(slug, params)
+    if (slug, name) in REFUSED:
+        for module, *words in stages[:-1]:
+            try:
+                run(importlib.import_module(module), *words)
+            except ValueError as error:  # an InputError, of a stage before the last
+                assert str(error).startswith(REFUSED[slug, name]), error
+                return
+        module, *words = stages[-1]
+        assert REFUSED[slug, name] in refused(capsys, importlib.import_module(module), *words)
+        return
+    for module, *words in stages:
+        run(importlib.import_module(module), *words)
+    task, folder = load_task(Path("data/task")), Path("models") / slug
+    scorer = Scorer(task.kind, task.validation, load_tokenizer(folder), "accuracy", batch_size=16)
+    assert all(math.isfinite(score) for score in scorer(task.kind.load(folder)))
+
+
+def test_the_table_counts_its_cells() -> None:
+    assert len(recipes()) * len(FAMILIES) == 21 * 10, "a new recipe or family? then this number is another"
+    assert all(slug in recipes() and name in FAMILIES for slug, name in REFUSED)
