@@ -318,7 +318,7 @@ def test_a_column_that_a_file_lacks_is_a_fault(tiny_project: Path) -> None:
     clone.params(tiny_project, **changes | {"data.files.layout": "cola"})
     assert "2 fields where 4 are expected" in found(data.sources, tiny_project)[0]
     table = {"data.files.layout": "table", "data.files.train": "train.tsv", "data.files.validation": "dev.tsv"}
-    table |= {"data.columns": {"text": "sentence", "text_pair": None, "label": "label"}}
+    table |= {"data.columns": {"text": "sentence", "text_pair": None, "label": "label", "probabilities": None}}
     clone.params(tiny_project, **changes | table)
     assert "no column 'sentence': it has text, label" in found(data.sources, tiny_project)[0]
 

@@ -62,7 +62,7 @@ def table(content: str | bytes, name: str = "train.tsv", **changes: object) -> B
     settings: dict[str, object] = {
         "data__source": "files",
         "data__files": {"folder": "raw", "train": name, "validation": "dev.tsv", "test": None, "layout": "table"},
-        "data__columns": {"text": "text", "text_pair": None, "label": "label"},
+        "data__columns": {"text": "text", "text_pair": None, "label": "label", "probabilities": None},
     }
 
     def write(root: Path) -> None:

@@ -133,7 +133,11 @@ CASES = [
     ),
     Case(
         "a position of a file with a header",
-        table('{"text": "a", "label": "b"}', "train.jsonl", data__columns={"text": 1, "text_pair": None, "label": 2}),
+        table(
+            '{"text": "a", "label": "b"}',
+            "train.jsonl",
+            data__columns={"text": 1, "text_pair": None, "label": 2, "probabilities": None},
+        ),
         *(prepare, PREPARE, "data.columns has positions, a .jsonl names its columns"),
     ),
     Case("files without a folder", params(data__source="files"), prepare, PREPARE, "data.files.folder = None"),
@@ -169,7 +173,7 @@ CASES = [
         table(
             '{"text": "a", "label": ["bad"]}',
             "train.jsonl",
-            data__columns={"text": "text", "text_pair": None, "label": "label"},
+            data__columns={"text": "text", "text_pair": None, "label": "label", "probabilities": None},
         ),
         prepare,
         PREPARE,

@@ -52,7 +52,7 @@ def tables(folder: Path) -> None:
 def of_a_table(root: Path, file: Path) -> None:
     files = {"folder": "raw", "train": file.name, "validation": None, "test": None, "layout": "table"}
     data = {"kind": "classes", "source": "files", "files": files, "validation_share": 0.4, "overlap": "say"}
-    data |= {"columns": {"text": "text", "text_pair": None, "label": "label"}, "labels": None}
+    data |= {"columns": {"text": "text", "text_pair": None, "label": "label", "probabilities": None}, "labels": None}
     if file.stem == "squad":
         files["layout"], data["kind"] = "squad", "answers"
         # Its layout has a validation file by a usual name.
