@@ -15,7 +15,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from stillhouse.families.contract import Family
 from stillhouse.families.find import COMPACT_FAMILIES, family_of
 from stillhouse.models.compact_modules import FactorizedDecoder, FactorizedEmbedding, LowRankLinear, Shared
-from stillhouse.models.configuration_compact import COMPACT_CONFIGS
+from stillhouse.models.configuration_compact import COMPACT_CONFIGS, CompactConfig
 from stillhouse.models.modeling_compact import HEADS
 from stillhouse.models.quantized_modules import QuantizedEmbedding, QuantizedLinear
 from stillhouse.models.shape import Quantization, Shape
@@ -50,8 +50,8 @@ class _Compact:
 def _dividing_heads(config: Any) -> Iterator[None]:
     """Within it, the config has one head where transformers would mind that heads do not divide the width."""
     heads = config.num_attention_heads
-    # BERT's classes do not mind where there is an `embedding_size`.
-    minds = config.hidden_size % heads and not hasattr(config, "embedding_size")
+    # BERT's classes do not where there is an `embedding_size`, and draw random weights by the heads' number.
+    minds = config.hidden_size % heads and not isinstance(config, CompactConfig)
     config.num_attention_heads = 1 if minds else heads
     try:
         yield
@@ -117,7 +117,7 @@ def _build_head(model: Any, shape: Shape, family: Family) -> None:
     A classifier of tokens has no such layer: it reads the encoder itself.
     """
     d, pooled, pools = shape.hidden_size, shape.pooled_size, False
-    for place in (model.base_model, model):
+    for place in dict.fromkeys((model.base_model, model)):  # one where the model is an encoder
         for path in family.poolers:
             whole, _, last = path.rpartition(".")
             part = _submodule(place, whole)
