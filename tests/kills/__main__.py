@@ -28,6 +28,7 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,7 +138,6 @@ class Chaos:
         what = ", ".join(sorted(name(each) for each in runner.running("stage"))) or "no stage"
         try:
             victim.kill()
-            victim.wait(30)
         except psutil.NoSuchProcess:
             return  # it ended by itself just now
         for each in self.scene.runners if kind in ("prefect", "mlflow") else [runner]:
@@ -257,16 +257,16 @@ def compare(folder: Path, args: argparse.Namespace, full: bool) -> Chaos:
     print(f"undisturbed: {time.monotonic() - began:.0f} s", flush=True)
     scene = build(folder, args.recipes, args.kills, disks.Disk(folder / "disk", DISK) if full else None)
     chaos = Chaos(scene, args.seed, args.longest, hashes(plain), plain)
-    try:
+    with ExitStack() as stack:
+        # From the last to the first, and each whatever became of the others.
+        if scene.troubles.disk:
+            stack.callback(scene.troubles.disk.close)
+        stack.callback(scene.remote.stop)
+        for runner in scene.runners:
+            stack.callback(runner.stop)
+        stack.callback(scene.troubles.end_all)
         start(scene)
         chaos.rage(args.kills)
-    finally:
-        chaos.scene.troubles.end_all()
-        for runner in reversed(scene.runners):
-            runner.stop()
-        scene.remote.stop()
-        if scene.troubles.disk:
-            scene.troubles.disk.close()
     return chaos
 
 

@@ -142,14 +142,16 @@ class Runner:
 
     def stop(self) -> None:
         """End all that it has started."""
-        if self.pool and self._worker:
-            self._worker.terminate()
-            self._worker.wait(60)
-        elif not self.pool:
-            self.run("flows.servers", "down")
+        # First what a worker would wait for. A flow's stages notice its end, and end too.
         for kind in ("flow", "promotion"):
             for process in self._processes(kind):
                 process.kill()
+        if not self.pool:
+            self.run("flows.servers", "down")
+        elif self._worker:
+            self._worker.kill()
+            self._worker.wait()
+        self.wait_until_gone()
 
     def run(self, module: str, *words: str) -> str:
         """What a command that must succeed prints."""
