@@ -12,7 +12,10 @@ OURS = {name: SERVING / name for name in CODE.values()}
 FORMER = {
     "serving_model.py": ("df190ab25516c402edc4336348568addd0592d6855dcfb70be1cd792b3911984",),
     "serving_answers.py": ("5eb475860ab315fbe85817fe8b5341236feb844b9046f3701bdb9211281b22b3",),
-    "labels.py": ("d7e0f0b5a05f9a527ea1c096839b2879b6790490e1ef9b43bf81de161b424584",),
+    "labels.py": (
+        "d7e0f0b5a05f9a527ea1c096839b2879b6790490e1ef9b43bf81de161b424584",
+        "05e8b820bbe4f65a39f1e15aa1a1aca0ec7a8198c2e34e5733f718c40bd9fc6c",
+    ),
     "answers.py": ("5bb30337c03088213af1e32c2275de15ab9e82b82fa88cd798109e44f70d18e3",),
 }
 LOADER = "mlflow.pyfunc.loaders.code_model"
