@@ -130,7 +130,7 @@ class Kind(Outcomes, ABC):
         if not isinstance(source, Path):
             return
         names = read_json(source / "config.json", "give a checkpoint folder").get("architectures") or [""]
-        head = names[0].partition("For")[2]
+        head = names[0].rpartition("For")[2]
         if head and f"For{head}" not in (self.head, "ForMaskedLM", "ForPreTraining"):
             raise InputError(
                 f"'{source}' is a {names[0]}, {self.name} want a model …{self.head}: "
