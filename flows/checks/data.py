@@ -14,6 +14,7 @@ from pyarrow import ArrowException, parquet
 from flows.checks.blocks import model_of
 from flows.checks.finding import PATIENCE, Finding, Setup, fault, ok, reason, warning
 from flows.checks.teacher import config_of, kind_in, local_folder
+from stillhouse.encoders.checkpoint import head_in
 from stillhouse.encoders.label_names import label_order, names_in
 from stillhouse.errors import InputError
 from tasks.kinds.find import kind_class
@@ -125,8 +126,8 @@ def labels(setup: Setup) -> Iterator[Finding]:
 
 
 def _without_head(model: str, wanted: str) -> Finding:
-    _, tuned, head = model.partition("For")
-    if tuned and head not in UNTUNED:
+    head = head_in(model)
+    if head and head not in UNTUNED:
         remedy = "give one of this task, or one that is not fine-tuned"
         return fault("labels", f"teacher.model is a {model}, the task wants a model …{wanted}", remedy)
     return ok("labels", f"teacher.model has no head …{wanted}: it gets one")

@@ -82,6 +82,11 @@ def _check_weights(source: str | Path, model: PreTrainedModel, report: dict[str,
         print(f"'{source}': {len(unused)} weights are not used, such as {unused[0]}", flush=True)
 
 
+def head_in(name: str) -> str:
+    """What a model's class is for: SequenceClassification of BertForSequenceClassification, "" of an encoder's."""
+    return name.rpartition("For")[2] if "For" in name else ""  # the last one: there is a RoFormer
+
+
 def architecture(folder: Path) -> str:
     """The class that a local checkpoint was saved from, such as `BertForSequenceClassification`.
 

@@ -7,6 +7,7 @@ import torch
 import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from stillhouse.encoders.checkpoint import head_in
 from stillhouse.errors import InputError
 from stillhouse.families.find import family_of
 from stillhouse.families.names import COMPACT
@@ -104,8 +105,7 @@ def give_head(base: PreTrainedModel, teacher: PreTrainedModel, seed: int) -> Pre
 def _of_the_teachers_kind(teacher: PreTrainedModel, config: Any) -> PreTrainedModel:
     if not config.model_type.startswith(COMPACT):
         return type(teacher)(config)
-    head = type(teacher).__name__.partition("For")[2]  # of BertForQuestionAnswering, QuestionAnswering
-    return getattr(transformers, f"AutoModelFor{head}").from_config(config)
+    return getattr(transformers, f"AutoModelFor{head_in(type(teacher).__name__)}").from_config(config)
 
 
 def spread_layers(count: int, depth: int) -> list[int]:

@@ -17,7 +17,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from stillhouse.encoders.checkpoint import architecture, load_model
+from stillhouse.encoders.checkpoint import architecture, head_in, load_model
 from stillhouse.errors import InputError
 from stillhouse.training.outcomes import Outcomes
 from tasks.data.dataset import load_split
@@ -130,7 +130,7 @@ class Kind(Outcomes, ABC):
         if not isinstance(source, Path):
             return
         names = read_json(source / "config.json", "give a checkpoint folder").get("architectures") or [""]
-        head = names[0].rpartition("For")[2]
+        head = head_in(names[0])
         if head and f"For{head}" not in (self.head, "ForMaskedLM", "ForPreTraining"):
             raise InputError(
                 f"'{source}' is a {names[0]}, {self.name} want a model …{self.head}: "
