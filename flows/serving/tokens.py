@@ -3,8 +3,8 @@
 MLflow copies this file next to the artifacts and runs it where the model is served: it imports nothing of the project,
 so words and windows are cut here again. A test compares its answers with the pipeline's own.
 
-Input: a table with the column `text`, or with `words`, lists of words that the caller has cut. A row that is neither,
-or has none, is refused by its number, with the HTTP status 400.
+Input: a table with the column `text`, or with `words`, lists of words that the caller has cut; one of the two for all
+rows. A row that is neither, or has none, is refused by its number, with the HTTP status 400.
 Output: one record a row. Labels that mark entities: {"entities": [{"type", "text", "start", "end", "score"}, …]}, where
 start and end are characters of the text (of words, of the text with a space between each two; then "first" and "last"
 say which words, from 0). Other labels: {"words": [{"text", "label", "start", "end", "score"}, …]}. A score is the

@@ -47,6 +47,16 @@ def tables(folder: Path) -> None:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS))
     (folder / "rows.json").write_text(json.dumps(ROWS))
     (folder / "squad.json").write_text(squad("a"))
+    words = [(text.split(), ["B-ART", *["O"] * (len(text.split()) - 1)]) for text in TEXTS]
+    sentences = ("".join(f"{word}\t{tag}\n" for word, tag in zip(*row, strict=True)) for row in words)
+    (folder / "words.conll").write_text("\n".join(sentences))
+    spans = [
+        {"text": text, "label": [{"start": 0, "end": len(row[0]), "label": "ART"}]}
+        for text, (row, _) in zip(TEXTS, words, strict=True)
+    ]
+    (folder / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in spans))
+    shares = [{**row, "label": None, "shares": [0.25, 0.75]} for row in ROWS]
+    (folder / "shares.jsonl").write_text("".join(json.dumps(row) + "\n" for row in shares))
 
 
 def of_a_table(root: Path, file: Path) -> None:
@@ -57,6 +67,13 @@ def of_a_table(root: Path, file: Path) -> None:
         files["layout"], data["kind"] = "squad", "answers"
         # Its layout has a validation file by a usual name.
         (root / "raw/dev.json").write_text(squad("b"))
+    if file.stem == "words":
+        data["kind"] = "tokens"
+    if file.suffix == ".conll":
+        files["layout"] = "conll"
+        (root / "raw/dev.conll").write_text("x\tB-ART\ny\tO\n")
+    if file.stem == "shares":
+        data |= {"labels": ["n", "y"], "columns": data["columns"] | {"label": None, "probabilities": "shares"}}
     tree = json.loads((root / "params.yaml").read_text())
     (root / "params.yaml").write_text(json.dumps(tree | {"data": tree["data"] | data}))
 
@@ -82,7 +99,13 @@ def holds(code: int, shown: str, out: Path, what: str) -> None:
     assert not out.exists() and not list(out.parent.glob(f"{out.name}*")), what
 
 
-@pytest.mark.parametrize("name", ["rows.tsv", "rows.csv", "rows.parquet", "rows.jsonl", "rows.json", "squad.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("rows.tsv", "rows.csv", "rows.parquet", "rows.jsonl", "rows.json", "squad.json"),
+        *("words.conll", "words.jsonl", "shares.jsonl"),
+    ],
+)
 def test_a_damaged_table_is_read_or_refused_in_one_line(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,13 +1,16 @@
 """A tagger in the registry: its entities, at the caller's own characters, are those that the pipeline finds."""
 
 import json
+import random
 import sys
 from pathlib import Path
 
 import mlflow.pyfunc
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import scoring_server
 
 from flows.promotion.decision import try_to_promote
 from flows.registry.versions import register
@@ -19,6 +22,7 @@ from tasks.stage import program
 from tasks.tracking.store import tracking_uri
 from tests import tiny
 from tests.flows.conftest import PROMOTE, copy_store, lock_data
+from tests.mutations import COUNT, SEED, mutated
 from tests.tasks import project
 
 REFUSED: list[tuple[dict, str]] = [
@@ -93,6 +97,20 @@ def test_offsets_are_the_callers_own_and_what_is_no_text_is_refused(champion: ml
         assert row["entities"], "the tiny model finds something in everything"
         for entity in row["entities"]:
             assert text[entity["start"] : entity["end"]] == entity["text"] == entity["text"].strip() != ""
+    client = TestClient(scoring_server.init(champion))
+    records = [{"text": text} for text in texts]
+    cut = [{"words": text.split()} for text in texts]
+    for rows, whole in ((records, texts), (cut, [" ".join(text.split()) for text in texts])):
+        reply = client.post("/invocations", json={"dataframe_records": rows})
+        assert reply.status_code == 200, reply.text
+        for text, row in zip(whole, reply.json()["predictions"], strict=True):
+            assert row["entities"]
+            assert all(text[each["start"] : each["end"]] == each["text"] for each in row["entities"])
+    draw, good = random.Random(f"{SEED} tokens"), json.dumps({"dataframe_records": records}).encode()
+    for number in range(COUNT):
+        body = mutated(good, draw)
+        damaged = client.post("/invocations", content=body, headers={"Content-Type": "application/json"})
+        assert damaged.status_code in (200, 400), f"seed {SEED}, mutation {number}: {damaged.text[:300]}"
     for table, said in REFUSED:
         with pytest.raises(MlflowException, match=said) as refused:
             champion.predict(pd.DataFrame(table))
