@@ -13,7 +13,7 @@ from dvc.lock import LockError
 from dvc.repo import Repo, lock_repo
 from dvc.stage import PipelineStage
 
-from flows.dag import code, lockfile
+from flows.dag import code, lockfile, remains
 from stillhouse.errors import InputError
 
 # It warns of every process that was killed while it held a lock, and then goes on.
@@ -121,6 +121,12 @@ def stale(root: Path, stages: Iterable[Stage], refresh: bool = True) -> set[str]
             code.refresh(root)
 
 
+def mend(root: Path) -> bool:
+    """Remove or restore what a kill or a full disk has left of DVC's files; whether there was anything."""
+    with _mended(root) as (repo, restored):
+        return remains.clear_run_cache(Path(repo.stage_cache.cache_dir)) or restored
+
+
 def _changed(stage: PipelineStage) -> bool:
     try:
         return bool(stage.status(check_updates=True))
@@ -131,7 +137,14 @@ def _changed(stage: PipelineStage) -> bool:
 
 @contextmanager
 def _reading(root: Path) -> Iterator[Repo]:
-    """DVC's view of the project, while no process writes dvc.lock; one that a kill cut off is repaired first.
+    """DVC's view of the project, while no process writes dvc.lock. Raises as `_mended` does."""
+    with _mended(root) as (repo, _):
+        yield repo
+
+
+@contextmanager
+def _mended(root: Path) -> Iterator[tuple[Repo, bool]]:
+    """DVC's view of the project, and whether dvc.lock was one that a kill had cut off.
 
     Raises:
         InputError: no DVC project, or DVC refuses its dvc.yaml or dvc.lock.
@@ -139,15 +152,16 @@ def _reading(root: Path) -> Iterator[Repo]:
     with _one_at_a_time, ExitStack() as opened:
         repo = opened.enter_context(_open(root))
         opened.enter_context(lock_repo(repo))
+        remains.clear_in_use(Path(str(repo.tmp_dir)))
         fault = _fault(repo)
-        if lockfile.cut_off(root, fault):
+        if restored := lockfile.cut_off(root, fault):
             lockfile.restore(root)
             repo = opened.enter_context(_open(root))
         elif fault:
             raise _refused(root, fault) from fault
         else:
             lockfile.keep(root)
-        yield repo
+        yield repo, restored
 
 
 def _fault(repo: Repo) -> DvcException | None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from flows.dag.code import BUSY, python_first
-from flows.dag.graph import Stage, stale
+from flows.dag.graph import Stage, mend, stale
 from flows.dag.remote import Remote
 from stillhouse.errors import InputError
 from tasks.stage.program import EXIT_TRANSIENT
@@ -118,7 +118,7 @@ def bring_up_to_date(
                 with slot(), _slots, _machine(root, stage.alone):
                     started = time.monotonic()
                     if force:
-                        changed = _run(root, stage.name, environment, "--force")
+                        changed = _run_mended(root, stage.name, environment, "--force")
                     else:
                         changed = _run_or_pull(root, stage.name, environment, remote)
                 # Another DVC was at its last step, between the stage's outputs and their lines in dvc.lock.
@@ -198,14 +198,27 @@ def _machine(root: Path, alone: bool) -> Iterator[None]:
 def _run_or_pull(root: Path, name: str, environment: dict[str, str], remote: Remote | None) -> bool:
     if remote and remote.asked:
         try:
-            return _run(root, name, environment, "--pull")
+            return _run_mended(root, name, environment, "--pull")
         except StageBusy:
             raise
         except StageFailed as failed:
             if failed.said or _stopped.is_set():
                 raise
             remote.give_up(f"[{name}] {failed.reason}")
-    return _run(root, name, environment)
+    return _run_mended(root, name, environment)
+
+
+def _run_mended(root: Path, name: str, environment: dict[str, str], *options: str) -> bool:
+    """As `_run`, and once more where DVC itself fails and there was something of its files to mend."""
+    try:
+        return _run(root, name, environment, *options)
+    except StageBusy:
+        raise
+    except StageFailed as failed:
+        if failed.said or _stopped.is_set() or not mend(root):
+            raise
+        print(f"[{name}] {failed.reason}: a kill or a full disk had left that, and it is mended: once more", flush=True)
+    return _run(root, name, environment, *options)
 
 
 def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> bool:

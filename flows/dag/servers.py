@@ -8,6 +8,7 @@ prefect.yaml is deployed; if it fails, it leaves nothing running.
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -232,8 +233,14 @@ def _start(name: str, command: Sequence[str], url: str, environment: dict[str, s
         )
     server = Server(name, process.pid, _started(psutil.Process(process.pid)), url)
     temporary = STATE.with_suffix(".part")
-    temporary.write_text(json.dumps([asdict(each) for each in [*_known(), server]], indent=2), encoding="utf-8")
-    temporary.replace(STATE)
+    try:
+        temporary.write_text(json.dumps([asdict(each) for each in [*_known(), server]], indent=2), encoding="utf-8")
+        temporary.replace(STATE)
+    except OSError:
+        # On a full disk: nobody would ever stop it, or know why its port is taken.
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
     print(f"{name}: starting, process {process.pid}", flush=True)
 
 

@@ -39,7 +39,7 @@ from tests.kills import disk as disks
 from tests.kills.clock import compiler
 from tests.kills.registry import faults as faults_of_registry
 from tests.kills.remote import point_to
-from tests.kills.runner import Runner
+from tests.kills.runner import CANCELLED, Runner
 from tests.kills.scene import Scene, build, open_gate, start
 from tests.kills.troubles import Trouble
 
@@ -241,6 +241,11 @@ def main() -> None:
     print(f"{len(chaos.troubles)} troubles: {tally([trouble.kind for trouble in chaos.troubles])}")
     print(f"{sum(bool(kill.trouble) for kill in chaos.kills)} of the kills amid one of them")
     print(f"while there ran: {', '.join(sorted({kill.running for kill in chaos.kills}))}")
+    failed = [(line, count) for runner in chaos.scene.runners for line, count in runner.said.items()]
+    cancelled = sum(count for line, count in failed if CANCELLED in line)
+    print(
+        f"works that failed and were started again: {sum(count for _, count in failed)}, {cancelled} of them cancelled"
+    )
     lost = [*chaos.lost, *(line for runner in chaos.scene.runners for line in runner.faults)]
     if lost:
         print("LOST, or otherwise than in the undisturbed run:\n" + "\n".join(lost))

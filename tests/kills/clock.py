@@ -91,7 +91,6 @@ class Clock:
 
     def set(self, ahead: int) -> None:
         """Let it be so many seconds ahead of the machine's."""
-        self.ahead = ahead
         # In place: a new file would not be the one that is mapped.
         with self.file.open("r+b" if self.file.exists() else "w+b") as file:
             file.write(struct.pack("=q", ahead))

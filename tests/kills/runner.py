@@ -18,6 +18,8 @@ from tests.clones import command, environment
 LAUNCHER = "prefect.engine"
 SERVERS = ("prefect", "mlflow", "worker")
 SLOW_START = 150.0  # seconds until a flow run that was asked for must run
+SILENCE = 240.0  # seconds
+CANCELLED = "cancelled"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 BROKEN = "(exit 1;"  # of a stage that ended in a traceback
 TRIES = 4  # of a work that nothing disturbed
@@ -75,6 +77,7 @@ class Runner:
     faults: list[str] = field(default_factory=list)
     _flow: str = ""  # the id of the flow run that does the present work
     _asked: float = 0.0
+    _silent_since: float = 0.0
     _promotion: subprocess.Popen | None = None
     _worker: subprocess.Popen | None = None
 
@@ -94,6 +97,12 @@ class Runner:
             return
         if self._promotion:
             self._look_at_promotion()
+        elif self._flow and self._waits():
+            # Prefect waits until the clock is again where it was when the run was asked for.
+            self._say(f"{self.work}: {CANCELLED}: its flow has done nothing for {SILENCE:.0f} s")
+            for process in self._processes("flow"):
+                process.kill()
+            self._next(False)
         elif self._flow and (ended := self._ended()):
             self._next(ended == "COMPLETED")
         elif self._flow and not list(self.running("flow")) and time.monotonic() - self._asked > SLOW_START:
@@ -202,7 +211,7 @@ class Runner:
             )
 
     def _start(self, work: Work) -> None:
-        self._asked = time.monotonic()
+        self._asked = self._silent_since = time.monotonic()
         if work.by_command:
             self._promotion = subprocess.Popen(
                 [sys.executable, "-m", *work.command],
@@ -238,6 +247,13 @@ class Runner:
         nothing_there = code == 2 and "nothing to roll back to" in said
         self._promotion = None
         self._next(code == 0 or nothing_there)
+
+    def _waits(self) -> bool:
+        """Whether its flow has run no stage for so long that a user would cancel it."""
+        works = any(self._processes("dvc")) or any(self._processes("stage")) or not any(self._processes("flow"))
+        if works:
+            self._silent_since = time.monotonic()
+        return time.monotonic() - self._silent_since > SILENCE
 
     def _ended(self) -> str:
         """In which state Prefect has the flow run, if it has ended."""

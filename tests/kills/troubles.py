@@ -11,6 +11,7 @@ from tests.kills.network import Link
 HOWS = {"cut": 3, "held": 2, "slow": 2, "deaf": 2}  # what becomes of a link, and how often against the others
 JUMPS = (-86_400, -3_600, -45, 45, 3_600, 86_400)  # seconds
 LONGEST = 25.0  # seconds
+LONGEST_CLOCK = 60.0  # seconds until a clock is right again
 LEFT = (0, 20_000, 300_000, 3_000_000)  # bytes that a full disk has left
 
 
@@ -46,16 +47,19 @@ class Troubles:
         if kind == "clock":
             name = draw.choice(sorted(self.clocks))
             clock, jump = self.clocks[name], draw.choice(JUMPS)
-            clock.set(clock.ahead + jump)
-            # A clock stays where it was set: only the next jump moves it.
-            return Trouble("clock " + ("forward" if jump > 0 else "back"), name, now, lambda: None)
+            clock.set(jump)
+            # Then somebody sets it right, which is a jump too.
+            right = now + draw.uniform(1.0, LONGEST_CLOCK)
+            return Trouble("clock " + ("forward" if jump > 0 else "back"), name, right, lambda: clock.set(0))
         assert self.disk
         self.disk.fill(draw.choice(LEFT))
         return Trouble("disk full", " and ".join(sorted(self.links)), until, self.disk.free)
 
     def end_all(self) -> None:
-        """Let everything be as it should, but for the clocks, which stay."""
+        """Let everything be as it should."""
         for link in (link for links in self.links.values() for link in links.values()):
             link.set("open")
+        for clock in self.clocks.values():
+            clock.set(0)
         if self.disk:
             self.disk.free()

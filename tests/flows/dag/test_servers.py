@@ -1,5 +1,6 @@
 """What `make up` and `make down` refuse and leave alone; and the MLflow server on PostgreSQL, with passwords."""
 
+import errno
 import json
 import os
 import shutil
@@ -74,6 +75,22 @@ def test_servers_that_an_older_release_started_are_known(tmp_path: Path, monkeyp
     servers.STATE.write_text(json.dumps([{"name": "mlflow", "pid": us.pid, "started": us.create_time(), "url": ""}]))
     (server,) = servers._known()
     assert server.process == us
+
+
+def test_a_server_that_cannot_be_noted_on_a_full_disk_is_not_left_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (servers.HOME / "logs").mkdir(parents=True)
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = {each.pid for each in psutil.Process().children(recursive=True)}
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left on device"):
+        patch.setattr(Path, "write_text", full)
+        servers._start("mlflow", ["sleep", "300"], "", dict(os.environ))
+    assert {each.pid for each in psutil.Process().children(recursive=True)} == before
 
 
 def test_what_a_killed_server_left_behind_is_stopped_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
