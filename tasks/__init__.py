@@ -8,6 +8,6 @@ os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 # OpenMP's threads spin while they wait for each other. Beside another program, which keeps one of them from its core,
-# that takes many times as long; alone, spinning for some microseconds only costs a few per cent (docs/decisions.md).
+# that takes many times as long; alone, spinning for some microseconds only costs 7 to 16 % (docs/decisions.md).
 if os.getloadavg()[0] > max(1, (os.cpu_count() or 1) / 2) and "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")

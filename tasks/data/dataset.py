@@ -1,6 +1,7 @@
 """The files of data/task and data/corpus, and texts as token ids."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from datasets import Dataset
@@ -9,6 +10,8 @@ from pyarrow import ArrowException, parquet
 from transformers import PreTrainedTokenizerBase
 
 from stillhouse.errors import InputError
+
+IN_MEMORY = 100_000  # rows whose tokens stay in memory
 
 
 def load_split(file: Path) -> Dataset:
@@ -56,4 +59,21 @@ def tokenize(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int)
         return keep | {"length": [len(ids) for ids in tokens["input_ids"]]}
 
     text = ["text", "text_pair"] if pair else ["text"]
-    return data.map(encode, batched=True, remove_columns=text, desc=None, keep_in_memory=len(data) <= 100_000)
+    return data.map(encode, batched=True, remove_columns=text, desc=None, keep_in_memory=len(data) <= IN_MEMORY)
+
+
+def cut_rows(rows: Dataset, cut: Callable[[dict[str, list], list[int]], dict[str, list]]) -> Dataset:
+    """What a kind makes of rows of which each becomes one window or more.
+
+    Args:
+        cut: of some rows' columns and their places, the windows' columns.
+    """
+    return rows.map(
+        cut,
+        batched=True,
+        with_indices=True,
+        remove_columns=rows.column_names,
+        desc=None,
+        keep_in_memory=len(rows) <= IN_MEMORY,
+        load_from_cache_file=False,  # its name would not change with the code that cuts
+    )

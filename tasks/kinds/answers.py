@@ -22,6 +22,7 @@ from stillhouse.answers.windows import CLS, OUTSIDE, answer_place, cut_windows
 from stillhouse.encoders.checkpoint import load_model
 from stillhouse.encoders.measure import longest_input
 from stillhouse.errors import InputError
+from tasks.data.dataset import cut_rows
 from tasks.evaluation import squad_metrics
 from tasks.evaluation.costs import rounded
 from tasks.evaluation.rows import Rows
@@ -31,8 +32,6 @@ from tasks.sources.make_questions import prepare_questions, questions
 from tasks.sources.split import Source
 from tasks.stage.json_files import write_json
 from tasks.stage.params import Block
-
-IN_MEMORY = 100_000  # questions whose windows stay in memory
 
 
 class Numbers(Block):
@@ -132,15 +131,7 @@ class Answers(SpanOutcomes, Kind):
             columns["row"] = [places[example] for example in examples]
             return columns | {"length": [len(ids) for ids in columns["input_ids"]]}
 
-        return rows.map(
-            encode,
-            batched=True,
-            with_indices=True,
-            remove_columns=rows.column_names,
-            desc=None,
-            keep_in_memory=len(rows) <= IN_MEMORY,
-            load_from_cache_file=False,  # its name would not change with `cut_windows`
-        )
+        return cut_rows(rows, encode)
 
     def for_teacher(
         self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase

@@ -25,6 +25,7 @@ from stillhouse.tagging.outcomes import WordOutcomes
 from stillhouse.tagging.schemes import OUTSIDE, scheme_of
 from stillhouse.tagging.windows import NO_WORD, cut_windows
 from stillhouse.tagging.words import word_spans
+from tasks.data.dataset import cut_rows
 from tasks.evaluation.costs import rounded
 from tasks.evaluation.rows import Rows
 from tasks.evaluation.word_labels import OF_COUNTS, by_type, count
@@ -35,8 +36,6 @@ from tasks.sources.make_tokens import prepare_tokens, tokens
 from tasks.sources.split import Source
 from tasks.stage.json_files import write_json
 from tasks.stage.params import Block, TrainParams
-
-IN_MEMORY = 100_000  # sentences whose windows stay in memory
 
 
 class Numbers(Block):
@@ -130,15 +129,7 @@ class Tokens(WordOutcomes, Kind):
             columns["row"] = [places[example] for example in examples]
             return columns | {"length": [len(ids) for ids in columns["input_ids"]]}
 
-        return rows.map(
-            windows,
-            batched=True,
-            with_indices=True,
-            remove_columns=rows.column_names,
-            desc=None,
-            keep_in_memory=len(rows) <= IN_MEMORY,
-            load_from_cache_file=False,  # its name would not change with `cut_windows`
-        )
+        return cut_rows(rows, windows)
 
     def for_teacher(
         self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, theirs: PreTrainedTokenizerBase

@@ -11,7 +11,7 @@ from typing import Any
 from stillhouse.encoders.label_names import as_labels, label_text, sorted_labels
 from stillhouse.errors import InputError
 from tasks.sources.split import Row, Source, Split
-from tasks.sources.survey import MOST_LABELS, Survey, label_index, refuse_empty
+from tasks.sources.survey import Survey, label_index, refuse_empty, refuse_unknown, survey_several
 
 NO, YES = ("0", "False", "false"), ("1", "True", "true")
 
@@ -39,7 +39,10 @@ def survey_label_sets(source: Source, labels: tuple[str, ...] | None) -> tuple[d
     """
     names = source.labels if labels is None else labels
     names = names and as_labels(names)
-    found = {name: _survey(split) for name, split in source.splits.items()}
+    found = {
+        name: survey_several(split, "data.columns.label and data.label_separator")
+        for name, split in source.splits.items()
+    }
     refuse_empty(found, source.cut)
     train = found["train"]
     if names is None:
@@ -47,12 +50,7 @@ def survey_label_sets(source: Source, labels: tuple[str, ...] | None) -> tuple[d
     if not names:
         raise InputError(f"{train.split.where}: no row has a label: check data.columns.label")
     for each in found.values():
-        for text, number in each.first.items():
-            if label_index(text, names) is None:
-                raise InputError(
-                    f"{each.split.where}, {each.split.unit} {number}: unknown label '{text}': known are "
-                    f"{', '.join(names)[:300]}; to know more, name all in data.labels"
-                )
+        refuse_unknown(each, names)
     seen = {label_index(text, names) for text in train.first}
     if never := [name for place, name in enumerate(names) if place not in seen]:
         raise InputError(
@@ -97,17 +95,3 @@ def _as_sets(split: Split, between: str) -> Split:
             yield number, {**row, "label": label_set(row["label"], between, where)}
 
     return Split(split.where, split.unit, rows)
-
-
-def _survey(split: Split) -> Survey:
-    found = Survey(split)
-    for number, row in split.rows():
-        found.rows += 1
-        for text in row["label"]:
-            found.first.setdefault(text, number)
-        if len(found.first) > MOST_LABELS:
-            raise InputError(
-                f"{split.where}: more than {MOST_LABELS} different labels: check data.columns.label and "
-                "data.label_separator"
-            )
-    return found

@@ -76,6 +76,39 @@ def refuse_empty(found: dict[str, Survey], cut: frozenset[str]) -> None:
         raise InputError(f"{each.split.where}: no rows: check the file and the split")
 
 
+def survey_several(split: Split, check: str) -> Survey:
+    """What one pass over a split finds whose rows have a tuple of labels each.
+
+    Args:
+        check: what to look at where there are too many different ones.
+
+    Raises:
+        InputError: there are.
+    """
+    found = Survey(split)
+    for number, row in split.rows():
+        found.rows += 1
+        for text in row["label"]:
+            found.first.setdefault(text, number)
+        if len(found.first) > MOST_LABELS:
+            raise InputError(f"{split.where}: more than {MOST_LABELS} different labels: check {check}")
+    return found
+
+
+def refuse_unknown(found: Survey, names: tuple[str, ...]) -> None:
+    """Raise for the first label of a split that is none of the names, nor a place among them.
+
+    Raises:
+        InputError: there is one.
+    """
+    for text, number in found.first.items():
+        if label_index(text, names) is None:
+            raise InputError(
+                f"{found.split.where}, {found.split.unit} {number}: unknown label '{text}': known are "
+                f"{', '.join(names)[:300]}; to know more, name all in data.labels"
+            )
+
+
 def label_index(value: object, names: tuple[str, ...]) -> int | None:
     """The index of a raw label: one of the names or, where no name is a number, the index itself; None: neither."""
     text = label_text(value)

@@ -14,9 +14,10 @@ from stillhouse.errors import InputError
 from stillhouse.tagging.schemes import OUTSIDE, Scheme, scheme_of
 from stillhouse.tagging.words import Span, split_words
 from tasks.sources.split import Row, Source, Split, is_unicode, text_fault
-from tasks.sources.survey import MOST_LABELS, Survey, label_index, refuse_empty
+from tasks.sources.survey import Survey, label_index, refuse_empty, refuse_unknown, survey_several
 
 SPACES = " \t\r\n\f\v"  # which part words wherever they are written
+CHECK = "data.columns.label, or which column of the file it is"  # where there are too many labels
 CALLED = ("label", "type", "entity")  # what a span's own label may be called
 
 
@@ -37,7 +38,7 @@ def survey_tags(source: Source, labels: tuple[str, ...] | None) -> tuple[dict[st
         InputError: a split is empty, a label is unknown or of no scheme, or there is but one.
     """
     stated = source.labels if labels is None else labels
-    found = {name: _survey(split) for name, split in source.splits.items()}
+    found = {name: survey_several(split, CHECK) for name, split in source.splits.items()}
     refuse_empty(found, source.cut)
     train = found["train"]
     names = as_labels(stated) if stated else tuple(sorted_labels(train.first))
@@ -50,7 +51,7 @@ def survey_tags(source: Source, labels: tuple[str, ...] | None) -> tuple[dict[st
     if not stated:
         names = tuple(sorted_labels({*names, *scheme.all_labels()}))
     for each in found.values():
-        _refuse_unknown(each, names)
+        refuse_unknown(each, names)
     if scheme.begins:
         found = {name: _mended(name, each, names, scheme) for name, each in found.items()}
     return found, names
@@ -146,29 +147,6 @@ def _in_one_form(split: Split) -> Split:
     return Split(split.where, split.unit, rows)
 
 
-def _survey(split: Split) -> Survey:
-    found = Survey(split)
-    for number, row in split.rows():
-        found.rows += 1
-        for text in row["label"]:
-            found.first.setdefault(text, number)
-        if len(found.first) > MOST_LABELS:
-            raise InputError(
-                f"{split.where}: more than {MOST_LABELS} different labels: check data.columns.label, or which column "
-                "of the file it is"
-            )
-    return found
-
-
-def _refuse_unknown(found: Survey, names: tuple[str, ...]) -> None:
-    for text, number in found.first.items():
-        if label_index(text, names) is None:
-            raise InputError(
-                f"{found.split.where}, {found.split.unit} {number}: unknown label '{text}': known are "
-                f"{', '.join(names)[:300]}; to know more, name all in data.labels"
-            )
-
-
 def _mended(name: str, found: Survey, names: tuple[str, ...], scheme: Scheme) -> Survey:
     """The survey of a split whose entities all begin as the scheme has it; says how many did not."""
 
@@ -179,7 +157,7 @@ def _mended(name: str, found: Survey, names: tuple[str, ...], scheme: Scheme) ->
         for number, row in found.split.rows():
             yield number, {**row, "label": tuple(scheme.mended(named(row), names))}
 
-    made = _survey(Split(found.split.where, found.split.unit, rows))
+    made = survey_several(Split(found.split.where, found.split.unit, rows), CHECK)
     changed = sum(
         before != after
         for (_, row), (_, better) in zip(found.split.rows(), rows(), strict=True)
