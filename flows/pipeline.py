@@ -27,7 +27,8 @@ from flows.registry.names import registered_model, task_name
 from flows.registry.reports import REPORTS, numbers, read_report, table
 from flows.registry.versions import reach_store, refuse_other_task, register
 from stillhouse.errors import InputError
-from tasks.stage.params import load
+from tasks.stage.outside import refuse_outputs
+from tasks.stage.params import PARAMS, load, read_yaml
 from tasks.tracking.provenance import git_tags
 from tasks.tracking.store import EXPERIMENT, shown_uri, tracking_uri
 
@@ -176,8 +177,11 @@ def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str],
         again: those that run though they are up to date; a stage after one of them runs if its inputs changed.
 
     Raises:
+        InputError: a source in params.yaml is what a stage writes.
         StagesFailed: at least one did not end well; all that did not need it have run.
     """
+    # Stage `code` looks too, but not again where a link has been put elsewhere since.
+    refuse_outputs(read_yaml(root / PARAMS), root)
     outdated = {stage.name for stage in stages} if again else stale(root, stages)
     remote = remote_of(root)
     futures: dict[str, PrefectFuture] = {}
