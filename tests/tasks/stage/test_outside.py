@@ -81,9 +81,7 @@ def test_one_place_under_two_names_is_told_by_what_the_file_system_says(clone, m
     refuse_outputs(with_source(clone, "teacher.model", "Models/Teacher"), clone)
     real = Path.stat
     monkeypatch.setattr(Path, "stat", lambda path, **how: real(Path(str(path).lower()), **how))
-    with pytest.raises(
-        InputError, match=r"'Models/Teacher/mine' is, holds or lies in 'models/teacher'"
-    ):
+    with pytest.raises(InputError, match=r"'Models/Teacher/mine' is, holds or lies in 'models/teacher'"):
         refuse_outputs(with_source(clone, "teacher.model", "Models/Teacher/mine"), clone)
 
 
