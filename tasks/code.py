@@ -23,7 +23,7 @@ from tasks.stage.former import refuse_former
 from tasks.stage.modules import digest, modules_of
 from tasks.stage.outputs import fresh_dir
 from tasks.stage.outside import refuse_outputs
-from tasks.stage.params import PARAMS, read_yaml
+from tasks.stage.params import PARAMS, mapping, read_yaml
 
 
 def main() -> None:
@@ -66,9 +66,9 @@ def check_kind(params: dict[str, Any], known: Collection[str]) -> None:
     Raises:
         InputError: there is none of the name in data.kind, or no name.
     """
-    name = (params.get("data") or {}).get("kind")
+    name = str(mapping(params, "data").get("kind"))
     if known and name not in known:
-        raise InputError(f"data.kind = '{name}' is not one of {', '.join(sorted(known))}: check its spelling")
+        raise InputError(f"data.kind = '{name[:80]}' is not one of {', '.join(sorted(known))}: check its spelling")
 
 
 def is_kind(file: Path) -> bool:

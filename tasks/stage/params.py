@@ -107,6 +107,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
+def mapping(tree: dict[str, Any], name: str, within: str = "") -> dict[str, Any]:
+    """A block of a tree, for who reads a key or two of it without its model; one that is missing or null is empty.
+
+    Args:
+        within: the key of the tree itself, for the message.
+
+    Raises:
+        InputError: it is something else.
+    """
+    found = tree.get(name)
+    if found is not None and not isinstance(found, dict):
+        key = f"{within}.{name}" if within else name
+        raise InputError(
+            f"{PARAMS}: {key} = {str(found)[:80]!r}: a mapping is expected: restore it from version control"
+        )
+    return found or {}
+
+
 @lru_cache(maxsize=8)
 def _parse(text: str) -> Any:
     """A program reads several blocks, and the parser takes a tenth of a second for them all."""

@@ -71,6 +71,11 @@ CASES = [
     Case("a list", text("params.yaml", "[1]"), prepare, PREPARE, "expected a mapping of blocks, found list"),
     Case("no block", block(lambda t: t.pop("train")), finetune, FINETUNE, "block 'train' is missing"),
     Case("a block that is a number", block(lambda t: t.update(train=3)), finetune, FINETUNE, "train = 3"),
+    Case(
+        "data that are a list", block(lambda t: t.update(data=["a"])), code, "--out out", "data = \"['a']\": a mapping"
+    ),
+    Case("a name that no file has", params(teacher__model="a\0b"), code, "--out out", "teacher.model = 'a\\x00b': no"),
+    Case("data of a flow that are a list", block(lambda t: t.update(data=["a"])), promote, "hinton", "data = "),
     Case("an unknown key", block(lambda t: t["teacher"].update(flor=1)), finetune, FINETUNE, "teacher.flor = 1 is not"),
     Case("a key left out", block(lambda t: t["teacher"].pop("floor")), finetune, FINETUNE, "teacher.floor is missing"),
     Case("text for a number", params(train__warmup="0.1"), finetune, FINETUNE, "train.warmup = '0.1'"),

@@ -231,6 +231,8 @@ def test_the_task_gives_the_model_its_name(tmp_path: Path, data: dict, name: str
     [
         ({"kind": "classes"}, "data.source = None names no task: fill in block `data`"),
         ({"source": "docstrings"}, "data.kind = None names no task"),
+        (["docstrings"], r"data = .*: a mapping is expected"),
+        ({"kind": "classes", "source": "files", "files": "raw"}, "data.files = 'raw': a mapping is expected"),
         ({"source": "hub", "kind": "answers"}, "data.source = 'hub' names no task"),
         ({"source": "files", "kind": "classes", "files": {"folder": "/"}}, "give the task a name"),
         (

@@ -194,6 +194,7 @@ def test_a_label_that_train_has_not_is_named_with_its_line(tmp_path: Path) -> No
         ({"words": [], "tags": []}, "line 2: no words: leave the row out"),
         ({"words": ["a", ""], "tags": ["O", "O"]}, "line 2: word 2 is '': text without white space"),
         ({"words": ["a"], "tags": [None]}, r"line 2: word 'a' has no label \(None\)"),
+        ({"words": ["a"], "tags": ["B-\ud83d"]}, "line 2: label 'B-.*' holds half of a surrogate pair"),
         ({"words": None, "tags": []}, "line 2: the words are None: a list is expected"),
         ({"words": "  ", "tags": []}, "line 2: the text has no text"),
         ({"words": "Ada L", "tags": [{"start": 0, "end": 9, "label": "PER"}]}, "span 0 to 9 is not in its text of 5"),
