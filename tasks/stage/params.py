@@ -5,6 +5,7 @@ that several programs read stand here; a recipe's own block stands in `tasks/rec
 """
 
 import copy
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -107,7 +108,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-def mapping(tree: dict[str, Any], name: str, within: str = "") -> dict[str, Any]:
+def mapping(tree: Mapping[str, Any], name: str, within: str = "") -> dict[str, Any]:
     """A block of a tree, for who reads a key or two of it without its model; one that is missing or null is empty.
 
     Args:
