@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from datasets import Dataset
+from fastapi.testclient import TestClient
+from mlflow.pyfunc import scoring_server
 from transformers import AutoModelForQuestionAnswering
 
 from flows.promotion.decision import roll_back, try_to_promote
@@ -129,3 +131,18 @@ def test_it_answers_as_the_pipeline_does_windows_threshold_and_all(monkeypatch: 
     np.testing.assert_allclose([each["score"] for each in given], -odds, atol=1e-4)
     with pytest.raises(Exception, match="context"):
         served.predict(table[["question"]])
+
+
+@pytest.mark.parametrize("context", ["\u200b", "\u200b \u2060"])
+def test_a_context_of_nothing_that_is_read_is_named_and_no_number_that_json_lacks_is_given(
+    context: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri())
+    client = TestClient(scoring_server.init(mlflow.pyfunc.load_model(f"models:/{NAME}/1")))
+    rows = [{"question": "what", "context": each} for each in ("the film is good", context)]
+    for asked, status, said in (
+        (rows, 400, "row 2: column 'context' has nothing that the model reads"),
+        (rows[:1], 200, "answer"),
+    ):
+        reply = client.post("/invocations", json={"dataframe_records": asked})
+        assert reply.status_code == status and said in reply.text and "Infinity" not in reply.text
