@@ -181,7 +181,8 @@ def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str],
         StagesFailed: at least one did not end well; all that did not need it have run.
     """
     # Stage `code` looks too, but not again where a link has been put elsewhere since.
-    refuse_outputs(read_yaml(root / PARAMS), root)
+    if (root / PARAMS).is_file():
+        refuse_outputs(read_yaml(root / PARAMS), root)
     outdated = {stage.name for stage in stages} if again else stale(root, stages)
     remote = remote_of(root)
     futures: dict[str, PrefectFuture] = {}

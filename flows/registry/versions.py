@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 CANDIDATE, CHAMPION = "candidate", "champion"
 ORIGIN = "task_origin"  # the registered model's tag
 FACT = "evaluation"  # a tag that a version has with all its facts, which it gets after it was made
-MODEL = re.compile(r"models:/(?P<name>[\w.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
+MODEL = re.compile(r"models:/(?P<name>[\w.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d{1,18}))")
 T = TypeVar("T")
 EVALUATION = re.compile(r"[0-9a-f]{16}")
 # What may change a model's bytes while code, parameters and data stay the same.
@@ -225,7 +225,7 @@ def find_version(client: "MlflowClient", model: str) -> "ModelVersion":
     """
     named = MODEL.fullmatch(model)
     if named is None:
-        raise InputError(f"model = {model!r}: give models:/NAME@champion, or models:/NAME/VERSION")
+        raise InputError(f"model = {model[:200]!r}: give models:/NAME@champion, or models:/NAME/VERSION")
     if named["alias"]:
         found = known_to(lambda: client.get_model_version_by_alias(named["name"], named["alias"]))
     else:

@@ -257,6 +257,7 @@ CASES = [
     Case("an evaluation that is a path", tag(evaluation="../../x"), promote, "hinton", "evaluation = '../../x' is no"),
     Case("a version of nobody's", stranger, promote, "hinton", "version 2 has no run"),
     Case("a model by its name alone", nothing, serve, NAME, f"model = '{NAME}': give models:/NAME@champion"),
+    Case("a version beyond all", nothing, serve, f"models:/{NAME}/{'9' * 20} --check", "give models:/NAME@champion"),
     Case("no such version", nothing, serve, f"models:/{NAME}/9 --check", "is not in the registry"),
     Case("a version without digests", tag(files_sha256=""), serve, f"{CHAMPION} --check", "carries no digest"),
     Case("other weights", tag(weights_sha256="0" * 64), serve, f"{CHAMPION} --check", "its weights have sha256"),
