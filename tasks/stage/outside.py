@@ -55,10 +55,11 @@ def refuse_outputs(params: dict[str, Any], root: Path) -> None:
         value = value_at(params, key)
         if not isinstance(value, str):
             continue
-        if "\0" in value:
-            raise InputError(f"{key} = {value!r}: no file or model has such a name: correct it")
         folder = value_at(params, IN_A_FOLDER[key]) if key in IN_A_FOLDER else None
-        source = (root / Path(str(folder or ""), value).expanduser()).resolve()
+        try:
+            source = (root / Path(str(folder or ""), value).expanduser()).resolve()
+        except (RuntimeError, ValueError) as error:  # ~ of nobody's, a link to itself; signs that no name has
+            raise InputError(f"{key} = {value!r}: no file or model has such a name ({error}): correct it") from None
         place, around = place_of(source), {place_of(each) for each in (source, *source.parents)}
         for (name, output), (_, its_place, above) in zip(outputs, written, strict=True):
             if its_place in around or place in above:

@@ -74,6 +74,14 @@ def test_a_file_is_looked_for_where_its_folder_says(clone, key):
         refuse_outputs(with_value(tree, key, "mine"), clone)
 
 
+@pytest.mark.parametrize("value", ["a\0b", "~nobody-of-this-name/x", "round"])
+def test_what_can_be_no_path_is_one_line(clone, value):
+    (clone / "round").symlink_to("round")
+    with pytest.raises(InputError, match=r"teacher\.model = '.*': no file or model has such a name") as error:
+        refuse_outputs(with_source(clone, "teacher.model", value), clone)
+    assert "\n" not in str(error.value)
+
+
 def test_one_place_under_two_names_is_told_by_what_the_file_system_says(clone, monkeypatch):
     # As where letters of either case are one, or a folder is mounted twice.
     (clone / "models/teacher").mkdir(parents=True)
