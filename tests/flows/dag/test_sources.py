@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
+from flows.checks.data import changed
+from flows.checks.finding import Setup
 from flows.dag import sources
 from flows.dag.graph import lineage, load_graph
 from stillhouse.errors import InputError
@@ -85,6 +87,11 @@ def test_other_weights_in_the_teachers_folder_run_what_starts_from_it_again(toy:
     sources.changed_on_disk(root, "hinton", stages)[1]()
     (root / "mine/model.safetensors").write_text("22")
     assert sources.changed_on_disk(root, "hinton", stages)[0] == ["teacher"]
+    for recipe in ("hinton", None):
+        (line,) = changed(Setup(root, recipe, {}, load_graph(root), stages))
+        assert (
+            line.level == "warning" and "what teacher reads has changed on disk since hinton was last run" in line.text
+        )
     assert look(root) == ["teacher"]
     (root / "params.yaml").write_text(json.dumps(tree | {"teacher": {"model": "builtin"}}))
     assert "teacher" not in sources.changed_on_disk(root, "hinton", stages)[0], "whose weights are pinned"

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows import promote
+from flows import promote, serve
 from flows.dag.graph import known_recipe
 from flows.promotion.decision import roll_back, serve_command, try_to_promote
 from flows.registry.files import weights_digest
@@ -318,3 +318,16 @@ def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+@pytest.mark.parametrize("port", ["taken", "99999"])
+def test_a_port_that_cannot_be_had_is_named_before_anything_is_fetched(
+    port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1]) if port == "taken" else port
+        monkeypatch.setattr(sys, "argv", ["serve", "models:/no-such@champion", "--port", port])
+        with pytest.raises(InputError, match=f"--port {port} cannot be used .*: choose another"):
+            serve.main()
