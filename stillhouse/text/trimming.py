@@ -98,6 +98,15 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> P
     return small
 
 
+def check_kind(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Whether a tokenizer is of a kind that can be trimmed.
+
+    Raises:
+        InputError: it is not.
+    """
+    _tree(tokenizer)
+
+
 def check_pieces(keep: Sequence[int], needed: Collection[int], tokenizer: PreTrainedTokenizerBase) -> None:
     """Whether pieces are in order and what is needed is among them.
 
