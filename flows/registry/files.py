@@ -20,6 +20,7 @@ from flows.registry.code import FORMER, OURS
 from flows.registry.served import served
 from flows.serving.by_kind import LISTS, code_of
 from stillhouse.errors import InputError
+from tasks.evaluation.forms import FINISHED
 from tasks.tracking.store import tracking_uri
 
 if TYPE_CHECKING:
@@ -41,8 +42,13 @@ NOTE = "registered_model_meta"
 NOTED = re.compile(rb"model_name: [^\n]{1,300}\nmodel_version: '?\d+'?\n")
 
 
-def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
-    """Store a recipe's model as artifacts of the run; where they are, and the digest of the folder.
+def checkpoint_of(recipe: str, finished: bool = False) -> Path:
+    """The checkpoint of a form of a recipe's model."""
+    return MODELS / FINISHED / recipe if finished else MODELS / recipe
+
+
+def upload(client: "MlflowClient", recipe: str, run_id: str, finished: bool = False) -> tuple[str, str]:
+    """Store a form of a recipe's model as artifacts of the run; where they are, and the digest of the folder.
 
     Raises:
         InputError: part of it is missing, a pickle is among it, or nothing here serves its kind of task.
@@ -51,9 +57,10 @@ def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
     from mlflow.models import ModelSignature
     from mlflow.types import Schema
 
-    model = served(recipe)
+    model = served(recipe, finished)
     with tempfile.TemporaryDirectory() as scratch:
-        parts = {"checkpoint": MODELS / recipe, "onnx": MODELS / "onnx" / recipe}
+        checkpoint = checkpoint_of(recipe, finished)
+        parts = {"checkpoint": checkpoint, "onnx": MODELS / "onnx" / checkpoint.relative_to(MODELS)}
         for part, source in parts.items():
             _copy(source, Path(scratch) / part)
         folder = Path(scratch) / "model"

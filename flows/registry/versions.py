@@ -19,11 +19,12 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flows.registry.files import MODELS, check, upload, weights_digest
+from flows.registry.files import check, checkpoint_of, upload, weights_digest
 from flows.registry.names import GIVEN, registered_model, task_origin, task_word
 from flows.registry.reports import read_report, smallest_batch
 from flows.registry.served import DATA, rows_here, served
 from stillhouse.errors import InputError
+from tasks.evaluation.forms import FINISHED, PLAIN
 from tasks.evaluation.rows import FILE, Rows, read_rows, write_rows
 from tasks.stage.params import PARAMS
 from tasks.tracking.provenance import LOCK, dvc_hashes, git_tags
@@ -52,16 +53,17 @@ class Registered:
     new: bool
 
 
-def register(recipe: str, run_id: str = "") -> Registered:
-    """Make a recipe's model the candidate of its task; weights that are known already make no new version.
+def register(recipe: str, run_id: str = "", finished: bool = False) -> Registered:
+    """Make a form of a recipe's model the candidate of its task; weights that are known already make no new version.
 
     Args:
         run_id: the run that the version belongs to, else one is made.
+        finished: the student after its last links, not the plain one.
 
     Raises:
         InputError: something of the recipe is missing, or a pickle is among it.
     """
-    facts, rows = gather_facts(recipe), rows_here(recipe)
+    facts, rows = gather_facts(recipe, finished), rows_here(recipe, finished)
     client, experiment = reach_store()
     name = registered_model()
     refuse_other_task(client, name)
@@ -77,7 +79,7 @@ def register(recipe: str, run_id: str = "") -> Registered:
         if not run_id:
             run_id = client.create_run(experiment, run_name=f"register {recipe}", tags=facts).info.run_id
             client.set_terminated(run_id)
-        source, digest = upload(client, recipe, run_id)
+        source, digest = upload(client, recipe, run_id, finished)
         # In the call that makes the version: one without its digest would never be served.
         tags = same | {"files_sha256": digest}
         made = client.create_model_version(name, source, run_id, tags=tags)
@@ -97,8 +99,8 @@ def register(recipe: str, run_id: str = "") -> Registered:
     return Registered(name, str(found.version), new)
 
 
-def is_registered(recipe: str) -> bool:
-    """Whether this model with this evaluation was registered from this folder, and its version is still there.
+def is_registered(recipe: str, finished: bool = False) -> bool:
+    """Whether this form with this evaluation was registered from this folder, and its version is still there.
 
     Raises:
         ConnectionError: a local file says that it was, and MLflow, which knows whether it still is, cannot be reached.
@@ -109,7 +111,7 @@ def is_registered(recipe: str) -> bool:
         # Of an older release, which was killed while it wrote: registering again finds the version.
         return False
     name, version = marker.pop("name", ""), marker.pop("version", "")
-    if name != registered_model() or marker != _identity(gather_facts(recipe)):
+    if name != registered_model() or marker != _identity(gather_facts(recipe, finished)):
         return False
     client, _ = reach_store()
     found = known_to(lambda: client.get_model_version(name, version))
@@ -131,20 +133,21 @@ def refuse_other_task(client: "MlflowClient", name: str) -> None:
         )
 
 
-def gather_facts(recipe: str) -> dict[str, str]:
+def gather_facts(recipe: str, finished: bool = False) -> dict[str, str]:
     """The facts of a version: where it comes from, and its scores, sizes and latency.
 
     Raises:
         InputError: the model or its reports are missing.
     """
-    metrics, latency = read_report(recipe, "metrics.json"), read_report(recipe, "latency.json")
-    digest = weights_digest(MODELS / recipe)
+    metrics, latency = (read_report(recipe, name, finished) for name in ("metrics.json", "latency.json"))
+    digest = weights_digest(checkpoint_of(recipe, finished))
     data_md5 = dvc_hashes().get(DATA.as_posix(), "")
     facts: dict[str, Any] = {
         "recipe": recipe,
+        "form": FINISHED if finished else PLAIN,
         "weights_sha256": digest,
         "data_md5": data_md5,
-        "evaluation": evaluation_key(served(recipe).judged_by, data_md5),
+        "evaluation": evaluation_key(served(recipe, finished).judged_by, data_md5),
         "libraries": json.dumps(libraries()),
         "hardware": latency["hardware"],
         "latency_p50_ms": latency["batches"][smallest_batch(latency)]["p50_ms"],

@@ -1,12 +1,20 @@
 """`finish` in params.yaml: the last links that every recipe's student can have, and which recipes have them."""
 
-from typing import Any
+from pathlib import Path
 
 from pydantic import Field
 
 from stillhouse.errors import InputError
-from tasks.links.rounding import Calibration
 from tasks.stage.params import PARAMS, Block, load, read_yaml
+
+
+class Calibration(Block):
+    """`calibration` of int8, for static activations."""
+
+    rows: int = Field(gt=0, description="Training rows whose activations are watched")
+    momentum: float | None = Field(ge=0, lt=1, description="Of a moving average over batches; null: the outermost")
+    max_length: int = Field(gt=0, description="Tokens a row")
+    seed: int = Field(ge=0, description="Which rows")
 
 
 class Trim(Block):
@@ -63,6 +71,6 @@ class FinishParams(Links):
         return Links.model_construct(**{name: said.get(name, getattr(self, name)) for name in Links.model_fields})
 
 
-def finished_recipes(params: Any = PARAMS) -> list[str]:
+def finished_recipes(params: Path = PARAMS) -> list[str]:
     """The recipes that have a finished form, by a params.yaml; none where it has no block `finish`."""
     return list(load("finish", FinishParams, params).of) if "finish" in read_yaml(params) else []

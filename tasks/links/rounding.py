@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from datasets import Dataset
-from pydantic import Field
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.encoders.measure import longest_input
@@ -13,18 +12,9 @@ from stillhouse.methods import int8 as method
 from stillhouse.surgery.quantizing import Range
 from stillhouse.training.batches import Batch, collate
 from tasks.kinds.contract import Kind
-from tasks.stage.params import Block
+from tasks.links.params import Calibration
 
 BATCH = 32  # rows; a moving average counts batches, so it is part of what a checkpoint's ranges are
-
-
-class Calibration(Block):
-    """`calibration` of int8, for static activations."""
-
-    rows: int = Field(gt=0, description="Training rows whose activations are watched")
-    momentum: float | None = Field(ge=0, lt=1, description="Of a moving average over batches; null: the outermost")
-    max_length: int = Field(gt=0, description="Tokens a row")
-    seed: int = Field(ge=0, description="Which rows")
 
 
 def ranges_of(

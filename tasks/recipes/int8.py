@@ -9,7 +9,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.methods import int8 as method
 from stillhouse.surgery import quantize as quantize_weights
-from tasks.links.rounding import Calibration, ranges_of
+from tasks.links.params import Calibration
+from tasks.links.rounding import ranges_of
 from tasks.phases.plan import Plan, left_out
 from tasks.phases.run import Given
 from tasks.phases.task_loss import TaskLoss, task_plan
