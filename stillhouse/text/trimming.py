@@ -98,13 +98,9 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> P
     return small
 
 
-def check_kind(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Whether a tokenizer is of a kind that can be trimmed.
-
-    Raises:
-        InputError: it is not.
-    """
-    _tree(tokenizer)
+def kind_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What kind a tokenizer is of: one of `KINDS`, or another, whose pieces cannot be trimmed."""
+    return json.loads(tokenizer.backend_tokenizer.to_str())["model"]["type"]
 
 
 def check_pieces(keep: Sequence[int], needed: Collection[int], tokenizer: PreTrainedTokenizerBase) -> None:

@@ -14,7 +14,7 @@ from stillhouse.surgery import factorize_embedding, quantize
 from stillhouse.surgery.factorizing import saves
 from stillhouse.surgery.quantizing import check_quantizable, quantized
 from stillhouse.surgery.rebuild import shape_of
-from stillhouse.text.trimming import check_kind
+from stillhouse.text.trimming import KINDS, kind_of
 from tasks.kinds.contract import Task
 from tasks.links.params import Factorize, Int8, Links, Trim
 from tasks.links.rounding import ranges_of
@@ -58,10 +58,8 @@ def finished(links: Links, model: PreTrainedModel, tokenizer: PreTrainedTokenize
 
 
 def _trim(params: Trim, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task) -> Model:
-    try:
-        check_kind(tokenizer)
-    except InputError as error:
-        raise LeftOut(str(error)) from None
+    if (kind := kind_of(tokenizer)) not in KINDS:
+        raise LeftOut(f"the pieces of a {kind} tokenizer cannot be trimmed")
     train, validation = (texts_of(rows, task.kind.present) for rows in (task.train, task.validation))
     small, ours = trimmed(model, tokenizer, list(chain.from_iterable(train)), params.floor)
     if len(ours) == len(tokenizer):
