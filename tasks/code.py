@@ -83,7 +83,7 @@ def check_finished(params: dict[str, Any], known: Collection[str]) -> None:
         InputError: there is one in finish.of.
     """
     for name in (params.get("finish") or {}).get("of") or {}:
-        if name not in known:
+        if known and name not in known:
             raise InputError(f"finish.of.{name}: there is no recipe '{name}': name one of {', '.join(sorted(known))}")
 
 

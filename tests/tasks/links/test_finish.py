@@ -15,7 +15,7 @@ from stillhouse.models.shape import Shape
 from stillhouse.surgery import dequantize, factorize_embedding, slice_heads, trim
 from stillhouse.surgery.factorizing import svd
 from stillhouse.surgery.quantizing import quantized
-from tasks import evaluate, export, finish
+from tasks import code, evaluate, export, finish
 from tasks.kinds.find import load_task
 from tests import pieces, tiny
 from tests.pieces import TRAIN
@@ -215,6 +215,18 @@ def test_numbers_that_do_not_fit_are_refused_in_one_line(student, capsys, links,
     out = ("--out", "models/finished/structured")
     assert line in refused(capsys, finish, "structured", "--data", "data/task", "--model", "models/structured", *out)
     assert not Path("models/finished").exists()
+
+
+def test_the_first_stage_refuses_a_finished_form_of_what_is_no_recipe(clone, capsys):
+    (clone / "tasks/recipes").mkdir(parents=True)
+    for name in ("hinton", "prune_recover"):
+        (clone / f"tasks/recipes/{name}.py").write_text("Params = None\n")
+    tree = json.loads(Path("params.yaml").read_text())
+    tree["finish"]["of"] = {"prune-recover": {}, "hintn": {}}
+    Path("params.yaml").write_text(json.dumps(tree))
+    line = refused(capsys, code, "--out", "code")
+    assert line == "error: finish.of.hintn: there is no recipe 'hintn': name one of hinton, prune-recover\n"
+    assert not Path("code").exists()
 
 
 def test_a_recipe_without_a_line_has_no_finished_form(student, capsys):
