@@ -26,6 +26,7 @@ POINT = 9.0  # radius of a point, in pixels at `DPI`
 MARGIN = 4.0  # around a label, in pixels
 DPI = 150
 DOTS = (0, (2, 3))
+ACROSS = 5  # entries of the legend in one line
 PAIR = "pair"  # what a line between a plain student and the finished one is called
 STYLE: dict[Any, Any] = {
     "font.size": 12,
@@ -44,7 +45,7 @@ def draw(comparison: Comparison, file: Path) -> None:
     curves = [model for model in comparison.models if model.curve]
     sizes = [model.figures["onnx_bytes"] / 1e6 for model in comparison.models]
     times = [comparison.latency_ms(model) for model in comparison.models]
-    heights = [5.0, *[3.6] * len(curves)]
+    heights = [5.4 if comparison.pairs() else 5.0, *[3.6] * len(curves)]  # of two forms, the legend has two lines
     with plt.rc_context(STYLE):
         figure = plt.figure(figsize=(12.8, sum(heights)), dpi=DPI, layout="constrained")
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr, call-arg]
@@ -54,7 +55,8 @@ def draw(comparison: Comparison, file: Path) -> None:
         latency = f"p50 latency at batch {comparison.small} (ms, log scale)"
         _trade(right, comparison, times, f"{comparison.metric} against latency", latency)
         left.set_ylabel(comparison.metric)
-        top.legend(handles=_handles(comparison), loc="outside lower center", ncol=7, frameon=False)
+        shapes = _handles(comparison)
+        top.legend(handles=shapes, loc="outside lower center", ncol=min(len(shapes), ACROSS), frameon=False)
         for part, model in zip(rest, curves, strict=True):
             _curve(part.subplots(), model.name, model.curve, comparison.metric, comparison.teacher.value)
         figure.draw_without_rendering()
