@@ -1,0 +1,92 @@
+"""The exported folder is run by the README's lines, and gives what evaluation gave."""
+
+import json
+import re
+import subprocess
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.exported.card import RUN
+from tests.tasks.exported.conftest import EXPORTED, Exported, as_written, predicted, rows
+from tests.tasks.project import ROOT
+
+SENTENCES = ["classes", "pairs", "labels in another order", "multi-label", "scores"]
+
+
+def lines(given: object) -> str:
+    """The README's lines; of them, what rows are read is exchanged for `given`."""
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    (block,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "inference.json" in each]
+    changed = re.sub(r"^folder, rows = .*$", f'folder, rows = "{EXPORTED}", {given!r}', block, flags=re.MULTILINE)
+    assert changed != block
+    return changed
+
+
+def test_the_cards_lines_are_the_readmes() -> None:
+    assert lines("?") == RUN.format(folder=f'"{EXPORTED}"', rows="'?'")
+
+
+@pytest.mark.parametrize("case", SENTENCES)
+def test_the_readmes_lines_give_what_evaluation_gave(exported: Exported, case: str) -> None:
+    exported(case)
+    names: dict = {}
+    exec(lines(rows()), names)
+    assert len(names["given"]) == 32
+    wanted = predicted()
+    assert len(set(wanted)) > 1, "a model that says one thing shows nothing"
+    if case == "scores":
+        np.testing.assert_allclose(names["given"], np.array(wanted, dtype=float), atol=2e-4)
+    else:
+        assert as_written(names["given"]) == wanted
+
+
+def test_what_inference_says_of_each_kind(exported: Exported) -> None:
+    told = {}
+    for case in ("labels in another order", "multi-label", "scores", "tokens", "answers"):
+        exported(case)
+        told[case] = json.loads(Path(EXPORTED, "inference.json").read_text())
+    assert told["labels in another order"] == {
+        **{"kind": "classes", "columns": ["text"], "padding": 0, "labels": ["good", "bad"], "max_length": 8}
+    }
+    several = told["multi-label"]
+    assert several["labels"] == ["good", "long"] and len(set(several["thresholds"])) == 2
+    assert told["scores"] == {**{"kind": "scores", "columns": ["text", "text_pair"], "padding": 0, "max_length": 8}}
+    assert set(told["tokens"]) == {"kind", "columns", "padding", "labels", "max_length", "overlap"}
+    numbers = {"max_length", "overlap", "question_length", "null_threshold", "max_answer_length"}
+    assert set(told["answers"]) == {"kind", "columns", "padding", *numbers}
+
+
+def test_the_same_evaluation_writes_the_same_bytes(exported: Exported, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks import evaluate
+    from tests.tasks.project import run
+
+    exported("classes")
+    first = {file.name: file.read_bytes() for file in Path(EXPORTED).iterdir()}
+    assert set(first) == {"model.onnx", "tokenizer.json", "inference.json", "README.md"}
+    words = ("--data", "data/task", "--model", "models/tinybert", "--onnx", "models/onnx/tinybert")
+    run(evaluate, "tinybert", *words, "--out", "reports/tinybert", "--exported", EXPORTED)
+    assert {file.name: file.read_bytes() for file in Path(EXPORTED).iterdir()} == first
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_new_environment_of_three_packages_gives_what_evaluation_gave(exported: Exported, tmp_path: Path) -> None:
+    python = tmp_path / "venv" / "bin" / "python"
+    venv.create(python.parents[1], with_pip=True)
+    packages = ("onnxruntime", "tokenizers", "numpy")
+    install = [python, "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt", *packages]
+    subprocess.run(list(map(str, install)), check=True, capture_output=True)
+    # -I: nothing of this environment, nor of the folder that it is called from.
+    absent = "import importlib.util as u\nassert not any(map(u.find_spec, ('torch', 'transformers', 'stillhouse')))\n"
+    for case in SENTENCES:
+        exported(case)
+        Path("lines.py").write_text(f"{absent}{lines(rows())}\nprint(json.dumps(given))\n", encoding="utf-8")
+        done = subprocess.run([str(python), "-I", "lines.py"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        if case == "scores":
+            np.testing.assert_allclose(json.loads(done.stdout), np.array(predicted(), dtype=float), atol=2e-4)
+        else:
+            assert as_written(json.loads(done.stdout)) == predicted()
