@@ -7,7 +7,8 @@ The score is of the task's test split, which no other stage reads, and of valida
 metrics.json (the same each time), latency.json (times: never quite the same), predictions.csv (`dvc plots`) and the
 folder details: rows.csv, what the gate's bootstrap reads of each row; served.json, what the model is served with; and
 what else its kind of task keeps. With `--exported` it also writes the folder that leaves the project: see
-`tasks.exported.folder`. A student is held against the block `budget` too; that it is missed is written, and is no error.
+`tasks.exported.folder`. A student is held against the block `budget` too; that it is missed is written, and is no
+error.
 """
 
 import argparse

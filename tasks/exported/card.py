@@ -191,7 +191,7 @@ def _size(figures: Mapping[str, Any]) -> str:
     return (
         f"## Size\n\n{figures['parameters']:,} parameters ({figures['nonzero_parameters']:,} not zero); "
         f"{figures['onnx_bytes'] / 1e6:.1f} MB as ONNX, {figures['checkpoint_bytes'] / 1e6:.1f} MB as a checkpoint; "
-        f"{figures['flops'] / 1e9:.3f} GFLOPs for {figures.get('tokens', '?')} tokens. The ONNX graph's outputs differ "
+        f"{figures['flops'] / 1e9:.3g} GFLOPs for {figures['tokens']} tokens. The ONNX graph's outputs differ "
         f"from the checkpoint's by {figures['onnx_max_difference']:.1g} at most."
     )
 
@@ -207,10 +207,8 @@ def _speed(made: Made | None) -> str:
             f"| {size} | {row['p50_ms']:.2f} | {row['p99_ms']:.2f} | {row['throughput_per_s']:.0f} | {teacher:.2f} |"
         )
     where = f"{times['runtime']}, {times['threads']} threads, {times['hardware']}"
-    when = f", {times['date']}" if "date" in times else ""
-    return "\n".join(
-        [*lines, f"\n{where}, {times.get('tokens', '?')} tokens a row{when}; teacher and student in turns."]
-    )
+    where += f", {times['tokens']} tokens a row, {times['date']}"
+    return "\n".join([*lines, f"\n{where}; student and teacher in turns."])
 
 
 def _run(told: Mapping[str, Any], config: Mapping[str, Any], made: Made | None) -> str:

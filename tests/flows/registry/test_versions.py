@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from huggingface_hub import ModelCard
 
 from flows import promote
 from flows.dag.graph import known_recipe
@@ -19,7 +20,7 @@ from flows.promotion.decision import roll_back, serve_command, try_to_promote
 from flows.registry.files import weights_digest
 from flows.registry.names import registered_model, task_name
 from flows.registry.reports import numbers, table
-from flows.registry.versions import Registered, is_registered, register, versions
+from flows.registry.versions import Registered, is_registered, register, stored_card, versions
 from stillhouse.errors import InputError
 from tasks.stage import program
 from tasks.tracking.store import open_store
@@ -65,6 +66,27 @@ def test_a_version_says_where_it_came_from_and_what_it_can_do() -> None:
     assert tags["weights_sha256"] == weights_digest(Path("models/hinton"))
     assert float(tags["value"]) == 0.9 and float(tags["latency_p50_ms"]) == 1.5
     assert tags["kind"] == "classes" and tags["split"] == "validation"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_versions_description_is_its_card_and_its_run_has_the_metadata_too() -> None:
+    client, _ = open_store()
+    version = client.get_model_version(NAME, "1")
+    whole = ModelCard(stored_card(client, version))
+    assert version.description is not None and whole.text.strip() == version.description.strip()
+    assert len(version.description) < 5000
+    for said in ("on the 400 rows of the validation split", "| accuracy | 0.9000 |", "99.0% of its teacher's accuracy"):
+        assert said.lower() in version.description.lower()
+    for said in ("a toy", "2026-11-28", "`abc.dir`", version.tags["weights_sha256"], "recipe `hinton`"):
+        assert said in version.description
+    metadata = whole.data.to_dict()
+    assert (metadata["license"], metadata["library_name"]) == ("apache-2.0", "transformers")
+    assert metadata["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    (model,) = metadata["model-index"]
+    assert model["name"] == NAME
+    (result,) = model["results"]
+    assert result["dataset"]["split"] == "validation" and result["metrics"][0]["value"] == 0.9
+    assert len([file for file in Path("mlruns/artifacts").rglob("README.md") if "evaluation" in file.parts]) == 1
 
 
 @pytest.mark.usefixtures("here")
