@@ -66,7 +66,7 @@ def _licensed(card: str, name: str | None) -> str:
     if name is None:
         return card
     changed = ModelCard(card)
-    changed.data.license = name
+    changed.data["license"] = name
     return str(changed)
 
 

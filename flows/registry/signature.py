@@ -9,7 +9,7 @@ from stillhouse.tagging.schemes import scheme_of
 if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
-    from mlflow.types.schema import ColSpec
+    from mlflow.types.schema import ColSpec, TensorSpec
 
 # Of no data set: what a model was trained on is nobody's to show.
 EXAMPLE = {
@@ -33,7 +33,7 @@ def signature(kind: str, columns: Sequence[str], labels: Sequence[str]) -> "Mode
     return ModelSignature(Schema(inputs(columns)), Schema(outputs(kind, labels)))
 
 
-def inputs(columns: Sequence[str]) -> "list[ColSpec]":
+def inputs(columns: Sequence[str]) -> "list[ColSpec | TensorSpec]":
     """MLflow's specification of a served model's columns."""
     from mlflow.types import ColSpec, DataType
     from mlflow.types.schema import Array
@@ -43,7 +43,7 @@ def inputs(columns: Sequence[str]) -> "list[ColSpec]":
     return [ColSpec(kind, name, required=not alternatives) for kind, name in zip(kinds, columns, strict=True)]
 
 
-def outputs(kind: str, labels: Sequence[str]) -> "list[ColSpec]":
+def outputs(kind: str, labels: Sequence[str]) -> "list[ColSpec | TensorSpec]":
     """MLflow's specification of what is answered to each row: see the files in `flows/serving`."""
     from mlflow.types import ColSpec, DataType
     from mlflow.types.schema import Array, Map
