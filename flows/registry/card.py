@@ -1,25 +1,25 @@
-"""A version's card: what `evaluate` wrote, and what the registry knows besides: data, teacher, commit, times."""
+"""A version's card: what `evaluate` wrote, and what the registry knows besides: times, teacher, data, commit."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.registry.names import registered_model, task_word
 from flows.registry.reports import again, read_report
-from tasks.exported.card import Made, card, text
-from tasks.exported.folder import INFERENCE
-from tasks.phases import mpnet_base
-from tasks.phases.teacher import BUILTIN
-from tasks.stage.json_files import read_json
+from stillhouse.errors import InputError
+from tasks.exported.names import CARD, metric_type
 from tasks.stage.params import PARAMS, read_yaml
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
 
 LONGEST = 5_000  # characters of a description: what a registry in a database keeps
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 # Teachers that come as packages: what the hub calls them, and the licence of their weights.
 PUBLISHED = {
-    BUILTIN: ("sentence-transformers/all-MiniLM-L6-v2", "apache-2.0"),
-    mpnet_base.NAME: ("sentence-transformers/all-mpnet-base-v2", "apache-2.0"),
+    "builtin": ("sentence-transformers/all-MiniLM-L6-v2", "apache-2.0"),
+    "mpnet-base": ("sentence-transformers/all-mpnet-base-v2", "apache-2.0"),
 }
 # What of a version's facts a card says, and how it calls it.
 FACTS = {
@@ -40,31 +40,80 @@ def version_card(recipe: str, facts: Mapping[str, str]) -> tuple[str, str]:
     Raises:
         InputError: the model was not evaluated, or a report of it is damaged.
     """
-    told = read_json(Path("models/exported") / recipe / INFERENCE, again(recipe))
-    config = read_json(Path("models") / recipe / "config.json", again(recipe))
-    figures = read_report(recipe, "metrics.json")
-    made = _made(read_yaml(PARAMS), read_report(recipe, "latency.json"), facts)
-    short = text(told, figures, config, made)
-    if len(short) > LONGEST:
-        short = f"{short[: LONGEST - 2].rstrip()} …"
-    return card(told, figures, config, made), short
+    from huggingface_hub import ModelCard, ModelCardData
 
-
-def _made(params: Mapping[str, Any], latency: Mapping[str, Any], facts: Mapping[str, str]) -> Made:
-    data, teacher = params.get("data") or {}, (params.get("teacher") or {}).get("model")
-    dataset = (data.get("hub") or {}).get("name") if data.get("source") == "hub" else None
-    word = task_word()
-    base_model, license_ = PUBLISHED.get(str(teacher), (None, None))
-    if teacher and base_model is None and HUB_ID.fullmatch(teacher) and not Path(teacher).exists():
-        base_model = teacher
-    return Made(
-        name=registered_model(),
-        data=f"{word} (docstrings of Python libraries)" if data.get("source") == "docstrings" else word,
-        dataset=dataset,
-        # A folder's path says nothing to others, and may say too much.
-        teacher=base_model or "a checkpoint of its maker's own",
-        base_model=base_model,
+    file = Path("models/exported") / recipe / CARD
+    if not file.is_file():
+        raise InputError(f"'{file}' is missing: {again(recipe)}")
+    page = ModelCard(file.read_text(encoding="utf-8"))
+    figures, latency = read_report(recipe, "metrics.json"), read_report(recipe, "latency.json")
+    name, data = registered_model(), _data()
+    base_model, license_ = _teacher()
+    metadata = ModelCardData(
+        **page.data.to_dict(),
         license=license_,
-        latency=latency,
-        facts={shown: facts[name] for name, shown in FACTS.items() if name in facts},
+        base_model=base_model,
+        datasets=[data["id"]] if data["id"] else None,
+        model_name=name,
+        eval_results=[_result(metric, value, figures, data, page) for metric, value in figures["metrics"].items()],
+    )
+    made = [
+        f"By the recipe `{recipe}` of Stillhouse, whose page names its paper, for the task {data['name']}, from "
+        # A folder's path says nothing to others, and may say too much.
+        f"{base_model or 'a teacher that is not on the hub'}.",
+        "",
+        *(f"- {shown}: `{facts[fact]}`" for fact, shown in FACTS.items() if facts.get(fact)),
+    ]
+    text = re.sub(r"\A\s*# .*", lambda _: f"# {name}: {recipe}", page.text)
+    text = _with_section(text, "Speed", _speed(latency), file)
+    text = _with_section(text, "How it was made", "\n".join(made), file)
+    short = text if len(text) <= LONGEST else f"{text[: LONGEST - 2].rstrip()} …"
+    return f"---\n{metadata.to_yaml()}\n---\n\n{text}", short
+
+
+def _with_section(text: str, heading: str, body: str, file: Path) -> str:
+    found, count = re.subn(rf"(?ms)^## {heading}\n.*?(?=^## |\Z)", lambda _: f"## {heading}\n\n{body}\n\n", text)
+    if count != 1:
+        raise InputError(f"'{file}' has no section '{heading}': evaluate the model again")
+    return found
+
+
+def _speed(times: Mapping[str, Any]) -> str:
+    lines = ["| batch | p50 ms | p99 ms | rows/s | teacher's p50 ms |", "|--:|--:|--:|--:|--:|"]
+    for size, row in times["batches"].items():
+        teacher = times["teacher"][size]["p50_ms"]
+        lines.append(
+            f"| {size} | {row['p50_ms']:.2f} | {row['p99_ms']:.2f} | {row['throughput_per_s']:.0f} | {teacher:.2f} |"
+        )
+    where = f"{times['runtime']}, {times['threads']} threads, {times['hardware']}, {times['tokens']} tokens a row"
+    return "\n".join([*lines, f"\n{where}, {times['date']}; student and teacher in turns."])
+
+
+def _data() -> dict[str, str | None]:
+    """What the task's rows are called, and their id on the hub if they come from there."""
+    data = read_yaml(PARAMS).get("data") or {}
+    dataset = (data.get("hub") or {}).get("name") if data.get("source") == "hub" else None
+    return {"name": task_word(), "id": dataset}
+
+
+def _teacher() -> tuple[str | None, str | None]:
+    """Its id on the hub, if it has one, and the licence of its weights, which a student's come from, if it is known."""
+    teacher = (read_yaml(PARAMS).get("teacher") or {}).get("model")
+    if teacher in PUBLISHED:
+        return PUBLISHED[teacher]
+    hub = isinstance(teacher, str) and HUB_ID.fullmatch(teacher) and not Path(teacher).exists()
+    return (teacher if hub else None), None
+
+
+def _result(name: str, value: float, figures: Mapping[str, Any], data: Mapping[str, Any], page: Any) -> "EvalResult":
+    from huggingface_hub import EvalResult
+
+    return EvalResult(
+        task_type=page.data.pipeline_tag,
+        dataset_type=data["id"] or data["name"],
+        dataset_name=data["name"],
+        dataset_split=figures["split"],
+        metric_type=metric_type(name),
+        metric_name=name,
+        metric_value=value,
     )

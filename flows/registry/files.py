@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 from flows.registry.code import FORMER, OURS
 from flows.registry.reports import again
 from flows.registry.served import served
-from flows.registry.signature import example, signature
 from flows.serving.by_kind import code_of
+from flows.serving.signature import example, signature
 from stillhouse.encoders.label_names import names_in
 from stillhouse.errors import InputError
 from tasks.stage.json_files import read_json

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from stillhouse.errors import InputError
-from tasks.exported.folder import CARD, INFERENCE
+from tasks.exported.names import CARD, INFERENCE
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

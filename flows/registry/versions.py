@@ -26,7 +26,7 @@ from flows.registry.reports import read_report, smallest_batch
 from flows.registry.served import DATA, rows_here, served
 from stillhouse.errors import InputError
 from tasks.evaluation.rows import FILE, Rows, read_rows, write_rows
-from tasks.exported.folder import CARD
+from tasks.exported.names import CARD
 from tasks.stage.params import PARAMS
 from tasks.tracking.provenance import LOCK, dvc_hashes, git_tags
 from tasks.tracking.store import STORE, open_store, own_uri, shown_uri, tracking_uri

@@ -1,7 +1,7 @@
 """The folder that leaves the project: whoever has it runs the model with onnxruntime, tokenizers and numpy alone.
 
     model.onnx       the graph
-    tokenizer.json   of sentences it cuts and pads as the model was evaluated; of answers and tokens it does neither
+    tokenizer.json   it cuts and pads as the model was evaluated; where rows are read in windows it does neither
     inference.json   how to feed the graph and to read what it gives: see `inference`
     README.md        the card: see `tasks.exported.card`
 
@@ -19,12 +19,10 @@ from transformers import PreTrainedTokenizerBase
 from stillhouse.encoders.checkpoint import load_tokenizer
 from stillhouse.encoders.label_names import label_order, names_in
 from tasks.exported.card import card
+from tasks.exported.names import CARD, INFERENCE
 from tasks.kinds.judging import Judged
 from tasks.stage.json_files import read_json, write_json
 from tasks.stage.outputs import fresh_dir
-
-INFERENCE = "inference.json"
-CARD = "README.md"
 
 
 def write_exported(judged: Judged, figures: Mapping[str, Any], checkpoint: Path, onnx: Path, out: Path) -> None:
@@ -39,9 +37,10 @@ def write_exported(judged: Judged, figures: Mapping[str, Any], checkpoint: Path,
     config = read_json(checkpoint / "config.json", "run the stage that makes it")
     with fresh_dir(out) as folder:
         shutil.copyfile(onnx / "model.onnx", folder / "model.onnx")
-        portable_tokenizer(tokenizer, told).save(str(folder / "tokenizer.json"))
+        longest = None if judged.kind.in_windows else told["max_length"]
+        portable_tokenizer(tokenizer, longest).save(str(folder / "tokenizer.json"))
         write_json(folder / INFERENCE, told)
-        (folder / CARD).write_text(card(told, figures, config), encoding="utf-8")
+        (folder / CARD).write_text(card(type(judged.kind), told, figures, config), encoding="utf-8")
 
 
 def inference(judged: Judged, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
@@ -70,14 +69,18 @@ def inference(judged: Judged, tokenizer: PreTrainedTokenizerBase) -> dict[str, A
     return told | {"max_length": served["judged_by"]["max_length"]} | numbers
 
 
-def portable_tokenizer(tokenizer: PreTrainedTokenizerBase, told: Mapping[str, Any]) -> Tokenizer:
-    """A copy of the tokenizer that needs no settings."""
+def portable_tokenizer(tokenizer: PreTrainedTokenizerBase, max_length: int | None) -> Tokenizer:
+    """A copy of the tokenizer that needs no settings.
+
+    Args:
+        max_length: tokens at which it cuts a row, and it fills up those of a batch; None: it does neither.
+    """
     copy = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    if told["kind"] in ("answers", "tokens"):  # windows are cut by more than a length
+    if max_length is None:
         copy.no_truncation()
         copy.no_padding()
         return copy
-    copy.enable_truncation(told["max_length"], direction=tokenizer.truncation_side)
+    copy.enable_truncation(max_length, direction=tokenizer.truncation_side)
     copy.enable_padding(
         pad_id=tokenizer.pad_token_id, pad_token=tokenizer.pad_token, pad_type_id=tokenizer.pad_token_type_id
     )

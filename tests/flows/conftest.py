@@ -13,6 +13,7 @@ import pytest
 
 from tasks.evaluation.rows import Rows, write_rows
 from tasks.exported.card import card
+from tasks.kinds.find import kind_class
 from tasks.stage.json_files import write_json
 from tests import tiny
 
@@ -156,7 +157,7 @@ def write_exported(checkpoint: Path, onnx: Path, out: Path, **told: Any) -> None
     told = {"kind": "classes", "columns": ["text"], "padding": 0, "max_length": 16} | told
     write_json(out / "inference.json", told)
     config = json.loads((checkpoint / "config.json").read_text())
-    (out / "README.md").write_text(card(told, METRICS, config))
+    (out / "README.md").write_text(card(kind_class(told["kind"]), told, METRICS, config))
 
 
 def refuse_unstated(model: str, rows: pd.DataFrame, given: list[dict[str, Any]]) -> None:

@@ -17,6 +17,7 @@ from huggingface_hub import ModelCard
 from flows import promote
 from flows.dag.graph import known_recipe
 from flows.promotion.decision import roll_back, serve_command, try_to_promote
+from flows.registry.card import version_card
 from flows.registry.files import weights_digest
 from flows.registry.names import registered_model, task_name
 from flows.registry.reports import numbers, table
@@ -87,6 +88,65 @@ def test_a_versions_description_is_its_card_and_its_run_has_the_metadata_too() -
     (result,) = model["results"]
     assert result["dataset"]["split"] == "validation" and result["metrics"][0]["value"] == 0.9
     assert len([file for file in Path("mlruns/artifacts").rglob("README.md") if "evaluation" in file.parts]) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "teacher", "dataset", "base_model", "license_"),
+    [
+        (
+            {"source": "hub", "hub": {"name": "nyu-mll/glue", "config": "sst2"}},
+            "bert-base",
+            "nyu-mll/glue",
+            "bert-base",
+            None,
+        ),
+        (
+            {"source": "files", "files": {"folder": "/home/me/secret", "layout": "table"}},
+            "/home/me/mine",
+            None,
+            None,
+            None,
+        ),
+        ({"source": "docstrings"}, "mpnet-base", None, "sentence-transformers/all-mpnet-base-v2", "apache-2.0"),
+    ],
+)
+def test_a_card_names_what_is_on_the_hub_and_no_folder(
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    data: dict,
+    teacher: str,
+    dataset: str | None,
+    base_model: str | None,
+    license_: str | None,
+) -> None:
+    monkeypatch.chdir(fill_project(made, tmp_path / "project"))
+    params = json.loads(Path("params.yaml").read_text())
+    changes = {"data": {"kind": "classes", "name": "reviews"} | data, "teacher": {"model": teacher}}
+    Path("params.yaml").write_text(json.dumps(params | changes))
+    whole, short = version_card("hinton", {"git_commit": "abc", "data_md5": ""})
+    metadata = ModelCard(whole).data.to_dict()
+    assert metadata.get("datasets") == ([dataset] if dataset else None)
+    assert (metadata.get("base_model"), metadata.get("license")) == (base_model, license_)
+    assert metadata["model-index"][0]["results"][0]["dataset"]["type"] == (dataset or "reviews")
+    assert "- commit: `abc`" in short and "DVC's hash" not in short, "what is not known is not said"
+    assert "/home" not in whole and "# stillhouse-reviews: hinton\n" in short
+
+
+def test_a_description_is_no_longer_than_a_registry_keeps(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(fill_project(made, tmp_path / "project"))
+    card = Path("models/exported/hinton/README.md")
+    card.write_text(card.read_text() + "much " * 2000)
+    whole, short = version_card("hinton", {})
+    assert len(whole) > 10_000 and len(short) == 5_000 and short.endswith(" …")
+    card.write_text(card.read_text().replace("## Speed", "## Haste"))
+    with pytest.raises(InputError, match=r"README.md' has no section 'Speed': evaluate the model again"):
+        version_card("hinton", {})
+    card.unlink()
+    with pytest.raises(InputError, match=r"hinton/README.md' is missing: run python -m flows.compress hinton"):
+        version_card("hinton", {})
 
 
 @pytest.mark.usefixtures("here")

@@ -9,24 +9,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.exported.card import RUN
+from tasks.kinds.sentences import RUN
 from tests.tasks.exported.conftest import EXPORTED, Exported, as_written, predicted, rows
 from tests.tasks.project import ROOT
 
 SENTENCES = ["classes", "pairs", "labels in another order", "multi-label", "scores"]
 
 
-def lines(given: object) -> str:
-    """The README's lines; of them, what rows are read is exchanged for `given`."""
+def block() -> str:
+    """The README's lines."""
     page = (ROOT / "README.md").read_text(encoding="utf-8")
-    (block,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "inference.json" in each]
-    changed = re.sub(r"^folder, rows = .*$", f'folder, rows = "{EXPORTED}", {given!r}', block, flags=re.MULTILINE)
-    assert changed != block
+    (found,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "inference.json" in each]
+    return found
+
+
+def lines(given: list) -> str:
+    """The README's lines, with other rows to read."""
+    first = re.compile(r"^folder, rows = (.*?), \[.*$", re.MULTILINE)
+    changed = first.sub(lambda line: f"folder, rows = {line[1]}, {given!r}", block())
+    assert changed != block() and EXPORTED in changed
     return changed
 
 
-def test_the_cards_lines_are_the_readmes() -> None:
-    assert lines("?") == RUN.format(folder=f'"{EXPORTED}"', rows="'?'")
+def test_every_cards_lines_are_the_readmes_but_for_the_folder() -> None:
+    assert f"```python\n{block().replace(EXPORTED, '.')}```" == RUN
 
 
 @pytest.mark.parametrize("case", SENTENCES)
