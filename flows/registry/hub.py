@@ -137,8 +137,11 @@ def push(hub: "HfApi", repository: str, files: Mapping[str, Path], found: Standi
             done = hub.create_commit(repository, operations, commit_message=message, parent_commit=found.commit)
         except ValueError as error:
             said = " ".join(str(error).split())[:300]
-            what = "refuses the card" if "metadata in README.md" in said else "does not answer as a hub does"
-            raise InputError(f"the hub {what} for '{repository}': {said}") from None
+            if "metadata in README.md" not in said:
+                raise InputError(
+                    f"HF_ENDPOINT does not answer for '{repository}' as a hub does: see what it is"
+                ) from None
+            raise InputError(f"the hub refuses the card of '{repository}': {said}") from None
         except RuntimeError as error:
             # It wraps what went wrong with a file, and may name an address that holds a signature.
             raise ConnectionError(

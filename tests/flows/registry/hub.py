@@ -49,6 +49,8 @@ class Hub:
                 return 409, {"error": "exists"}
             self.repositories[name] = Repository(asked.get("visibility") == "private")
             return 200, {"url": f"{self.url}/{name}"}
+        if parts[:2] == ["api", "validate-yaml"] and b"license: none of mine" in body:
+            return 400, {"errors": [{"message": '"license" must be one of many'}], "warnings": []}
         if parts[:2] == ["api", "validate-yaml"]:
             return 200, {"errors": [], "warnings": []}
         if parts[-4:] == ["info", "lfs", "objects", "batch"]:

@@ -151,6 +151,12 @@ def test_what_names_nothing_is_refused_before_the_hub_is_asked(
     assert hub.seen == []
 
 
+def test_a_card_that_the_hub_refuses_stops_the_push(hub: Hub, capfd: pytest.CaptureFixture[str]) -> None:
+    said = refused(capfd, "--to", HOME, "--license", "none of mine")
+    assert f"the hub refuses the card of '{HOME}'" in said and '"license" must be one of many' in said
+    assert list(hub.repositories[HOME].files) == [".gitattributes"]
+
+
 def test_without_a_token_that_may_write_nothing_is_pushed(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,5 @@
 """Evaluated tiny models, and the folders that `evaluate` exports of them."""
 
-import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +12,11 @@ from transformers import PreTrainedModel
 from stillhouse.encoders.labels import set_labels
 from stillhouse.onnx.export import export_onnx
 from tasks import evaluate
-from tasks.data.dataset import load_split
 from tasks.kinds.find import kind_class
 from tests import tiny
 from tests.tasks import project
+from tests.tasks.exported.readme import FOLDER
 
-EXPORTED = "models/exported/tinybert"
 METRICS = {"multi-label": "micro_f1", "scores": "spearman", "tokens": "micro_f1", "answers": "f1"}
 Exported = Callable[..., Path]
 
@@ -61,7 +59,7 @@ def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exported:
         project.params(root, **own, **{"evaluate.metric": METRICS.get(kind, "accuracy")})
         save(model(), kind)
         words = ("--data", "data/task", "--model", "models/tinybert", "--onnx", "models/onnx/tinybert")
-        project.run(evaluate, "tinybert", *words, "--out", "reports/tinybert", "--exported", EXPORTED)
+        project.run(evaluate, "tinybert", *words, "--out", "reports/tinybert", "--exported", FOLDER)
         return root
 
     return make
@@ -79,24 +77,3 @@ def save(model: PreTrainedModel, kind: str) -> None:
     of = kind_class(kind)
     with torch.no_grad():
         export_onnx(model, tiny.tokenizer(), file, outputs=of.outputs, per_token=of.per_token)
-
-
-def rows() -> list:
-    """What the model was evaluated on: texts, or pairs."""
-    data = load_split(Path("data/task/validation.parquet"))
-    texts = data["text"][:]
-    return list(zip(texts, data["text_pair"], strict=True)) if "text_pair" in data.column_names else texts
-
-
-def predicted() -> list[str]:
-    """What evaluation wrote that the model said of each."""
-    with Path("reports/tinybert/predictions.csv").open(newline="") as stream:
-        return [row["predicted"] for row in csv.DictReader(stream)]
-
-
-def as_written(given: list) -> list[str]:
-    """Labels or scores, as predictions.csv has them."""
-    return [
-        f"{each:.4f}" if isinstance(each, float) else each if isinstance(each, str) else ", ".join(each) or "none"
-        for each in given
-    ]

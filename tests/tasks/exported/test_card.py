@@ -22,7 +22,8 @@ from tasks.kinds.classes import Classes
 from tests import families, tiny
 from tests.flows.conftest import METRICS
 from tests.shapes import SURGERY
-from tests.tasks.exported.conftest import EXPORTED, Exported
+from tests.tasks.exported.conftest import Exported
+from tests.tasks.exported.readme import FOLDER
 
 TOLD = {"kind": "classes", "columns": ["text"], "padding": 0, "labels": ["bad", "good"], "max_length": 16}
 CONFIG = {"model_type": "bert"}
@@ -79,7 +80,7 @@ def test_names_of_labels_cannot_break_out_of_the_text() -> None:
 )
 def test_kinds_that_are_read_in_windows_say_what_it_takes(exported: Exported, case: str, said: str) -> None:
     exported(case)
-    page = Path(EXPORTED, "README.md").read_text()
+    page = Path(FOLDER, "README.md").read_text()
     assert said in page and "longer ones are read in windows" in page
 
 

@@ -1,7 +1,6 @@
 """The exported folder is run by the README's lines, and gives what evaluation gave."""
 
 import json
-import re
 import subprocess
 import venv
 from pathlib import Path
@@ -10,50 +9,34 @@ import numpy as np
 import pytest
 
 from tasks.kinds.sentences import RUN
-from tests.tasks.exported.conftest import EXPORTED, Exported, as_written, predicted, rows
+from tests.tasks.exported.conftest import Exported
+from tests.tasks.exported.readme import FOLDER, as_written, block, given, lines, predicted, rows
 from tests.tasks.project import ROOT
 
 SENTENCES = ["classes", "pairs", "labels in another order", "multi-label", "scores"]
 
 
-def block() -> str:
-    """The README's lines."""
-    page = (ROOT / "README.md").read_text(encoding="utf-8")
-    (found,) = [each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "inference.json" in each]
-    return found
-
-
-def lines(given: list) -> str:
-    """The README's lines, with other rows to read."""
-    first = re.compile(r"^folder, rows = (.*?), \[.*$", re.MULTILINE)
-    changed = first.sub(lambda line: f"folder, rows = {line[1]}, {given!r}", block())
-    assert changed != block() and EXPORTED in changed
-    return changed
-
-
 def test_every_cards_lines_are_the_readmes_but_for_the_folder() -> None:
-    assert f"```python\n{block().replace(EXPORTED, '.')}```" == RUN
+    assert f"```python\n{block().replace(FOLDER, '.')}```" == RUN
 
 
 @pytest.mark.parametrize("case", SENTENCES)
 def test_the_readmes_lines_give_what_evaluation_gave(exported: Exported, case: str) -> None:
     exported(case)
-    names: dict = {}
-    exec(lines(rows()), names)
-    assert len(names["given"]) == 32
-    wanted = predicted()
+    found, wanted = given(rows()), predicted()
+    assert len(found) == 32
     assert len(set(wanted)) > 1, "a model that says one thing shows nothing"
     if case == "scores":
-        np.testing.assert_allclose(names["given"], np.array(wanted, dtype=float), atol=2e-4)
+        np.testing.assert_allclose(found, np.array(wanted, dtype=float), atol=2e-4)
     else:
-        assert as_written(names["given"]) == wanted
+        assert as_written(found) == wanted
 
 
 def test_what_inference_says_of_each_kind(exported: Exported) -> None:
     told = {}
     for case in ("labels in another order", "multi-label", "scores", "tokens", "answers"):
         exported(case)
-        told[case] = json.loads(Path(EXPORTED, "inference.json").read_text())
+        told[case] = json.loads(Path(FOLDER, "inference.json").read_text())
     assert told["labels in another order"] == {
         **{"kind": "classes", "columns": ["text"], "padding": 0, "labels": ["good", "bad"], "max_length": 8}
     }
@@ -70,11 +53,11 @@ def test_the_same_evaluation_writes_the_same_bytes(exported: Exported, monkeypat
     from tests.tasks.project import run
 
     exported("classes")
-    first = {file.name: file.read_bytes() for file in Path(EXPORTED).iterdir()}
+    first = {file.name: file.read_bytes() for file in Path(FOLDER).iterdir()}
     assert set(first) == {"model.onnx", "tokenizer.json", "inference.json", "README.md"}
     words = ("--data", "data/task", "--model", "models/tinybert", "--onnx", "models/onnx/tinybert")
-    run(evaluate, "tinybert", *words, "--out", "reports/tinybert", "--exported", EXPORTED)
-    assert {file.name: file.read_bytes() for file in Path(EXPORTED).iterdir()} == first
+    run(evaluate, "tinybert", *words, "--out", "reports/tinybert", "--exported", FOLDER)
+    assert {file.name: file.read_bytes() for file in Path(FOLDER).iterdir()} == first
 
 
 @pytest.mark.slow
