@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.registry.names import registered_model, task_word
 from flows.registry.reports import again, read_report
+from flows.registry.starts import starts_of
 from stillhouse.errors import InputError
 from tasks.exported.names import CARD, metric_type
 from tasks.stage.params import PARAMS, read_yaml
@@ -15,12 +16,6 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
 LONGEST = 5_000  # characters of a description: what a registry in a database keeps
-HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
-# Teachers that come as packages: what the hub calls them, and the licence of their weights.
-PUBLISHED = {
-    "builtin": ("sentence-transformers/all-MiniLM-L6-v2", "apache-2.0"),
-    "mpnet-base": ("sentence-transformers/all-mpnet-base-v2", "apache-2.0"),
-}
 # What of a version's facts a card says, and how it calls it.
 FACTS = {
     "git_commit": "commit",
@@ -48,19 +43,19 @@ def version_card(recipe: str, facts: Mapping[str, str]) -> tuple[str, str]:
     page = ModelCard(file.read_text(encoding="utf-8"))
     figures, latency = read_report(recipe, "metrics.json"), read_report(recipe, "latency.json")
     name, data = registered_model(), _data()
-    base_model, license_ = _teacher()
+    starts = starts_of(recipe)
     metadata = ModelCardData(
         **page.data.to_dict(),
-        license=license_,
-        base_model=base_model,
+        license=starts.license,
+        base_model=list(starts.models) or None,
         datasets=[data["id"]] if data["id"] else None,
         model_name=name,
         eval_results=[_result(metric, value, figures, data, page) for metric, value in figures["metrics"].items()],
     )
     made = [
-        f"By the recipe `{recipe}` of Stillhouse, whose page names its paper, for the task {data['name']}, from "
         # A folder's path says nothing to others, and may say too much.
-        f"{base_model or 'a teacher that is not on the hub'}.",
+        f"By Stillhouse's recipe `{recipe}`. Its task is {data['name']}; its teacher and itself were made from "
+        f"{' and '.join(starts.models) or 'a checkpoint that is not on the hub'}.",
         "",
         *(f"- {shown}: `{facts[fact]}`" for fact, shown in FACTS.items() if facts.get(fact)),
     ]
@@ -85,7 +80,8 @@ def _speed(times: Mapping[str, Any]) -> str:
         lines.append(
             f"| {size} | {row['p50_ms']:.2f} | {row['p99_ms']:.2f} | {row['throughput_per_s']:.0f} | {teacher:.2f} |"
         )
-    where = f"{times['runtime']}, {times['threads']} threads, {times['hardware']}, {times['tokens']} tokens a row"
+    threads = f"{times['threads']} thread{'' if times['threads'] == 1 else 's'}"
+    where = f"{times['runtime']}, {threads}, {times['hardware']}, {times['tokens']} tokens a row"
     return "\n".join([*lines, f"\n{where}, {times['date']}; student and teacher in turns."])
 
 
@@ -94,15 +90,6 @@ def _data() -> dict[str, str | None]:
     data = read_yaml(PARAMS).get("data") or {}
     dataset = (data.get("hub") or {}).get("name") if data.get("source") == "hub" else None
     return {"name": task_word(), "id": dataset}
-
-
-def _teacher() -> tuple[str | None, str | None]:
-    """Its id on the hub, if it has one, and the licence of its weights, which a student's come from, if it is known."""
-    teacher = (read_yaml(PARAMS).get("teacher") or {}).get("model")
-    if teacher in PUBLISHED:
-        return PUBLISHED[teacher]
-    hub = isinstance(teacher, str) and HUB_ID.fullmatch(teacher) and not Path(teacher).exists()
-    return (teacher if hub else None), None
 
 
 def _result(name: str, value: float, figures: Mapping[str, Any], data: Mapping[str, Any], page: Any) -> "EvalResult":

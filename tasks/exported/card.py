@@ -36,7 +36,7 @@ def card(kind: type[Kind], told: Mapping[str, Any], figures: Mapping[str, Any], 
         _size(figures),
         "## Speed\n\nTimes differ from run to run: `latency.json` has them, beside the scores that it reports.",
         _use(kind, config),
-        f"## How it was made\n\nBy the recipe `{figures['recipe']}` of Stillhouse, whose page names its paper.",
+        f"## How it was made\n\nBy Stillhouse's recipe `{figures['recipe']}`.",
         _limits(kind, told),
     ]
     text = "\n\n".join(parts)

@@ -21,8 +21,10 @@ from flows.registry.card import version_card
 from flows.registry.files import weights_digest
 from flows.registry.names import registered_model, task_name
 from flows.registry.reports import numbers, table
+from flows.registry.starts import PUBLISHED
 from flows.registry.versions import Registered, is_registered, register, stored_card, versions
 from stillhouse.errors import InputError
+from tasks.phases.teacher import PINNED
 from tasks.stage import program
 from tasks.tracking.store import open_store
 from tests.flows.conftest import fill_project, train_again
@@ -82,7 +84,7 @@ def test_a_versions_description_is_its_card_and_its_run_has_the_metadata_too() -
         assert said in version.description
     metadata = whole.data.to_dict()
     assert (metadata["license"], metadata["library_name"]) == ("apache-2.0", "transformers")
-    assert metadata["base_model"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert metadata["base_model"] == ["sentence-transformers/all-MiniLM-L6-v2"]
     (model,) = metadata["model-index"]
     assert model["name"] == NAME
     (result,) = model["results"]
@@ -127,10 +129,33 @@ def test_a_card_names_what_is_on_the_hub_and_no_folder(
     whole, short = version_card("hinton", {"git_commit": "abc", "data_md5": ""})
     metadata = ModelCard(whole).data.to_dict()
     assert metadata.get("datasets") == ([dataset] if dataset else None)
-    assert (metadata.get("base_model"), metadata.get("license")) == (base_model, license_)
+    assert metadata.get("base_model") == ([base_model] if base_model else None)
+    assert metadata.get("license") == license_
     assert metadata["model-index"][0]["results"][0]["dataset"]["type"] == (dataset or "reviews")
     assert "- commit: `abc`" in short and "DVC's hash" not in short, "what is not known is not said"
     assert "/home" not in whole and "# stillhouse-reviews: hinton\n" in short
+
+
+def test_a_card_names_what_students_are_made_of_and_a_licence_only_where_it_is_that_of_all(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(PUBLISHED) == set(PINNED)
+    monkeypatch.chdir(fill_project(made, tmp_path / "project"))
+    params = json.loads(Path("params.yaml").read_text())
+    ours, theirs = "sentence-transformers/all-MiniLM-L6-v2", "google/small"
+    for hinton, tinybert, wanted in (
+        ({"student": {"from": None}}, {}, [ours]),
+        ({"student": {"from": theirs}}, {}, [ours, theirs]),
+        # Made of another recipe's, by the name of one of its phases.
+        ({"source": "models/tinybert-general"}, {"general": {"student": {"from": theirs}}}, [ours, theirs]),
+        ({"source": "models/hinton"}, {"general": {"student": {"from": theirs}}}, [ours]),
+    ):
+        changes = {"hinton": {"distill": hinton}, "tinybert": tinybert}
+        Path("params.yaml").write_text(json.dumps(params | changes))
+        whole, short = version_card("hinton", {})
+        metadata = ModelCard(whole).data.to_dict()
+        assert metadata["base_model"] == wanted and ("license" in metadata) == (wanted == [ours])
+        assert f"were made from {' and '.join(wanted)}." in short
 
 
 def test_a_description_is_no_longer_than_a_registry_keeps(
