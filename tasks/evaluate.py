@@ -7,8 +7,9 @@
 The score is of the task's test split, which no other stage reads, and of validation where it has none. Writes
 metrics.json (the same each time), latency.json (times: never quite the same), predictions.csv (`dvc plots`) and the
 folder details: rows.csv, what the gate's bootstrap reads of each row; validation.csv, the same of validation, where the
-score is of test; served.json, what the model is served with; and what else its kind of task keeps. A student is held
-against the block `budget` too; that it is missed is written, and is no error.
+score is of test; served.json, what the model is served with; and what else its kind of task keeps. With `--exported` it
+also writes the folder that leaves the project: see `tasks.exported.folder`. A student is held against the block
+`budget` too; that it is missed is written, and is no error.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from tasks.evaluation.costs import latency_figures, rounded, size_figures
 from tasks.evaluation.forms import FINISHED, PLAIN, shown_name
 from tasks.evaluation.predictions import write_pairs
 from tasks.evaluation.rows import FILE, VALIDATION, write_rows
+from tasks.exported.folder import write_exported
 from tasks.kinds.find import load_task
 from tasks.kinds.judging import Judged, judge
 from tasks.stage import program
@@ -49,6 +51,8 @@ def main() -> None:
             figures["budget"] = held_against(budget, figures, teacher)
         times = all_times(args.onnx, args.teacher_onnx, params, judged, teacher)
         files = write(judged, figures, times, args.out)
+        if args.exported:
+            write_exported(judged, rounded(figures), args.model, args.onnx, args.exported)
         print("\n".join(summary(figures, times)), flush=True)
         log(run, figures, times, files)
 
@@ -63,6 +67,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--teacher", type=Path, help="the teacher's report: a student keeps a share of its score")
     parser.add_argument("--teacher-onnx", type=Path, help="folder of the teacher's model.onnx: timed in turns with it")
     parser.add_argument("--out", type=Path, required=True, help="folder for the files")
+    parser.add_argument("--exported", type=Path, help="folder that anyone can run, which is written too")
     parser.add_argument("--params", type=Path, default=PARAMS)
     args = parser.parse_args()
     if (args.teacher is None) != (args.teacher_onnx is None):

@@ -12,6 +12,7 @@ from tasks.links.params import finished_recipes
 from tasks.stage.json_files import read_json
 from tasks.stage.params import PARAMS
 
+MODELS = Path("models")
 REPORTS = Path("reports")
 TEACHER = "teacher"
 
@@ -20,6 +21,20 @@ def evaluated(recipe: str, finished: bool = False) -> Path:
     """The folder of what `evaluate` wrote about a form of a recipe's model."""
     folder = REPORTS / "evaluated" / recipe
     return folder / FINISHED if finished else folder
+
+
+def checkpoint_of(recipe: str, finished: bool = False) -> Path:
+    """The checkpoint of a form of a recipe's model."""
+    return _form(MODELS, recipe, finished)
+
+
+def exported_of(recipe: str, finished: bool = False) -> Path:
+    """The exported folder of a form of a recipe's model."""
+    return _form(MODELS / "exported", recipe, finished)
+
+
+def _form(folder: Path, recipe: str, finished: bool) -> Path:
+    return folder / FINISHED / recipe if finished else folder / recipe
 
 
 def forms(recipe: str) -> list[bool]:

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 
 from flows.dag.code import STAGE
 from flows.dag.graph import Stage, lineage, load_graph
-from flows.registry.files import checkpoint_of, weights_digest
+from flows.registry.files import weights_digest
+from flows.registry.reports import checkpoint_of
 from flows.registry.versions import libraries, run_of
 from stillhouse.errors import InputError
 from tasks.evaluation.forms import FINISHED

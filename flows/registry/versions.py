@@ -1,9 +1,9 @@
 """The MLflow registry: one registered model per task, a version per distinct set of weights, recipes competing.
 
-A version holds the checkpoint and the ONNX file (`flows.registry.files`), and in its tags all facts that the promotion
-gate reads. Its run holds its results on each row that it was judged on, and the dvc.lock and params.yaml that it was
-made with: a decision needs the registry alone, and a reproduction also the commit. Aliases: `candidate` is the version
-registered last, `champion` the one in service.
+A version holds the checkpoint and what was exported of it (`flows.registry.files`), and in its tags all facts that the
+promotion gate reads. Its description is its card. Its run holds the card with its metadata, its results on each row
+that it was judged on, and the dvc.lock and params.yaml that it was made with: a decision needs the registry alone, and
+a reproduction also the commit. Aliases: `candidate` is the version registered last, `champion` the one in service.
 """
 
 import hashlib
@@ -19,13 +19,15 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flows.registry.files import check, checkpoint_of, upload, weights_digest
+from flows.registry.card import version_card
+from flows.registry.files import check, upload, weights_digest
 from flows.registry.names import GIVEN, registered_model, task_origin, task_word
-from flows.registry.reports import read_report, smallest_batch
+from flows.registry.reports import checkpoint_of, read_report, smallest_batch
 from flows.registry.served import DATA, rows_here, served
 from stillhouse.errors import InputError
 from tasks.evaluation.forms import FINISHED, PLAIN
 from tasks.evaluation.rows import FILE, Rows, read_rows, write_rows
+from tasks.exported.names import CARD
 from tasks.stage.params import PARAMS
 from tasks.tracking.provenance import LOCK, dvc_hashes, git_tags
 from tasks.tracking.store import STORE, open_store, own_uri, shown_uri, tracking_uri
@@ -64,6 +66,7 @@ def register(recipe: str, run_id: str = "", finished: bool = False) -> Registere
         InputError: something of the recipe is missing, or a pickle is among it.
     """
     facts, rows = gather_facts(recipe, finished), rows_here(recipe, finished)
+    card, description = version_card(recipe, facts, finished)
     client, experiment = reach_store()
     name = registered_model()
     refuse_other_task(client, name)
@@ -88,12 +91,14 @@ def register(recipe: str, run_id: str = "", finished: bool = False) -> Registere
         new = found.version == made.version
     run_id = run_of(client, found)
     store_rows(client, run_id, facts["evaluation"], rows)
+    client.log_text(run_id, card, f"evaluation/{facts['evaluation']}/{CARD}")
     for file in (LOCK, PARAMS):
         if file.exists():
             client.log_artifact(run_id, str(file), "provenance")
     # After another evaluation, or one on other data, the same weights have other facts.
     for key, value in facts.items():
         client.set_model_version_tag(name, found.version, key, value)
+    client.update_model_version(name, found.version, description)
     client.set_registered_model_alias(name, CANDIDATE, found.version)
     _write_marker(recipe, _identity(facts) | {"name": name, "version": str(found.version)})
     return Registered(name, str(found.version), new)
@@ -185,6 +190,23 @@ def stored_rows(client: "MlflowClient", run_id: str, evaluation: str) -> Rows | 
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(client.download_artifacts(run_id, f"{folder}/{FILE}", scratch))
         return read_rows(file, "register the version again (python -m flows.compress RECIPE)")
+
+
+def stored_card(client: "MlflowClient", version: "ModelVersion") -> str:
+    """A version's card, with its metadata.
+
+    Raises:
+        InputError: it has none; or its key, which is a tag, is none of ours.
+    """
+    what, evaluation = f"{version.name} version {version.version}", version.tags.get(FACT, "")
+    if not EVALUATION.fullmatch(evaluation):
+        raise InputError(f"{what}: evaluation = {evaluation!r} is no digest: register the version again")
+    run_id, folder = run_of(client, version), f"evaluation/{evaluation}"
+    if not any(each.path == f"{folder}/{CARD}" for each in client.list_artifacts(run_id, folder)):
+        recipe = version.tags.get("recipe", "RECIPE")
+        raise InputError(f"{what} has no card: register it again (python -m flows.compress {recipe})")
+    with tempfile.TemporaryDirectory() as scratch:
+        return Path(client.download_artifacts(run_id, f"{folder}/{CARD}", scratch)).read_text(encoding="utf-8")
 
 
 def libraries() -> dict[str, str]:

@@ -16,7 +16,7 @@ ORDER = {
         *("answers", "tagging", "methods"),
     ],
     "tasks": [
-        *("stage", "tracking", "data", "sources", "evaluation", "kinds", "links"),
+        *("stage", "tracking", "data", "sources", "evaluation", "kinds", "exported", "links"),
         *("phases", "recipes", "reports", PROGRAMS),
     ],
     "flows": ["dag", "serving", "registry", "promotion", "checks", PROGRAMS],

@@ -98,6 +98,7 @@ def test_what_is_registered_is_the_form_that_won_and_both_compete_for_champion(p
     client, _ = reach_store()
     version = client.get_model_version_by_alias(registered_model(), CANDIDATE)
     assert (version.tags["recipe"], version.tags["form"], version.tags["onnx_bytes"]) == ("hinton", "finished", "6000")
+    assert f"# {registered_model()}: hinton finished\n" in version.description
     (tmp_path / "fetched").mkdir()
     folder = fetch(client, version, tmp_path / "fetched")
     assert weights_digest(folder / "artifacts/checkpoint") == weights_digest(Path("models/finished/hinton"))
