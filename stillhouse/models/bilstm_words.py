@@ -29,7 +29,7 @@ class BiLstmOfWords(PreTrainedModel):
         self.backwards = nn.LSTM(config.embedding_size, config.hidden_size, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
 
-    def finish(self) -> None:
+    def complete(self) -> None:
         """What a model does once it has its head: random weights, in eight bits where its config says so."""
         if self.config.quantization:
             build_quantized(self, Quantization.of(self.config.quantization))
