@@ -32,7 +32,8 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-folder, rows = ".", ["Compute the eigenvalues of a matrix.", "Plot a histogram."]  # a text each, or a pair of texts
+folder = "."
+rows = ["Compute the eigenvalues of a matrix.", "Plot a histogram."]  # a text each, or a pair of texts
 with open(f"{folder}/inference.json", encoding="utf-8") as file:
     told = json.load(file)
 options = onnxruntime.SessionOptions()
