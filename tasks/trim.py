@@ -6,17 +6,14 @@ killed run starts again.
 """
 
 import argparse
-from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from datasets import Dataset
-
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.encoders.measure import parameters
-from stillhouse.methods.trim import cut_differently
 from tasks.data.dataset import load_split
 from tasks.kinds.find import load_task
+from tasks.links.trimming import say_what_is_cut, texts_of
 from tasks.phases.recipe import load_phase
 from tasks.stage import program
 from tasks.stage.outputs import fresh_dir
@@ -37,25 +34,14 @@ def main() -> None:
         for folder in others:
             texts += load_split(folder / "corpus.parquet")["text"][:]
         small, ours = trim(params, model, tokenizer, texts)
-        cut = cut_differently(tokenizer, ours, texts_of(task.validation, kind.present))
-        print(
-            f"validation: {cut.rows:.1%} of the rows and {cut.tokens:.2%} of the tokens are cut differently, into "
-            f"{cut.longer:.3f} times as many tokens; {parameters(small):,} of {parameters(model):,} parameters",
-            flush=True,
-        )
+        cut = say_what_is_cut(tokenizer, ours, texts_of(task.validation, kind.present))
+        print(f"{parameters(small):,} of {parameters(model):,} parameters", flush=True)
         run.log_metrics({"pieces": len(ours), "pieces_before": len(tokenizer)})
         run.log_metrics({"parameters": parameters(small), "parameters_before": parameters(model)})
         run.log_metrics({"rows_cut_differently": cut.rows, "tokens_cut_differently": cut.tokens})
         run.log_metrics({"tokens_for_one": cut.longer})
         with fresh_dir(args.out) as out:
             save_model(small, ours, out)
-
-
-def texts_of(rows: Dataset, columns: Sequence[str]) -> list[list[str]]:
-    """The texts of each row; where a column holds words, each is a text."""
-    held = [rows[name][:] for name in columns]
-    rows_of_cells = zip(*held, strict=True)
-    return [[text for cell in row for text in ([cell] if isinstance(cell, str) else cell)] for row in rows_of_cells]
 
 
 def arguments() -> argparse.Namespace:

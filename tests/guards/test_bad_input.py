@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from dvc.repo import Repo
 
-from flows import compare, compress, promote, reproduce, serve
+from flows import compare, compress, promote, publish, reproduce, serve
 from flows.registry.versions import register
 from stillhouse.onnx.export import export_onnx
 from tasks import code, evaluate, export, finetune, prepare, profile, task_phase
 from tasks.stage import program
 from tasks.tracking.store import open_store
 from tests import tiny
-from tests.flows.conftest import write_evaluated
+from tests.flows.conftest import write_evaluated, write_exported
 from tests.guards.breaks import (
     NAME,
     Break,
@@ -261,6 +261,12 @@ CASES = [
     Case("no such version", nothing, serve, f"models:/{NAME}/9 --check", "is not in the registry"),
     Case("a version without digests", tag(files_sha256=""), serve, f"{CHAMPION} --check", "carries no digest"),
     Case("other weights", tag(weights_sha256="0" * 64), serve, f"{CHAMPION} --check", "its weights have sha256"),
+    Case("an id that the hub has not", nothing, publish, f"{CHAMPION} --to me", "--to 'me' is no id of the hub"),
+    Case("a card that is nowhere", tag(evaluation="0" * 16), publish, f"{CHAMPION} --to me/it", "has no card"),
+    Case(
+        "a card that is a path", tag(evaluation="../../x"), publish, f"{CHAMPION} --to me/it", "evaluation = '../../x'"
+    ),
+    Case("weights to be pushed", tag(weights_sha256="0" * 64), publish, f"{CHAMPION} --to me/it", "its weights have"),
     Case("a version of no commit", tag(git_commit="main; rm"), reproduce, CHAMPION, "git_commit = 'main; rm' is no"),
     Case("a version of no recipe", tag(recipe="../../x"), reproduce, CHAMPION, "recipe = '../../x' is no slug"),
     Case(
@@ -286,6 +292,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = tiny.bert(layers=4, seed=3)
     export_onnx(model, tiny.tokenizer(), root / "models/onnx/teacher/model.onnx")
     shutil.copytree(root / "models/onnx/teacher", root / "models/onnx/hinton")
+    write_exported(root / "models/hinton", root / "models/onnx/hinton", root / "models/exported/hinton")
     for name in ("teacher", "hinton"):
         write_evaluated(root / "reports/evaluated" / name)
     with pytest.MonkeyPatch.context() as patch:
@@ -313,7 +320,7 @@ def test_bad_input_gives_one_line_and_changes_nothing(
     monkeypatch.setenv("STILLHOUSE_TRACKING", "maybe" if "tracking" in case.name else "off")
     monkeypatch.setenv("STILLHOUSE_CACHE", str(tmp_path / "cache"))
     case.broken(root)
-    registered = case.module in (promote, serve, reproduce)
+    registered = case.module in (promote, serve, reproduce, publish)
     before = files(root), files(whole / "mlruns"), registry() if registered else None
     if "another kind" in case.name:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://ada:pw@nowhere/x")

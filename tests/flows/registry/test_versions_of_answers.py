@@ -24,7 +24,7 @@ from stillhouse.onnx.export import export_onnx
 from tasks.evaluation.row_metrics import metric_of
 from tasks.tracking.store import open_store, tracking_uri
 from tests import tiny
-from tests.flows.conftest import PARAMS, PROMOTE, copy_store, write_evaluated
+from tests.flows.conftest import PARAMS, PROMOTE, copy_store, refuse_unstated, write_evaluated, write_exported
 
 NAME = "stillhouse-docstrings-answers"
 WINDOWS = {"max_length": 16, "overlap": 4, "question_length": 5}
@@ -51,6 +51,8 @@ def registered(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     (root / "models/onnx/hinton").mkdir(parents=True)
     file = root / "models/onnx/hinton/model.onnx"
     export_onnx(model, tiny.tokenizer(), file, outputs=OUTPUTS, per_token=True)
+    exported = root / "models/exported/hinton"
+    write_exported(root / "models/hinton", file.parent, exported, kind="answers", columns=["question", "context"])
     served = {"kind": "answers", "columns": ["question", "context"], "numbers": NUMBERS, "judged_by": NUMBERS}
     for name in ("teacher", "hinton"):
         write_evaluated(root / "reports/evaluated" / name, 0.7, ROWS, served, task_metric="f1")
@@ -126,6 +128,7 @@ def test_it_answers_as_the_pipeline_does_windows_threshold_and_all(monkeypatch: 
     table = pd.DataFrame({"question": questions, "context": contexts})
     given = served.predict(table)
     assert [each["answer"] for each in given] == texts
+    refuse_unstated(f"models:/{NAME}@champion", table, given)
     assert 0 < sum(map(bool, texts)) < len(texts)
     odds = np.array([answer.null_odds for answer in wanted])
     np.testing.assert_allclose([each["score"] for each in given], -odds, atol=1e-4)
