@@ -68,7 +68,7 @@ def test_every_kind_is_deployed_promoted_and_served(tmp_path: Path, monkeypatch:
                 deployed(folder, "compress/hinton", variables)
                 deployed(folder, "promote/promote --param recipe=hinton", variables)
                 ran = stages_of_the_worker(folder)
-                assert len(ran) == 8, ran
+                assert len(ran) == 11, ran
             else:
                 make(folder)
                 deployed(folder, "compress/hinton", variables)
