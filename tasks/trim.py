@@ -6,16 +6,13 @@ killed run starts again.
 """
 
 import argparse
-from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-
-from datasets import Dataset
 
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.encoders.measure import parameters
 from stillhouse.methods.trim import cut_differently
-from tasks.data.dataset import load_split
+from tasks.data.dataset import load_split, texts_of
 from tasks.kinds.find import load_task
 from tasks.phases.recipe import load_phase
 from tasks.stage import program
@@ -49,13 +46,6 @@ def main() -> None:
         run.log_metrics({"tokens_for_one": cut.longer})
         with fresh_dir(args.out) as out:
             save_model(small, ours, out)
-
-
-def texts_of(rows: Dataset, columns: Sequence[str]) -> list[list[str]]:
-    """The texts of each row; where a column holds words, each is a text."""
-    held = [rows[name][:] for name in columns]
-    rows_of_cells = zip(*held, strict=True)
-    return [[text for cell in row for text in ([cell] if isinstance(cell, str) else cell)] for row in rows_of_cells]
 
 
 def arguments() -> argparse.Namespace:

@@ -21,6 +21,7 @@ SHARED = {
     "bilstm-augment": ("tasks.augment_words", "AugmentWordsParams"),
     "evaluate": ("tasks.stage.params", "EvaluateParams"),
     "budget": ("tasks.stage.params", "BudgetParams"),
+    "search": ("flows.search.space", "SearchParams"),
     "promote": ("flows.promotion.gate", "PromoteParams"),
 }
 

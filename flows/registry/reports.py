@@ -28,10 +28,11 @@ def read_report(recipe: str, name: str) -> dict[str, Any]:
     return read_json(evaluated(recipe) / name, again(recipe))
 
 
-def table(recipe: str) -> str:
-    """Teacher and student in a Markdown table, aligned for a terminal."""
-    student, latency = read_report(recipe, "metrics.json"), read_report(recipe, "latency.json")
-    teacher = read_json(evaluated(TEACHER) / "metrics.json", again(recipe))
+def table(recipe: str, root: Path = Path()) -> str:
+    """Teacher and student in a Markdown table, aligned for a terminal; `root` is the project's folder."""
+    ours, theirs = root / evaluated(recipe), root / evaluated(TEACHER)
+    student, latency = (read_json(ours / name, again(recipe)) for name in ("metrics.json", "latency.json"))
+    teacher = read_json(theirs / "metrics.json", again(recipe))
     metric = f"{student['task_metric']} ({student['split']})"
     head = ["", metric, "kept", "parameters", "on disk", "FLOPs", "p50 ms", "p99 ms"]
     # The teacher's latency is the one of the student's run: both under the same load.

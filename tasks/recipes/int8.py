@@ -91,6 +91,16 @@ def _quantized(
     )
 
 
+def untrained_bytes(
+    params: Quantize, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, given: Given
+) -> PreTrainedModel:
+    """The model in eight bits with no training: trained ranges have the shape of those that are watched."""
+    if params.activations == "trained":
+        params = params.model_copy(update={"activations": "static"})
+    calibration = params.calibration.model_copy(update={"rows": CALIBRATION_BATCH})
+    return _quantized(model, params.model_copy(update={"calibration": calibration}), given, tokenizer)
+
+
 def _batches(calibration: Calibration, given: Given, tokenizer: PreTrainedTokenizerBase) -> Iterator[Batch]:
     """Rows of the training split, drawn without replacement, in batches."""
     chosen = np.random.default_rng(calibration.seed).permutation(len(given.rows))[: calibration.rows]

@@ -18,7 +18,7 @@ ORDER = {
     "tasks": [
         *("stage", "tracking", "data", "sources", "evaluation", "kinds", "phases", "recipes", "reports", PROGRAMS),
     ],
-    "flows": ["dag", "serving", "registry", "promotion", "checks", PROGRAMS],
+    "flows": ["dag", "serving", "registry", "promotion", "checks", PROGRAMS, "search"],
 }
 FEWEST = {"stillhouse": 70, "tasks": 80, "flows": 45}  # modules, so that a wrong path does not pass
 
