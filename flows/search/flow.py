@@ -104,6 +104,7 @@ def search(
                 root / SEARCHES / "times.json",
             )
             judge = Judge(task, train, evaluate.metric, root / TEACHER, timer)
+            workspace.wait_until_quiet(folder)
             copy = workspace.make(root, name, tree)
             runner = Runner(copy, tree, name, judge, parent, run_stages)
             print(f"search {name}: {budget}; {len(trials.finished)} proposals of before", flush=True)
@@ -149,9 +150,8 @@ def first_rung(trials: Trials, runner: Runner, foresight: Foresight, budget: Bud
             number, outcome = earlier
             trials.tell(proposal, Outcome(**asdict(outcome) | {"same_as": number}))
             continue
-        runner.prepare(proposal, 1.0)
         try:
-            costs = foresight.costs(proposal.recipe, runner.folder / PARAMS)
+            costs = foresight.costs(proposal.recipe, runner.foreseen(proposal))
         except InputError as error:
             trials.tell(proposal, Outcome(dict.fromkeys(excess(budget, 1, 1), 1.0), refused=str(error)))
             continue

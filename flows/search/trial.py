@@ -16,7 +16,7 @@ from stillhouse.encoders.checkpoint import load_tokenizer
 from tasks.evaluate import kept
 from tasks.kinds.contract import Task
 from tasks.kinds.judging import Scorer
-from tasks.stage.params import TrainParams
+from tasks.stage.params import PARAMS, TrainParams
 
 RunStages = Callable[[Path, Sequence[Stage], dict[str, str]], None]
 
@@ -82,9 +82,15 @@ class Runner:
         blocks = [block for block in self.tree if block == proposal.recipe or f"{block}." in _starts(proposal.values)]
         return proposal.values | fewer_passes(changed(self.tree, proposal.values), blocks, share)
 
+    def foreseen(self, proposal: Proposal) -> Path:
+        """A params.yaml of a chain that no stage reads."""
+        file = self.folder.parent / "foreseen.yaml"
+        write_params(file, changed(self.tree, proposal.values))
+        return file
+
     def prepare(self, proposal: Proposal, share: float) -> None:
         """Write the copy's params.yaml for a chain."""
-        write_params(self.folder, changed(self.tree, self.values(proposal, share)))
+        write_params(self.folder / PARAMS, changed(self.tree, self.values(proposal, share)))
 
     def train(self, proposal: Proposal, rung: int, share: float) -> Result:
         """Bring a chain's ONNX file up to date and judge it.

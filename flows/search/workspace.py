@@ -6,10 +6,14 @@ own params.yaml, dvc.lock, models and reports stay as they are.
 """
 
 import json
+import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from stillhouse.errors import InputError
 from tasks.stage.outputs import fresh_file
@@ -18,6 +22,7 @@ from tasks.stage.params import PARAMS
 from tasks.tracking.provenance import LOCK
 from tasks.tracking.store import SEARCHES
 
+ASK_AGAIN = 1.0  # seconds
 KEPT = (LOCK, PARAMS)  # the copy's own, once it has them
 
 
@@ -47,10 +52,32 @@ def make(root: Path, name: str, tree: dict[str, Any]) -> Path:
     return folder
 
 
-def write_params(folder: Path, tree: dict[str, Any]) -> None:
-    """Give the copy these parameters."""
-    with fresh_file(folder / PARAMS) as draft:
+def write_params(file: Path, tree: dict[str, Any]) -> None:
+    """Write parameters as a params.yaml."""
+    with fresh_file(file) as draft:
         draft.write_text(json.dumps(tree, indent=1), encoding="utf-8")  # which is YAML, and read faster
+
+
+def wait_until_quiet(folder: Path) -> None:
+    """Wait until no process works below a folder.
+
+    A stage whose search was killed goes on until it next says something. DVC notes the parameters that stand there when
+    it ends: with others by then, it would keep a model under numbers that it was not trained with.
+    """
+    told = False
+    while names := [
+        process.info["name"] for process in psutil.process_iter(["name", "cwd"]) if _below(process, folder)
+    ]:
+        if not told:
+            print(f"waiting for what a search before has left running ({', '.join(names)})", flush=True)
+            told = True
+        time.sleep(ASK_AGAIN)
+
+
+def _below(process: psutil.Process, folder: Path) -> bool:
+    # Other users' processes do not say where they are.
+    where = process.info["cwd"]
+    return bool(where) and process.pid != os.getpid() and Path(where).is_relative_to(folder.resolve())
 
 
 def _files(root: Path) -> list[Path]:
