@@ -153,6 +153,7 @@ def first_rung(trials: Trials, runner: Runner, foresight: Foresight, budget: Bud
         try:
             costs = foresight.costs(proposal.recipe, runner.foreseen(proposal))
         except InputError as error:
+            print(f"trial {proposal.number}: {_described(proposal)}: refused: {error}", flush=True)
             trials.tell(proposal, Outcome(dict.fromkeys(excess(budget, 1, 1), 1.0), refused=str(error)))
             continue
         over = excess(budget, costs.onnx_bytes, costs.ms)

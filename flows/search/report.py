@@ -40,6 +40,7 @@ def draw(points: Sequence[Point], teacher: float, metric: str, budget: Budget, f
     # matplotlib takes a second to import, which nobody waits for who asks for help.
     from matplotlib import pyplot as plt
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     from tasks.reports.picture import BLUE, DOTS, DPI, GREY, STYLE, VERMILION, pareto
 
@@ -54,6 +55,10 @@ def draw(points: Sequence[Point], teacher: float, metric: str, budget: Budget, f
         for axis, (name, label, costs, limit) in zip(axes, panels, strict=True):
             front = pareto(costs, values)
             axis.set_xscale("log")
+            axis.set_xlim(min([*costs, limit or costs[0]]) / 1.3, max([*costs, limit or costs[0]]) * 1.3)
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if max(costs) > 6 * min(costs) else range(1, 10)))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.axhline(teacher, color=VERMILION, linewidth=1, linestyle=DOTS)
             axis.plot(
                 [costs[i] for i in front], [values[i] for i in front], drawstyle="steps-post", color=BLUE, alpha=0.6
@@ -73,6 +78,8 @@ def draw(points: Sequence[Point], teacher: float, metric: str, budget: Budget, f
             axis.set_title(f"{metric} (validation) against {name}", loc="left")
             axis.set_xlabel(label)
         axes[0].set_ylabel(metric)
+        room = max(max([*values, teacher]) - min(values), 1e-3)
+        axes[0].set_ylim(min(values) - 0.15 * room, max([*values, teacher]) + 0.15 * room)
         handles = [
             Line2D([], [], marker="o", color=BLUE, linestyle="none", markersize=9, label="on the front"),
             Line2D([], [], marker="X", color=GREY, linestyle="none", markersize=9, label="dominated"),

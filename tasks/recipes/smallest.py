@@ -90,7 +90,7 @@ def untrained(file: Path, given: Given, tokens: int) -> Untrained:
     def trimmed() -> Untrained:
         assert given.task is not None
         texts = list(chain.from_iterable(texts_of(given.task.train, given.kind.present)))
-        if Path(params.trim.corpus) != given.task.folder:
+        if Path(params.trim.corpus).resolve() != given.task.folder.resolve():
             texts += load_split(Path(params.trim.corpus) / "corpus.parquet")["text"][:]
         return trim(params.trim, *checkpoint(params.trim.source), texts)
 

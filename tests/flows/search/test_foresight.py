@@ -32,7 +32,7 @@ def timer(file: Path = Path("times.json")) -> Timer:
 
 def costs(recipe: str, **changes) -> Costs:
     project.params(Path.cwd(), **changes)
-    return Foresight(load_task(Path("data/task")), TEACHER, 16, timer()).costs(recipe, PARAMS)
+    return Foresight(load_task(Path("data/task").resolve()), TEACHER, 16, timer()).costs(recipe, PARAMS)
 
 
 def exported(recipe: str) -> int:
