@@ -8,6 +8,8 @@ from stillhouse.errors import InputError
 from tasks.stage.outside import value_at
 from tasks.stage.params import Block
 
+# Blocks that decide the task, the teacher and what trials are judged by, or that no trial reads.
+COMMON = ("search", "evaluate", "data", "teacher", "train", "kinds", "ensemble", "budget", "promote", "shared")
 Value = bool | int | float | str | None
 
 
@@ -82,8 +84,8 @@ def check_space(
             block = value_at(tree, ".".join(path)) if path else None
             if not isinstance(block, dict) or last not in block:
                 raise InputError(f"search.space.{recipe}.{name}: params.yaml has no such parameter: check its spelling")
-            if name.startswith(("search.", "evaluate.", "data.", "teacher.")):
-                raise InputError(f"search.space.{recipe}.{name} changes what trials are judged by: leave it out")
+            if name.split(".")[0] in COMMON:
+                raise InputError(f"search.space.{recipe}.{name} is what all trials have in common: leave it out")
 
 
 def in_space(what: Choices | Range, value: Any) -> bool:

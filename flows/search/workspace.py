@@ -91,29 +91,24 @@ def _files(root: Path) -> list[Path]:
 
 
 def _share_cache(root: Path, folder: Path) -> None:
+    from configobj import ConfigObj
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
         cache = Path(repo.stage_cache.cache_dir).parent
-    local = root / ".dvc" / "config.local"  # a remote and its key, say
+        # A relative one would lead elsewhere from the copy; as DVC has read them they are whole.
+        remotes = {name: remote["url"] for name, remote in repo.config["remote"].items()}
+    local = root / ".dvc" / "config.local"  # the key of a remote, say
     with fresh_file(folder / ".dvc" / "config.local") as draft:
-        if local.exists():
-            shutil.copy(local, draft)
-        draft.touch()
+        draft.touch(0o600)
+        config = ConfigObj(str(local) if local.exists() else None)
+        config.filename = str(draft)
+        config.setdefault("core", {})["no_scm"] = "true"
         # Links, since a copy of each model would fill the disk; stages replace files and never change them.
-        for key, value in (("cache.dir", str(cache)), ("core.no_scm", "true"), ("cache.type", "reflink,hardlink,copy")):
-            _configure(draft, key, value)
-        draft.chmod(0o600)
-
-
-def _configure(file: Path, key: str, value: str) -> None:
-    """Set `section.option` in a file of DVC's configuration."""
-    from configobj import ConfigObj
-
-    section, option = key.split(".")
-    config = ConfigObj(str(file))
-    config.setdefault(section, {})[option] = value
-    config.write()
+        config.setdefault("cache", {}).update({"dir": str(cache), "type": "reflink,hardlink,copy"})
+        for name, url in remotes.items():
+            config.setdefault(f'remote "{name}"', {})["url"] = url
+        config.write()
 
 
 def _link(root: Path, folder: Path, key: str, value: Any) -> None:

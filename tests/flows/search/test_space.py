@@ -39,7 +39,8 @@ def test_the_space_that_is_shipped_names_what_there_is(tree):
         ({"hinton": {}}, "search.space.hinton names no parameter"),
         ({"hinton": {"hinton.distill.alfa": [0.5]}}, r"hinton\.distill\.alfa: params\.yaml has no such parameter"),
         ({"hinton": {"alpha": [0.5]}}, r"search\.space\.hinton\.alpha: params\.yaml has no such parameter"),
-        ({"hinton": {"evaluate.tokens": [8]}}, "changes what trials are judged by"),
+        ({"hinton": {"evaluate.tokens": [8]}}, "is what all trials have in common"),
+        ({"hinton": {"train.warmup": [0.1]}}, r"hinton\.train\.warmup is what all trials have in common"),
     ],
 )
 def test_a_space_that_names_what_is_not_there_is_refused(tree, space, said):

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from flows.dag.graph import lineage, load_graph, stale
 from flows.search.workspace import make, wait_until_quiet, write_params
@@ -90,3 +91,14 @@ def test_a_search_waits_for_what_one_before_has_left_running(tmp_path: Path, cap
     assert left.poll() is None
     wait_until_quiet(tmp_path)
     assert left.poll() == 0 and "left running (sleep)" in capsys.readouterr().out
+
+
+def test_a_relative_remote_and_its_key_are_the_projects_own(toy: Toy) -> None:
+    root = toy({})
+    subprocess.run(["dvc", "remote", "add", "-q", "--default", "near", "../near"], cwd=root, check=True)
+    subprocess.run(["dvc", "remote", "modify", "--local", "near", "verify", "true"], cwd=root, check=True)
+    folder = make(root, "one", {})
+    with Repo(str(root)) as ours, Repo(str(folder)) as copy:
+        assert copy.config["remote"] == ours.config["remote"]
+        assert copy.config["remote"]["near"]["verify"] and copy.config["core"]["remote"] == "near"
+        assert copy.stage_cache.cache_dir == ours.stage_cache.cache_dir
