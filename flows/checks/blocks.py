@@ -22,6 +22,7 @@ SHARED = {
     "finish": ("tasks.links.params", "FinishParams"),
     "evaluate": ("tasks.stage.params", "EvaluateParams"),
     "budget": ("tasks.stage.params", "BudgetParams"),
+    "search": ("flows.search.space", "SearchParams"),
     "promote": ("flows.promotion.gate", "PromoteParams"),
 }
 

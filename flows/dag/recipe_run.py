@@ -3,9 +3,10 @@
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from tasks.stage.params import PARAMS, read_yaml
 from tasks.tracking.journal import OUTBOX, StageRun, away_since, entries, flatten, start_sender
@@ -29,13 +30,13 @@ class Parent:
 
 
 @contextmanager
-def parent_run(name: str, kind: str, tags: dict[str, str]) -> Iterator[Parent]:
-    """Open a run for the length of a flow; all of params.yaml is logged on it."""
+def parent_run(name: str, kind: str, tags: dict[str, str], params: Mapping[str, Any] | None = None) -> Iterator[Parent]:
+    """Open a run for the length of a flow; all of params.yaml is logged on it, or `params`, where they are given."""
     if not _tracked():
         yield Parent(StageRun(None), "")
         return
     run = StageRun(OUTBOX / f"{uuid.uuid4().hex}.jsonl")
-    run.start(name, flatten(read_yaml(PARAMS)), {"kind": kind} | git_tags() | tags)
+    run.start(name, flatten(read_yaml(PARAMS) if params is None else params), {"kind": kind} | git_tags() | tags)
     start_sender(lives_with=os.getpid())
     status, error = "FAILED", ""
     try:

@@ -20,6 +20,9 @@ from tasks.stage.outputs import fresh_dir
 from tasks.stage.params import TrainParams
 from tasks.tracking.journal import StageRun
 
+# What a recipe's `untrained(params.yaml, given, tokens)` gives: its last checkpoint's shape, before anything is learnt.
+Untrained = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
 
 @dataclass(frozen=True)
 class Given:

@@ -1,5 +1,6 @@
 """hinton: one stage, the softened logits of one teacher or of several, and the labels."""
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -11,9 +12,9 @@ from stillhouse.errors import InputError
 from stillhouse.methods import hinton as method
 from stillhouse.training.batches import Batch, model_inputs
 from tasks.phases.plan import Plan, StudentParams
-from tasks.phases.run import Given
+from tasks.phases.run import Given, Untrained
 from tasks.phases.student import start_any_student
-from tasks.stage.params import Block, Phase
+from tasks.stage.params import Block, Phase, load
 
 
 class Distill(Block):
@@ -60,6 +61,13 @@ def distill(params: Distill, given: Given) -> Plan:
     return Plan(
         ours, ours, step, params.phase, teacher_logits=True, seen_words=True, combine=combine, tokenizer=tokenizer
     )
+
+
+def untrained(file: Path, given: Given, tokens: int) -> Untrained:
+    """The student at its start, which has the shape of the trained one."""
+    params = load("hinton.distill", Distill, file)
+    student, own = start_any_student(given, params.student, params.phase.seed)
+    return student, own or given.tokenizer
 
 
 def check_rows(params: Distill, given: Given) -> None:

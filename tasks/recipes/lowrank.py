@@ -1,5 +1,6 @@
 """lowrank: the teacher's matrices as products of thinner ones, then recovery with its logits."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -84,6 +85,11 @@ def factorize(params: Factorize, given: Given) -> PreTrainedModel:
         weights = None if importance is None else importance[method.EMBEDDING]
         model = factorize_embedding(model, ranks[method.EMBEDDING], weights)
     return model
+
+
+def untrained_factors(params: Factorize, model: PreTrainedModel, given: Given) -> PreTrainedModel:
+    """The factors by plain SVD: with given ranks, their sizes are those that Fisher information would give."""
+    return factorize(params.model_copy(update={"fisher": None}), replace(given, teacher=model))
 
 
 def recover(params: Recover, given: Given) -> Plan:

@@ -6,16 +6,24 @@ steps before took is recovered here) → int8. What a stage starts from is a fie
 there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from itertools import chain
+from pathlib import Path
 
 from pydantic import Field
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from stillhouse.encoders.checkpoint import load_tokenizer
+from tasks.data.dataset import load_split, texts_of
 from tasks.phases.plan import Plan
-from tasks.phases.run import Given
+from tasks.phases.run import Given, Untrained
+from tasks.phases.student import start_any_student
 from tasks.recipes import hinton, int8, lowrank, structured, structured_distil
 from tasks.recipes import trim as trimming
-from tasks.stage.params import Block
+from tasks.stage.params import Block, load
 
 
 class Factorize(lowrank.Factorize):
@@ -65,3 +73,47 @@ def retrain(params: structured_distil.Retrain, given: Given) -> Plan:
 def quantize(params: int8.Quantize, given: Given) -> Plan:
     """The slices in eight bits."""
     return int8.quantize(params, given)
+
+
+def untrained(file: Path, given: Given, tokens: int) -> Untrained:
+    """The last link of the chain in its shape, with no training: each link of what its block names as its start.
+
+    Raises:
+        InputError: a link refuses its numbers, or starts from what does not exist.
+    """
+    params = load("smallest", Params, file)
+
+    def at_start() -> Untrained:
+        model, own = start_any_student(given, params.student.student, params.student.phase.seed)
+        return model, own or given.tokenizer
+
+    def trimmed() -> Untrained:
+        assert given.task is not None
+        texts = list(chain.from_iterable(texts_of(given.task.train, given.kind.present)))
+        if Path(params.trim.corpus).resolve() != given.task.folder.resolve():
+            texts += load_split(Path(params.trim.corpus) / "corpus.parquet")["text"][:]
+        return trim(params.trim, *checkpoint(params.trim.source), texts)
+
+    def factorized() -> Untrained:
+        model, tokenizer = checkpoint(params.factorize.source)
+        return lowrank.untrained_factors(params.factorize, model, replace(given, tokenizer=tokenizer)), tokenizer
+
+    def sliced() -> Untrained:
+        model, tokenizer = checkpoint(params.gates.teacher)
+        return structured.untrained_slices(params.gates, model, tokens), tokenizer
+
+    links: dict[str, Callable[[], Untrained]] = {
+        "models/smallest-student": at_start,
+        "models/smallest-trim": trimmed,
+        "models/smallest-factorize": factorized,
+        "models/smallest-retrain": sliced,
+    }
+
+    def checkpoint(source: str) -> Untrained:
+        if source in links:
+            return links[source]()
+        return given.kind.load(Path(source)), load_tokenizer(Path(source))
+
+    with redirect_stdout(StringIO()):  # what links say of themselves, they say when they run
+        model, tokenizer = checkpoint(params.quantize.source)
+        return int8.untrained_bytes(params.quantize, model, tokenizer, given), tokenizer

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
 from stillhouse.methods import structured as method
@@ -15,8 +16,8 @@ from stillhouse.surgery.gates import GATE_KINDS, gate_sizes
 from stillhouse.training.batches import Batch
 from stillhouse.training.step import Step
 from tasks.phases.plan import Plan
-from tasks.phases.run import Given
-from tasks.stage.params import Block, Phase
+from tasks.phases.run import Given, Untrained
+from tasks.stage.params import Block, Phase, load
 
 
 class Remove(Block):
@@ -75,23 +76,12 @@ def gates(params: Gates, given: Given, tokens: int) -> Plan:
         InputError: nothing is to go, or more than can.
     """
     teacher, hard = given.teacher, given.kind.hard
-    shape, sizes = Shape.of(teacher.config), gate_sizes(teacher)
-    remove = {part: share for part, share in params.remove.model_dump().items() if share > 0}
-    if not remove:
-        raise InputError("remove takes nothing away: give a share of heads, units or dimensions")
-
-    def choose(scores: dict[str, Tensor]) -> tuple[method.Keep, dict[str, float]]:
-        if params.latency is None:
-            return method.choose(scores, sizes, remove, params.multiple), remove
-        return method.choose_for_cost(
-            scores, shape, sizes, remove, params.multiple, share=params.latency, tokens=tokens
-        )
-
+    shape, sizes, remove = Shape.of(teacher.config), gate_sizes(teacher), removed(params)
     noise = method.random_scores(sizes, params.phase.seed)
-    _, goes = choose(noise)  # whether the target can be reached is known before anything is trained
+    _, goes = choose(params, teacher, noise, tokens)  # whether the target can be reached is known before any training
 
     def write(folder: Path, scores: dict[str, Tensor]) -> None:
-        keep, _ = choose(scores)
+        keep, _ = choose(params, teacher, scores, tokens)
         share = layer_flops(method.sliced_shape(shape, keep), tokens) / layer_flops(shape, tokens)
         print(summary(keep, share), flush=True)
         (folder / "gates.json").write_text(json.dumps({**keep, "flops_share": round(share, 6)}) + "\n")
@@ -119,6 +109,42 @@ def gates(params: Gates, given: Given, tokens: int) -> Plan:
         return {"task": hard(model, batch), "l0": term}
 
     return Plan(teacher, learned, learn, params.phase, extras=lambda folder: write(folder, learned.log_alpha()))
+
+
+def removed(params: Gates) -> dict[str, float]:
+    """The share of each kind that goes, of those of which any goes.
+
+    Raises:
+        InputError: nothing is to go.
+    """
+    remove = {part: share for part, share in params.remove.model_dump().items() if share > 0}
+    if not remove:
+        raise InputError("remove takes nothing away: give a share of heads, units or dimensions")
+    return remove
+
+
+def choose(
+    params: Gates, model: PreTrainedModel, scores: dict[str, Tensor], tokens: int
+) -> tuple[method.Keep, dict[str, float]]:
+    """What stays of a model by these scores, and the share of each kind that goes. Raises as `gates` does."""
+    sizes, remove = gate_sizes(model), removed(params)
+    if params.latency is None:
+        return method.choose(scores, sizes, remove, params.multiple), remove
+    return method.choose_for_cost(
+        scores, Shape.of(model.config), sizes, remove, params.multiple, share=params.latency, tokens=tokens
+    )
+
+
+def untrained_slices(params: Gates, model: PreTrainedModel, tokens: int) -> PreTrainedModel:
+    """The model cut to the shares that go, whichever heads, units and dimensions these are. Raises as `gates` does."""
+    scores = method.random_scores(gate_sizes(model), params.phase.seed)
+    return method.slice_model(model, choose(params, model, scores, tokens)[0])
+
+
+def untrained(file: Path, given: Given, tokens: int) -> Untrained:
+    """The slices before anything is learnt: which ones they are changes neither size nor time."""
+    params = load("structured.gates", Gates, file)
+    return untrained_slices(params, given.teacher, tokens), given.tokenizer
 
 
 def retrain(params: Retrain, given: Given) -> Plan:

@@ -5,8 +5,10 @@ from pydantic import Field
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given
 from tasks.phases.task_loss import soft_and_hard
-from tasks.recipes.structured import retrain_plan
+from tasks.recipes.structured import retrain_plan, untrained
 from tasks.stage.params import Block, Phase
+
+__all__ = ["Params", "retrain", "untrained"]  # the shape is that of the slices
 
 
 class Retrain(Block):

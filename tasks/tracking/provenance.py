@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stillhouse.errors import InputError
+from tasks.tracking.store import SEARCHES
 
 LOCK = Path("dvc.lock")
 
@@ -56,9 +57,15 @@ def dvc_hashes(lock: Path = LOCK) -> dict[str, str]:
     raise InputError(f"{lock}: not valid YAML: restore it from version control, then run dvc repro")
 
 
+def _project() -> Path:
+    """The folder that git knows: of a search's copy, which git ignores, the project that it is of."""
+    here = Path.cwd()
+    return next((place.parent for place in (here, *here.parents) if place.name == SEARCHES.name), here)
+
+
 def _git(*arguments: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", *arguments], cwd=_project(), capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

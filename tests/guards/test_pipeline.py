@@ -128,7 +128,8 @@ def test_the_profiles_that_the_readme_names_are_there():
     line = next(line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines() if "profiles/  " in line)
     named = line.partition("params.yaml: ")[2].removesuffix(", …").split(", ")
     assert {f"{name}.yaml" for name in named} < {file.name for file in (ROOT / "profiles").glob("*.yaml")}
-    assert len(named) > 5 and len(list((ROOT / "profiles").glob("*.yaml"))) == 27
+    shipped = [file for file in (ROOT / "profiles").glob("*.yaml") if file.stem != "found"]  # what a search has written
+    assert len(named) > 5 and len(shipped) == 27
 
 
 def test_every_parameter_that_a_stage_tracks_exists():

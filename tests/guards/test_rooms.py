@@ -19,7 +19,7 @@ ORDER = {
         *("stage", "tracking", "data", "sources", "evaluation", "kinds", "exported", "links"),
         *("phases", "recipes", "reports", PROGRAMS),
     ],
-    "flows": ["dag", "serving", "registry", "promotion", "checks", PROGRAMS],
+    "flows": ["dag", "serving", "registry", "promotion", "checks", PROGRAMS, "search"],
 }
 FEWEST = {"stillhouse": 70, "tasks": 80, "flows": 45}  # modules, so that a wrong path does not pass
 

@@ -1,0 +1,100 @@
+"""A whole search on the real pipeline at the smallest size: killed, gone on with, and again in another clone."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.clones import clone, environment, run
+
+SPACE = {
+    "hinton": {
+        "hinton.distill.student.layers": [1, 2, 3],
+        "hinton.distill.alpha": {"low": 0.1, "high": 0.9, "step": 0.1},
+    }
+}
+SEARCH = [sys.executable, "-m", "flows.search", "--bytes", "66MB", "--kept", "0.01"]
+
+
+def project(folder: Path) -> Path:
+    """A clone at the smallest size, whose searches train three chains, the best of them with all passes."""
+    clone(folder, epochs=1)
+    yaml = YAML()
+    params = folder / "params.yaml"
+    tree = yaml.load(params)
+    tree["search"] |= {"trials": 3, "rungs": 2, "reduction": 3, "startup": 2, "space": SPACE}
+    tree["data"]["test_share"] = 0.3
+    yaml.dump(tree, params)
+    return folder
+
+
+def outcomes(folder: Path) -> list[dict]:
+    """What the database says of all proposals, in their order."""
+    (file,) = folder.glob(".search/*/study.db")
+    with sqlite3.connect(file) as base:
+        rows = base.execute(
+            "select a.value_json from trial_user_attributes a join trials t using (trial_id) "
+            "where t.state = 'COMPLETE' and a.key in ('proposal', 'outcome') order by t.number, a.key desc"
+        ).fetchall()
+    found = [json.loads(text) for (text,) in rows]
+    for each in found:
+        each.pop("ms", None)  # a time is never quite the same
+    return found
+
+
+def kill_in_a_trial(folder: Path) -> None:
+    """Start the search, and kill it and all it started while its second chain trains."""
+    log = folder / "killed.log"
+    with log.open("w") as stream:
+        flow = subprocess.Popen(SEARCH, cwd=folder, env=environment(), stdout=stream, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 500
+        while log.read_text().count("[hinton] >") < 2:
+            assert flow.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
+            time.sleep(0.05)
+        flow.send_signal(signal.SIGKILL)
+        flow.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_killed_search_goes_on_and_two_of_one_seed_try_the_same(tmp_path: Path) -> None:
+    one, two = project(tmp_path / "one"), project(tmp_path / "two")
+    kill_in_a_trial(one)
+    (finished, *_) = [each for each in outcomes(one) if each.get("value") is not None]
+    params = (one / "params.yaml").read_bytes()
+    said = run(one, *SEARCH)
+    assert next(each for each in outcomes(one) if each.get("value") is not None) == finished
+    run(two, *SEARCH)
+    assert outcomes(one) == outcomes(two)
+    trained = [each for each in outcomes(one) if each.get("value") is not None and each["same_as"] is None]
+    assert len(trained) == 3
+    assert "refused by size: " in said or all(each["over"]["bytes"] <= 0 for each in trained)
+
+    assert (one / "params.yaml").read_bytes() == params and not (one / "models" / "hinton").exists()
+    assert (one / "reports/search/search.png").is_file() and (one / "reports/search/search.md").is_file()
+    assert "candidate: stillhouse-docstrings version 1" in said and "accuracy (test)" in said
+    # Only the winner was evaluated, so only it has seen the test split.
+    (evaluated,) = one.glob(".search/*/project/reports/evaluated/hinton/metrics.json")
+    assert json.loads(evaluated.read_text())["split"] == "test"
+    run(one, sys.executable, "-m", "tasks.profile", "found")
+
+    again = run(one, sys.executable, "-m", "flows.search", "--bytes", "66MB", "--kept", "0.01")
+    assert "step " not in again or "0 proposals of before" in again  # another params.yaml is another search
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_what_no_chain_meets_is_said_with_the_nearest_and_nothing_is_trained(tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    words = [sys.executable, "-m", "flows.search", "--bytes", "1MB"]
+    done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stdout[-2000:] + done.stderr[-2000:]
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert "meets 1 MB, so nothing was trained; the nearest is hinton (distill.student.layers 1" in line
+    assert "[hinton]" not in done.stdout and not list(folder.glob("profiles/found.yaml"))
