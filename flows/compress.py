@@ -7,6 +7,7 @@ from flows.dag.graph import known_recipe, lineage, load_graph, recipes, stale
 from flows.dag.recipe_run import UI, warm_up
 from flows.dag.remote import remote_of
 from flows.dag.sources import changed_on_disk
+from flows.promotion.forms import choose
 from flows.registry.reports import REPORTS, table
 from flows.registry.versions import is_registered
 from tasks.stage import program
@@ -50,7 +51,8 @@ def main() -> None:
 def _standing(recipe: str) -> str:
     """Where the model stands in the registry, in words; empty where it is to be registered."""
     try:
-        return "its model is registered" if is_registered(recipe) else ""
+        finished = choose(recipe).finished
+        return f"its {'finished ' if finished else ''}model is registered" if is_registered(recipe, finished) else ""
     except ConnectionError as away:
         return f"its model was registered; whether it still is cannot be asked: {away}"
 

@@ -30,6 +30,7 @@ CHECKS = (
     ("teacher", "teacher", "teachers"),
     ("data", "data", "sources"),
     ("labels", "data", "labels"),
+    ("changed", "data", "changed"),
     ("durations", "durations", "durations"),
 )
 # What a check meets that is not as it should be, and that it does not know: its fault, and the others go on.

@@ -22,12 +22,15 @@ from flows.dag.remote import remote_of
 from flows.dag.sources import changed, changed_on_disk, nothing_new
 from flows.dag.stage import run_stage
 from flows.promotion.decision import Decision, NotPromoted, Verdict, roll_back, serve_command, try_to_promote
+from flows.promotion.forms import choose
 from flows.promotion.gate import PromoteParams
 from flows.registry.names import registered_model, task_name
-from flows.registry.reports import REPORTS, numbers, read_report, table
+from flows.registry.reports import REPORTS, forms, numbers, read_report, table
 from flows.registry.versions import reach_store, refuse_other_task, register
 from stillhouse.errors import InputError
-from tasks.stage.params import load
+from tasks.evaluation.forms import FINISHED
+from tasks.stage.outside import refuse_outputs
+from tasks.stage.params import PARAMS, load, read_yaml
 from tasks.tracking.provenance import git_tags
 from tasks.tracking.store import EXPERIMENT, shown_uri, tracking_uri
 
@@ -49,7 +52,7 @@ def compress(recipe: str, again: Sequence[str] = ()) -> str:
         again: stages that run though they are up to date.
 
     Returns:
-        What happened in the registry, in a line.
+        What happened in the registry, in a line; in another, why that form of the model, where it has two.
 
     Raises:
         InputError: there is no such recipe, or it has no such stages.
@@ -66,8 +69,10 @@ def compress(recipe: str, again: Sequence[str] = ()) -> str:
         _refuse_other_task(parent)
         run_stages(root, stages, parent.environment | {"STILLHOUSE_RECIPE": recipe}, again)
         _log_outcome(parent, recipe)
-        version = register(recipe, parent.run_id)
+        choice = choose(recipe)
+        version = register(recipe, parent.run_id, choice.finished)
     outcome = f"candidate: {version.name} version {version.version}" + ("" if version.new else " (known already)")
+    outcome += f"\n{choice.why}" if choice.why else ""
     shown = f"{table(recipe)}\n\n{outcome}\n\n{_mlflow_link(parent.run_id)}"
     create_markdown_artifact(shown, key=f"{recipe}-result", description=f"{recipe} and its teacher")
     _show_picture(REPORTS / recipe / "report.png", f"{recipe}-picture")
@@ -152,7 +157,7 @@ class Approval(RunInput):
 def _ask_a_person(decision: Decision) -> Verdict:
     hours = load("promote", PromoteParams).approval.hours
     lines = "\n".join(f"- {line}" for line in decision.checks)
-    question = f"Promote **{decision.model} version {decision.version}** ({decision.recipe})?\n\n{lines}"
+    question = f"Promote **{decision.model} version {decision.version}** ({decision.shown})?\n\n{lines}"
     form = Approval.with_initial_data(description=question)
     try:
         answer = pause_flow_run(wait_for_input=form, timeout=round(hours * 3600), poll_interval=ANSWER_EVERY)
@@ -176,8 +181,12 @@ def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str],
         again: those that run though they are up to date; a stage after one of them runs if its inputs changed.
 
     Raises:
+        InputError: a source in params.yaml is what a stage writes.
         StagesFailed: at least one did not end well; all that did not need it have run.
     """
+    # Stage `code` looks too, but not again where a link has been put elsewhere since.
+    if (root / PARAMS).is_file():
+        refuse_outputs(read_yaml(root / PARAMS), root)
     outdated = {stage.name for stage in stages} if again else stale(root, stages)
     remote = remote_of(root)
     futures: dict[str, PrefectFuture] = {}
@@ -226,8 +235,10 @@ def _refuse_other_task(parent: Parent) -> None:
 
 
 def _log_outcome(parent: Parent, recipe: str) -> None:
-    latency = {"latency": read_report(recipe, "latency.json")["batches"]}
-    parent.run.log_metrics(numbers(read_report(recipe, "metrics.json")) | numbers(latency))
+    for finished in forms(recipe):
+        latency = {"latency": read_report(recipe, "latency.json", finished)["batches"]}
+        figures = numbers(read_report(recipe, "metrics.json", finished)) | numbers(latency)
+        parent.run.log_metrics({f"{FINISHED}.{name}" if finished else name: value for name, value in figures.items()})
     for name in ("report.md", "report.png"):
         parent.run.log_artifact(REPORTS / recipe / name)
 

@@ -40,9 +40,9 @@ def _promote(recipe: str, reason: str | None) -> None:
     print("\n".join(f"passed: {line}" for line in decision.checks))
     if not decision.promoted:
         print("\n".join(f"failed: {line}" for line in decision.failures or [WAITS]))
-        print(f"not promoted: {decision.model} version {decision.version} ({decision.recipe}); no alias was moved")
+        print(f"not promoted: {decision.model} version {decision.version} ({decision.shown}); no alias was moved")
         raise SystemExit(1)
-    print(f"promoted: {decision.model} version {decision.version} ({decision.recipe}) is the champion")
+    print(f"promoted: {decision.model} version {decision.version} ({decision.shown}) is the champion")
     print(f"serve it: {serve_command(decision.model)}")
 
 

@@ -7,7 +7,7 @@ changed.
 
 It is the first stage of all, so it also looks at what the others cannot: whether a source that params.yaml names is
 what a stage writes, which DVC would clear, whether a shell would read more into a word of a command than it says, and
-whether a block is left that nothing reads any more.
+whether a block is left that nothing reads any more, or a finished form is asked of what is no recipe.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from tasks.stage.former import refuse_former
 from tasks.stage.modules import digest, modules_of
 from tasks.stage.outputs import fresh_dir
 from tasks.stage.outside import refuse_outputs
-from tasks.stage.params import PARAMS, read_yaml
+from tasks.stage.params import PARAMS, mapping, read_yaml
 
 
 def main() -> None:
@@ -36,6 +36,7 @@ def main() -> None:
     refuse_outputs(params, Path.cwd())
     refuse_words(params, Path.cwd())
     check_kind(params, kinds(Path.cwd()))
+    check_finished(params, recipes(Path.cwd()))
     with fresh_dir(args.out) as out:
         write_code(Path.cwd(), out)
 
@@ -46,12 +47,16 @@ def write_code(root: Path, out: Path) -> None:
     for file in sorted((root / "tasks").glob("*.py")):
         if file.stem != "__init__":
             (out / file.stem).write_text(listing(root, f"tasks.{file.stem}"), encoding="utf-8")
-    recipes = [file for file in sorted((root / "tasks" / "recipes").glob("*.py")) if file.stem != "__init__"]
-    for room, files in (("recipes", recipes), ("kinds", list(kinds(root).values()))):
+    for room, files in (("recipes", recipes(root)), ("kinds", kinds(root))):
         (out / room).mkdir()
-        for file in files:
-            name = file.stem.replace("_", "-")
+        for name, file in files.items():
             (out / room / name).write_text(listing(root, f"tasks.{room}.{file.stem}"), encoding="utf-8")
+
+
+def recipes(root: Path) -> dict[str, Path]:
+    """The files of all recipes, by slug."""
+    files = sorted((root / "tasks" / "recipes").glob("*.py"))
+    return {file.stem.replace("_", "-"): file for file in files if file.stem != "__init__"}
 
 
 def kinds(root: Path) -> dict[str, Path]:
@@ -66,9 +71,20 @@ def check_kind(params: dict[str, Any], known: Collection[str]) -> None:
     Raises:
         InputError: there is none of the name in data.kind, or no name.
     """
-    name = (params.get("data") or {}).get("kind")
+    name = str(mapping(params, "data").get("kind"))
     if known and name not in known:
-        raise InputError(f"data.kind = '{name}' is not one of {', '.join(sorted(known))}: check its spelling")
+        raise InputError(f"data.kind = '{name[:80]}' is not one of {', '.join(sorted(known))}: check its spelling")
+
+
+def check_finished(params: dict[str, Any], known: Collection[str]) -> None:
+    """Raise for a finished form of what is no recipe: DVC would say no more than that a file is missing.
+
+    Raises:
+        InputError: there is one in finish.of.
+    """
+    for name in (params.get("finish") or {}).get("of") or {}:
+        if known and name not in known:
+            raise InputError(f"finish.of.{name}: there is no recipe '{name}': name one of {', '.join(sorted(known))}")
 
 
 def is_kind(file: Path) -> bool:

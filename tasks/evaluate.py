@@ -2,12 +2,14 @@
 
     python -m tasks.evaluate teacher --data data/task --model models/teacher --onnx models/onnx/teacher --out …
     python -m tasks.evaluate hinton --data … --model … --onnx … --teacher reports/evaluated/teacher --teacher-onnx …
+    python -m tasks.evaluate hinton --finished --data … (its student after its last links)
 
 The score is of the task's test split, which no other stage reads, and of validation where it has none. Writes
 metrics.json (the same each time), latency.json (times: never quite the same), predictions.csv (`dvc plots`) and the
-folder details: rows.csv, what the gate's bootstrap reads of each row; served.json, what the model is served with; and
-what else its kind of task keeps. A student is held against the block `budget` too; that it is missed is written, and is
-no error.
+folder details: rows.csv, what the gate's bootstrap reads of each row; validation.csv, the same of validation, where the
+score is of test; served.json, what the model is served with; and what else its kind of task keeps. With `--exported` it
+also writes the folder that leaves the project: see `tasks.exported.folder`. A student is held against the block
+`budget` too; that it is missed is written, and is no error.
 """
 
 import argparse
@@ -18,8 +20,10 @@ from typing import Any
 from stillhouse.errors import InputError
 from tasks.evaluation.budget import against, sentence
 from tasks.evaluation.costs import latency_figures, rounded, size_figures
+from tasks.evaluation.forms import FINISHED, PLAIN, shown_name
 from tasks.evaluation.predictions import write_pairs
-from tasks.evaluation.rows import FILE, write_rows
+from tasks.evaluation.rows import FILE, VALIDATION, write_rows
+from tasks.exported.folder import write_exported
 from tasks.kinds.find import load_task
 from tasks.kinds.judging import Judged, judge
 from tasks.stage import program
@@ -42,11 +46,13 @@ def main() -> None:
     with stage_run("evaluate", logged, [args.data, args.model, args.onnx]) as run:
         teacher = read_metrics(args.teacher, params.metric) if args.teacher else None
         judged = judge(task, args.model, args.onnx, train.eval_batch_size)
-        figures = all_figures(args.recipe, params, judged, args.model, teacher)
+        figures = all_figures(args.recipe, args.finished, params, judged, args.model, teacher)
         if teacher and budget:
             figures["budget"] = held_against(budget, figures, teacher)
         times = all_times(args.onnx, args.teacher_onnx, params, judged, teacher)
         files = write(judged, figures, times, args.out)
+        if args.exported:
+            write_exported(judged, rounded(figures), args.model, args.onnx, args.exported)
         print("\n".join(summary(figures, times)), flush=True)
         log(run, figures, times, files)
 
@@ -54,12 +60,14 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tasks.evaluate", description=__doc__.split("\n")[0])
     parser.add_argument("recipe", help="slug of the recipe, or teacher")
+    parser.add_argument("--finished", action="store_true", help="the recipe's student after its last links")
     parser.add_argument("--data", type=Path, required=True, help="the task")
     parser.add_argument("--model", type=Path, required=True, help="the checkpoint")
     parser.add_argument("--onnx", type=Path, required=True, help="folder of its model.onnx")
     parser.add_argument("--teacher", type=Path, help="the teacher's report: a student keeps a share of its score")
     parser.add_argument("--teacher-onnx", type=Path, help="folder of the teacher's model.onnx: timed in turns with it")
     parser.add_argument("--out", type=Path, required=True, help="folder for the files")
+    parser.add_argument("--exported", type=Path, help="folder that anyone can run, which is written too")
     parser.add_argument("--params", type=Path, default=PARAMS)
     args = parser.parse_args()
     if (args.teacher is None) != (args.teacher_onnx is None):
@@ -83,12 +91,18 @@ def read_metrics(folder: Path, metric: str) -> dict[str, Any]:
 
 
 def all_figures(
-    recipe: str, params: EvaluateParams, judged: Judged, checkpoint: Path, teacher: Mapping[str, Any] | None
+    recipe: str,
+    finished: bool,
+    params: EvaluateParams,
+    judged: Judged,
+    checkpoint: Path,
+    teacher: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """What metrics.json says of a model: its score, its size and its cost.
 
     Args:
         recipe: its slug.
+        finished: whether it is the student after its last links.
         judged: what its kind of task says of it.
         checkpoint: its folder.
         teacher: the teacher's metrics.json; None for the teacher itself.
@@ -104,6 +118,7 @@ def all_figures(
     value = judged.metrics[params.metric]
     figures: dict[str, Any] = {
         "recipe": recipe,
+        "form": FINISHED if finished else PLAIN,
         "kind": judged.kind.name,
         "split": judged.split,
         "task_metric": params.metric,
@@ -116,8 +131,9 @@ def all_figures(
         "metrics": judged.metrics,
     }
     if judged.validation:
-        rows, metrics = judged.validation
-        figures["validation"] = {"value": metrics[params.metric], "examples": rows, "metrics": metrics}
+        metrics, rows = judged.validation
+        examples = len(next(iter(rows.values())))
+        figures["validation"] = {"value": metrics[params.metric], "examples": examples, "metrics": metrics}
     return figures
 
 
@@ -160,6 +176,8 @@ def write(judged: Judged, figures: Mapping[str, Any], times: Mapping[str, Any], 
     write_pairs(out / "predictions.csv", kind.pairs(predictions, examples))
     with fresh_dir(out / "details") as details:
         write_rows(judged.rows, details / FILE)
+        if judged.validation:
+            write_rows(judged.validation[1], details / VALIDATION)
         write_json(details / "served.json", judged.served)
         kind.write_details(details, predictions, examples)
     write_json(out / "metrics.json", rounded(figures))
@@ -171,7 +189,7 @@ def summary(figures: Mapping[str, Any], times: Mapping[str, Any]) -> list[str]:
     """What the stage prints at its end: a line of the model, and one of the budget if it was held against one."""
     size, row = next(iter(times["batches"].items()))
     line = (
-        f"{figures['recipe']}: {figures['split']} {figures['task_metric']} {figures['value']:.4f} "
+        f"{shown_name(figures)}: {figures['split']} {figures['task_metric']} {figures['value']:.4f} "
         f"({figures['kept']:.1%} of the teacher), "
         f"{figures['parameters'] / 1e6:.2f} M parameters, {figures['onnx_bytes'] / 1e6:.1f} MB, "
         f"p50 {row['p50_ms']:.2f} ms at batch {size} ({times['speedup'][size]:.2f}×)"

@@ -1,24 +1,27 @@
 """Compare evaluated models: `python -m tasks.report reports/evaluated/teacher reports/evaluated/hinton --out …`.
 
-`--all reports/evaluated` stands for all folders in it, the teacher's first. Writes report.md and report.png. The same
-inputs give the same bytes, so neither holds a date.
+`--all reports/evaluated` stands for all folders in it, the teacher's first. A recipe whose student has a finished form
+(`finish.of` in params.yaml) stands there in both. Writes report.md and report.png. The same inputs give the same bytes,
+so neither holds a date.
 """
 
 import argparse
 from pathlib import Path
 
-from tasks.reports.comparison import evaluated_in, read_reports
+from tasks.links.params import finished_recipes
+from tasks.reports.comparison import evaluated_in, read_reports, with_finished
 from tasks.reports.page import page
 from tasks.reports.picture import draw
 from tasks.stage import program
 from tasks.stage.outputs import fresh_file
+from tasks.stage.params import PARAMS
 from tasks.tracking.journal import stage_run
 
 
 def main() -> None:
     args = arguments()
     with stage_run("report", {}, args.reports) as run:
-        comparison = read_reports(args.reports)
+        comparison = read_reports(with_finished(args.reports, finished_recipes(args.params)))
         args.out.mkdir(parents=True, exist_ok=True)
         with fresh_file(args.out / "report.png") as out:
             draw(comparison, out)
@@ -34,6 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("reports", type=Path, nargs="*", help="folders that tasks.evaluate wrote, the teacher's too")
     parser.add_argument("--all", type=Path, metavar="FOLDER", help="every folder in this one that tasks.evaluate wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.md and report.png")
+    parser.add_argument("--params", type=Path, default=PARAMS)
     parser.add_argument("--title", default="What compression won and lost")
     args = parser.parse_args()
     if (args.all is None) == (not args.reports):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.encoders.measure import parameters
-from stillhouse.methods.trim import cut_differently
-from tasks.data.dataset import load_split, texts_of
+from tasks.data.dataset import load_split
 from tasks.kinds.find import load_task
+from tasks.links.trimming import say_what_is_cut, texts_of
 from tasks.phases.recipe import load_phase
 from tasks.stage import program
 from tasks.stage.outputs import fresh_dir
@@ -34,12 +34,8 @@ def main() -> None:
         for folder in others:
             texts += load_split(folder / "corpus.parquet")["text"][:]
         small, ours = trim(params, model, tokenizer, texts)
-        cut = cut_differently(tokenizer, ours, texts_of(task.validation, kind.present))
-        print(
-            f"validation: {cut.rows:.1%} of the rows and {cut.tokens:.2%} of the tokens are cut differently, into "
-            f"{cut.longer:.3f} times as many tokens; {parameters(small):,} of {parameters(model):,} parameters",
-            flush=True,
-        )
+        cut = say_what_is_cut(tokenizer, ours, texts_of(task.validation, kind.present))
+        print(f"{parameters(small):,} of {parameters(model):,} parameters", flush=True)
         run.log_metrics({"pieces": len(ours), "pieces_before": len(tokenizer)})
         run.log_metrics({"parameters": parameters(small), "parameters_before": parameters(model)})
         run.log_metrics({"rows_cut_differently": cut.rows, "tokens_cut_differently": cut.tokens})

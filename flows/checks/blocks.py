@@ -19,6 +19,7 @@ SHARED = {
     "mlm": ("tasks.fit_mlm", "MlmParams"),
     "augment": ("tasks.augment", "AugmentParams"),
     "bilstm-augment": ("tasks.augment_words", "AugmentWordsParams"),
+    "finish": ("tasks.links.params", "FinishParams"),
     "evaluate": ("tasks.stage.params", "EvaluateParams"),
     "budget": ("tasks.stage.params", "BudgetParams"),
     "search": ("flows.search.space", "SearchParams"),

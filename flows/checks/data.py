@@ -14,6 +14,8 @@ from pyarrow import ArrowException, parquet
 from flows.checks.blocks import model_of
 from flows.checks.finding import PATIENCE, Finding, Setup, fault, ok, reason, warning
 from flows.checks.teacher import config_of, kind_in, local_folder
+from flows.dag.graph import lineage, recipes
+from flows.dag.sources import changed_on_disk
 from stillhouse.encoders.checkpoint import head_in
 from stillhouse.encoders.label_names import label_order, names_in
 from stillhouse.errors import InputError
@@ -123,6 +125,23 @@ def labels(setup: Setup) -> Iterator[Finding]:
             yield _agree(data, config, file.parent)
     except InputError as error:
         yield fault("labels", str(error))
+
+
+def changed(setup: Setup) -> Iterator[Finding]:
+    """What stages read from outside is what it was when the recipe was last run, as far as this machine tells."""
+    stages = {setup.recipe: setup.stages} if setup.recipe else {}
+    for recipe in [] if setup.recipe else recipes(setup.graph):
+        stages[recipe] = lineage(setup.graph, f"report@{recipe}")
+    same = True
+    for recipe, needed in stages.items():
+        if names := changed_on_disk(setup.root, str(recipe), needed)[0]:
+            text = (
+                f"what {', '.join(names)} reads has changed on disk since {recipe} was last run; DVC does not follow it"
+            )
+            same = False
+            yield warning("changed", text, f"python -m flows.watch {recipe} runs it again")
+    if same:
+        yield ok("changed", "no file that stages read from outside is another than in the last run here")
 
 
 def _without_head(model: str, wanted: str) -> Finding:

@@ -1,7 +1,7 @@
-"""What lies behind a recipe's data and its teacher, and whether it has changed since the recipe's last run.
+"""What lies behind a recipe's sources from outside, and whether it has changed since the recipe's last run.
 
-DVC follows params.yaml and the code, not a folder of files, a teacher's checkpoint or a dataset of the hub. So what is
-there now is compared with what the last run saw: names, sizes and modification times of files, the commit of a hub
+DVC follows params.yaml and the code, not a folder of files, a checkpoint, word vectors or a dataset of the hub. So what
+is there now is compared with what the last run saw: names, sizes and modification times of files, the commit of a hub
 revision, the versions of the libraries whose docstrings are read. A stage whose source differs is forced, and what
 follows it runs only if its output has another hash.
 """
@@ -16,12 +16,15 @@ from typing import Any
 from flows.dag.graph import Stage, known_recipe, lineage, load_graph, recipes
 from stillhouse.errors import InputError
 from tasks.phases.teacher import PINNED
+from tasks.stage.outside import IN_A_FOLDER, SOURCES, value_at
 from tasks.stage.params import PARAMS, read_yaml
 from tasks.stage.workspace import cache_dir
 
 # The stages that read from outside, and their blocks; the teacher's are those that track `teacher.model`.
 BLOCKS = {"prepare": "data", "corpus": "corpus", "corpus-pairs": "corpus"}
 TEACHER = {"teacher", "teacher.model"}
+# What else stages read of a file or a folder: names of labels, word vectors, what a student is made of.
+BESIDE = [key for key in SOURCES if key == "data.labels" or key.endswith((".from", "vectors"))]
 
 
 def nothing_new(recipe: str) -> str:
@@ -73,14 +76,15 @@ def _kept(file: Path, now: Mapping[str, str]) -> tuple[dict[str, str], Callable[
 
 def _seen(root: Path, stages: Iterable[Stage], hub: bool) -> dict[str, str]:
     """A digest of what lies behind each stage that reads from outside."""
-    tree, readers = read_yaml(root / PARAMS), _readers_of_the_teacher(root)
+    tree, tracked = read_yaml(root / PARAMS), _tracked(root)
     seen = {}
     for name in (stage.name for stage in stages):
         behind = []
         if name in BLOCKS:
             behind.append(_behind(root, tree, BLOCKS[name], hub))
-        if name.partition("@")[0] in readers:
-            behind += _behind_the_teacher(root, (tree.get("teacher") or {}).get("model"), hub)
+        if TEACHER & tracked.get(name.partition("@")[0], set()):
+            behind += _behind_the_model(root, "teacher.model", value_at(tree, "teacher.model"), hub)
+        behind += _beside(root, tree, tracked.get(name.partition("@")[0], set()), hub)
         if behind:
             # Of a stage with one source, the digest is that of the source.
             seen[name] = _digest(behind[0] if len(behind) == 1 else behind)
@@ -93,23 +97,38 @@ def _is_there(root: Path, params: Mapping[str, Any]) -> bool:
     return params.get("source") != "files" or folder is None or (root / folder).is_dir()
 
 
-def _readers_of_the_teacher(root: Path) -> set[str]:
-    """The stages that start from `teacher.model`, by the parameters that they track."""
-    found = set()
-    for name, stage in read_yaml(root / "dvc.yaml").get("stages", {}).items():
-        tracked = (stage.get("do") or stage).get("params", [])
-        if TEACHER & {each for each in tracked if isinstance(each, str)}:
-            found.add(name)
-    return found
+def _tracked(root: Path) -> dict[str, set[str]]:
+    """The parameters that each stage tracks, which say what it reads; of a `foreach`, by its own name."""
+    stages = read_yaml(root / "dvc.yaml").get("stages", {}).items()
+    return {
+        name: {each for each in (stage.get("do") or stage).get("params", []) if isinstance(each, str)}
+        for name, stage in stages
+    }
 
 
-def _behind_the_teacher(root: Path, name: Any, hub: bool) -> list[Any]:
-    """What a teacher's name stands for; nothing of the built-in one, whose weights are pinned."""
+def _behind_the_model(root: Path, key: str, name: Any, hub: bool) -> list[Any]:
+    """What a model's name stands for; nothing of the built-in ones, whose weights are pinned."""
     if not isinstance(name, str) or name in PINNED:
         return []
     if (root / name).is_dir():
         return [_files(root / name, [])]
-    return [_commit("teacher.model", name, None, "model")] if hub else []
+    return [_commit(key, name, None, "model")] if hub else []
+
+
+def _beside(root: Path, tree: Mapping[str, Any], tracked: set[str], hub: bool) -> list[Any]:
+    """What lies behind the other sources of a stage; a file that is not there is the stage's affair."""
+    behind = []
+    for key in BESIDE:
+        value = value_at(tree, key)
+        if not isinstance(value, str) or not any(key == each or key.startswith(f"{each}.") for each in tracked):
+            continue
+        if key.endswith(".from"):
+            behind += _behind_the_model(root, key, value, hub)
+            continue
+        file = root / (value_at(tree, IN_A_FOLDER.get(key, "")) or "") / value
+        if file.is_file():
+            behind.append(_files(file.parent, [file.name]))
+    return behind
 
 
 def _behind(root: Path, tree: Mapping[str, Any], block: str, hub: bool) -> Any:

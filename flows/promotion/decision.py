@@ -16,6 +16,7 @@ from flows.registry.files import check
 from flows.registry.names import registered_model
 from flows.registry.versions import CANDIDATE, CHAMPION, reach_store, run_of, versions
 from stillhouse.errors import InputError
+from tasks.evaluation.forms import PLAIN, shown_name
 from tasks.stage import params
 from tasks.tracking.provenance import git_tags
 
@@ -45,6 +46,12 @@ class Decision:
     checks: tuple[str, ...]  # what passed
     failures: tuple[str, ...]
     waiting: bool = False  # nothing failed, but a person has to say yes
+    form: str = PLAIN  # of the recipe's model
+
+    @property
+    def shown(self) -> str:
+        """The version's model, in words."""
+        return shown_name({"recipe": self.recipe, "form": self.form})
 
     @property
     def promoted(self) -> bool:
@@ -86,7 +93,8 @@ def try_to_promote(recipe: str, version: str = "", verdict: Verdict | None = Non
             (checks if verdict.approved else failures).append(line)
         elif not failures and (limits.approval.required or ask):
             waiting = True
-        decision = Decision(name, str(mine.version), recipe, tuple(checks), tuple(failures), waiting)
+        form = mine.tags.get("form", PLAIN)  # the first versions have no such tag
+        decision = Decision(name, str(mine.version), recipe, tuple(checks), tuple(failures), waiting, form)
         run_of(client, mine)
         if decision.promoted:
             check(client, mine)

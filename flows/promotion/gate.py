@@ -93,17 +93,22 @@ def judge(contender: Contender, rival: Rival | None, limits: PromoteParams) -> t
     return passed, failed
 
 
+def tolerance(scores: Difference, limits: PromoteParams) -> tuple[float, str]:
+    """How far a model may lie below another on the same rows, and why."""
+    noise = limits.noise
+    if limits.margin is not None:
+        return limits.margin, f"promote.margin; standard error {scores.standard_error:.4f}"
+    why = f"{noise.standard_errors:g} standard errors over {noise.resamples} resamples: {scores.standard_error:.4f}"
+    return noise.standard_errors * scores.standard_error, why
+
+
 def _against(contender: Contender, rival: Rival | None, limits: PromoteParams) -> tuple[bool, str]:
     if rival is None:
         return True, "there is no champion yet"
     if rival.version == contender.version:
         return True, "it is the champion already"
-    scores, noise = rival.scores, limits.noise
-    if limits.margin is None:
-        allowed = noise.standard_errors * scores.standard_error
-        why = f"{noise.standard_errors:g} standard errors over {noise.resamples} resamples: {scores.standard_error:.4f}"
-    else:
-        allowed, why = limits.margin, f"promote.margin; standard error {scores.standard_error:.4f}"
+    scores = rival.scores
+    allowed, why = tolerance(scores, limits)
     line = (
         f"{contender.facts['task_metric']} ({_split(contender)}) {scores.mine:.4f}, "
         f"champion (version {rival.version}, {rival.recipe}) {scores.theirs:.4f}, allowed {allowed:.4f} ({why})"

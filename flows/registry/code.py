@@ -16,7 +16,10 @@ FORMER = {
         "d7e0f0b5a05f9a527ea1c096839b2879b6790490e1ef9b43bf81de161b424584",
         "05e8b820bbe4f65a39f1e15aa1a1aca0ec7a8198c2e34e5733f718c40bd9fc6c",
     ),
-    "answers.py": ("5bb30337c03088213af1e32c2275de15ab9e82b82fa88cd798109e44f70d18e3",),
+    "answers.py": (
+        "5bb30337c03088213af1e32c2275de15ab9e82b82fa88cd798109e44f70d18e3",
+        "132c65ce83c13655daadb4f900a83d5c5ab641252aa02a67847e123524d8ccf7",
+    ),
 }
 LOADER = "mlflow.pyfunc.loaders.code_model"
 

@@ -10,30 +10,33 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from flows.registry.code import FORMER, OURS
+from flows.registry.reports import again, checkpoint_of, exported_of
 from flows.registry.served import served
-from flows.serving.by_kind import LISTS, code_of
+from flows.serving.by_kind import code_of
+from flows.serving.signature import example, signature
+from stillhouse.encoders.label_names import names_in
 from stillhouse.errors import InputError
+from tasks.stage.json_files import read_json
 from tasks.tracking.store import tracking_uri
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-MODELS = Path("models")
 # What may be in a checkpoint or next to an ONNX file; a pickle runs code when it is loaded.
-KEPT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.onnx", "*.onnx.data")
+KEPT = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.onnx", "*.onnx.data", "README.md")
 PICKLES = (".pkl", ".pickle", ".bin", ".pt", ".pth", ".ckpt", ".joblib", ".npy")
 # How pickles begin since protocol 2, and the zip archives that torch wraps them in.
 PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 # What lies next to them in a version: what MLflow writes, and the code that serves it.
-WRAPPING = ("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", *{*OURS, *FORMER})
+EXAMPLES = ("input_example.json", "serving_input_example.json")
+WRAPPING = ("MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", *EXAMPLES, *{*OURS, *FORMER})
 SERVED_WITH = ("mlflow", "onnxruntime", "tokenizers", "numpy", "pandas")
 PARTS = ("checkpoint", "onnx")
 # What MLflow writes into a version's own folder, in a store on this machine, whenever it is loaded by its name.
@@ -41,24 +44,24 @@ NOTE = "registered_model_meta"
 NOTED = re.compile(rb"model_name: [^\n]{1,300}\nmodel_version: '?\d+'?\n")
 
 
-def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
-    """Store a recipe's model as artifacts of the run; where they are, and the digest of the folder.
+def upload(client: "MlflowClient", recipe: str, run_id: str, finished: bool = False) -> tuple[str, str]:
+    """Store a form of a recipe's model as artifacts of the run; where they are, and the digest of the folder.
 
     Raises:
         InputError: part of it is missing, a pickle is among it, or nothing here serves its kind of task.
     """
     import mlflow.pyfunc
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema
 
-    model = served(recipe)
+    model = served(recipe, finished)
+    checkpoint = checkpoint_of(recipe, finished)
+    config = read_json(checkpoint / "config.json", again(recipe))
     with tempfile.TemporaryDirectory() as scratch:
-        parts = {"checkpoint": MODELS / recipe, "onnx": MODELS / "onnx" / recipe}
+        parts = {"checkpoint": checkpoint, "onnx": exported_of(recipe, finished)}
         for part, source in parts.items():
             _copy(source, Path(scratch) / part)
         folder = Path(scratch) / "model"
         with warnings.catch_warnings():
-            # It warns where a signature comes without an example.
+            # It warns where a signature comes without an example of which it could infer it.
             warnings.simplefilter("ignore", UserWarning)
             mlflow.pyfunc.save_model(
                 folder,
@@ -67,7 +70,8 @@ def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
                 | model.numbers
                 | served_digests({part: Path(scratch) / part for part in parts}),
                 artifacts={part: str(Path(scratch) / part) for part in parts},
-                signature=ModelSignature(Schema(inputs(model.columns))),
+                signature=signature(model.kind, model.columns, names_in(config.get("id2label", {}))),
+                input_example=example(model.columns),
                 # Finding them out by itself, MLflow would run the model in a new environment.
                 pip_requirements=[f"{package}=={installed(package)}" for package in SERVED_WITH],
             )
@@ -75,16 +79,6 @@ def upload(client: "MlflowClient", recipe: str, run_id: str) -> tuple[str, str]:
         digest = folder_digest(folder)
         client.log_artifacts(run_id, str(folder), "model")
     return f"{client.get_run(run_id).info.artifact_uri}/model", digest
-
-
-def inputs(columns: Sequence[str]) -> list:
-    """MLflow's specification of a served model's columns."""
-    from mlflow.types import ColSpec, DataType
-    from mlflow.types.schema import Array
-
-    alternatives = any(name in LISTS for name in columns)
-    kinds = [Array(DataType.string) if name in LISTS else DataType.string for name in columns]
-    return [ColSpec(kind, name, required=not alternatives) for kind, name in zip(kinds, columns, strict=True)]
 
 
 def fetch(client: "MlflowClient", version: "ModelVersion", to: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 from stillhouse.errors import InputError
 from tasks.sources.blocks import NAME
-from tasks.stage.params import PARAMS, read_yaml
+from tasks.stage.params import PARAMS, mapping, read_yaml
 
 # They share a name: they were all there was when the first models were registered.
 WITHOUT_SUFFIX = ("classes", "scores")
@@ -24,7 +24,7 @@ def task_name(params: Path = PARAMS) -> str:
     Raises:
         InputError: params.yaml has no block `data`, or its name, or what would be one, is of no use.
     """
-    data = read_yaml(params).get("data") or {}
+    data = mapping(read_yaml(params), "data")
     kind, word = data.get("kind"), task_word(params)
     if not kind:
         raise InputError(f"{params}: data.kind = {kind!r} names no task: fill in block `data`")
@@ -33,7 +33,7 @@ def task_name(params: Path = PARAMS) -> str:
 
 def task_word(params: Path = PARAMS) -> str:
     """What names the task, whatever its kind: `data.name`. Raises as `task_name` does."""
-    data = read_yaml(params).get("data") or {}
+    data = mapping(read_yaml(params), "data")
     name = data.get("name")
     if name is None:
         name = _from_source(data)
@@ -52,14 +52,14 @@ def task_origin(params: Path = PARAMS) -> str:
 
     Tasks of one name and different origins are different tasks, unless params.yaml says by its name that they are one.
     """
-    data = read_yaml(params).get("data") or {}
+    data = mapping(read_yaml(params), "data")
     source = data.get("source")
     if data.get("name") is not None:
         return GIVEN
     if source == "hub":
-        hub = data.get("hub") or {}
+        hub = mapping(data, "hub", "data")
         return " ".join(str(each) for each in ("hub", hub.get("name"), hub.get("config")) if each)
-    files = data.get("files") or {}
+    files = mapping(data, "files", "data")
     if source == "files" and files.get("layout") in (None, *GENERAL):
         return f"files {files.get('folder')}"
     return f"files of {files['layout']}" if source == "files" else str(source)
@@ -73,10 +73,10 @@ def registered_model(params: Path = PARAMS) -> str:
 def _from_source(data: Mapping[str, Any]) -> str:
     source = data.get("source")
     if source == "hub":
-        hub = data.get("hub") or {}
+        hub = mapping(data, "hub", "data")
         name = hub.get("config") or hub.get("name")
     elif source == "files":
-        files = data.get("files") or {}
+        files = mapping(data, "files", "data")
         layout, folder = files.get("layout"), files.get("folder")
         name = layout if layout and layout not in GENERAL else folder and Path(folder).resolve().name
     else:
@@ -89,5 +89,5 @@ def _second(data: Mapping[str, Any], kind: str) -> bool:
     """Whether a layout has another kind of task too, which came first and has the bare name."""
     from tasks.sources.layouts import LAYOUTS  # it imports pyarrow
 
-    layout = LAYOUTS.get((data.get("files") or {}).get("layout") or "")
+    layout = LAYOUTS.get(str(mapping(data, "files", "data").get("layout")))
     return layout is not None and kind in list(layout.kinds)[1:]

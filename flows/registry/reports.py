@@ -1,17 +1,45 @@
-"""A recipe's reports: read, flattened to numbers, and shown with its teacher's as a table."""
+"""A recipe's reports: read, flattened to numbers, and shown with its teacher's as a table.
+
+Its model has two forms where `finish.of` names the recipe: the plain student, and the finished one, after its last
+links.
+"""
 
 from pathlib import Path
 from typing import Any
 
+from tasks.evaluation.forms import FINISHED, shown_name
+from tasks.links.params import finished_recipes
 from tasks.stage.json_files import read_json
+from tasks.stage.params import PARAMS
 
+MODELS = Path("models")
 REPORTS = Path("reports")
 TEACHER = "teacher"
 
 
-def evaluated(recipe: str) -> Path:
-    """The folder of what `evaluate` wrote about a recipe's model."""
-    return REPORTS / "evaluated" / recipe
+def evaluated(recipe: str, finished: bool = False) -> Path:
+    """The folder of what `evaluate` wrote about a form of a recipe's model."""
+    folder = REPORTS / "evaluated" / recipe
+    return folder / FINISHED if finished else folder
+
+
+def checkpoint_of(recipe: str, finished: bool = False) -> Path:
+    """The checkpoint of a form of a recipe's model."""
+    return _form(MODELS, recipe, finished)
+
+
+def exported_of(recipe: str, finished: bool = False) -> Path:
+    """The exported folder of a form of a recipe's model."""
+    return _form(MODELS / "exported", recipe, finished)
+
+
+def _form(folder: Path, recipe: str, finished: bool) -> Path:
+    return folder / FINISHED / recipe if finished else folder / recipe
+
+
+def forms(recipe: str) -> list[bool]:
+    """The forms that a recipe's model has, each by whether it is the finished one; plain first."""
+    return [False, True] if recipe in finished_recipes(PARAMS) else [False]
 
 
 def again(recipe: str) -> str:
@@ -19,28 +47,29 @@ def again(recipe: str) -> str:
     return f"run python -m flows.compress {recipe}"
 
 
-def read_report(recipe: str, name: str) -> dict[str, Any]:
+def read_report(recipe: str, name: str, finished: bool = False) -> dict[str, Any]:
     """Read one JSON report.
 
     Raises:
         InputError: it is missing or damaged.
     """
-    return read_json(evaluated(recipe) / name, again(recipe))
+    return read_json(evaluated(recipe, finished) / name, again(recipe))
 
 
-def table(recipe: str, root: Path = Path()) -> str:
-    """Teacher and student in a Markdown table, aligned for a terminal; `root` is the project's folder."""
-    ours, theirs = root / evaluated(recipe), root / evaluated(TEACHER)
-    student, latency = (read_json(ours / name, again(recipe)) for name in ("metrics.json", "latency.json"))
-    teacher = read_json(theirs / "metrics.json", again(recipe))
+def table(recipe: str) -> str:
+    """Teacher and student, in all its forms, in a Markdown table, aligned for a terminal."""
+    students = [
+        (read_report(recipe, "metrics.json", finished), read_report(recipe, "latency.json", finished))
+        for finished in forms(recipe)
+    ]
+    student, latency = students[0]
+    teacher = read_json(evaluated(TEACHER) / "metrics.json", again(recipe))
     metric = f"{student['task_metric']} ({student['split']})"
     head = ["", metric, "kept", "parameters", "on disk", "FLOPs", "p50 ms", "p99 ms"]
-    # The teacher's latency is the one of the student's run: both under the same load.
+    # The teacher's latency is the one of the plain student's run: both under the same load.
     batch = smallest_batch(latency)
-    rows = [
-        _row(TEACHER, teacher, latency["teacher"][batch]),
-        _row(recipe, student, latency["batches"][batch]),
-    ]
+    rows = [_row(TEACHER, teacher, latency["teacher"][batch])]
+    rows += [_row(shown_name(metrics), metrics, times["batches"][batch]) for metrics, times in students]
     note = f"latency: {latency['runtime']}, batch {batch}, {latency['threads']} threads, {latency['hardware']}"
     return "\n".join([*_aligned([head, *rows]), "", note])
 

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 from flows.dag.code import STAGE
 from flows.dag.graph import Stage, lineage, load_graph
 from flows.registry.files import weights_digest
+from flows.registry.reports import checkpoint_of
 from flows.registry.versions import libraries, run_of
 from stillhouse.errors import InputError
+from tasks.evaluation.forms import FINISHED
 from tasks.stage.params import read_yaml
 from tasks.stage.secrets import hidden
 from tasks.tracking.provenance import LOCK, dvc_hashes
@@ -48,24 +50,25 @@ def reproduce(client: "MlflowClient", version: "ModelVersion", folder: Path, sou
         InputError: the version does not say where it came from, its commit is not in the source, or a stage of it does
             not run here.
     """
-    recipe, commit = _origin(version)
+    stage, commit = _origin(version)
     if folder.exists():
         raise InputError(f"--to {folder}: it is there already: give a folder that is not")
     _checkout(source, commit, folder)
     changed = _restore(client, version, folder)
     was = dvc_hashes(folder / LOCK)
-    stages = _making(folder, recipe)
+    stages = _making(folder, stage)
     # What needs the code alone is data; the code itself is the commit's.
     roots = [stage.name for stage in stages if stage.name != STAGE and set(stage.needs) <= {STAGE}]
     _pull(folder, source, roots)
     _repro(folder, stages[-1].name)
-    found = weights_digest(folder / "models" / recipe)
+    checkpoint = checkpoint_of(version.tags["recipe"], version.tags.get("form") == FINISHED)
+    found = weights_digest(folder / checkpoint)
     wanted = version.tags["weights_sha256"]
     if found == wanted:
         return []
     now = dvc_hashes(folder / LOCK)
     return [
-        f"models/{recipe}: sha256 {found[:16]}… here, {wanted[:16]}… registered",
+        f"{checkpoint}: sha256 {found[:16]}… here, {wanted[:16]}… registered",
         *_other_outputs(folder, stages, was, now),
         *changed,
         *_other_machine(version.tags),
@@ -73,14 +76,14 @@ def reproduce(client: "MlflowClient", version: "ModelVersion", folder: Path, sou
 
 
 def _origin(version: "ModelVersion") -> tuple[str, str]:
-    """Recipe and commit; they are tags, so data, and go into paths and commands."""
+    """The stage that made it, and the commit; they are of tags, so data, and go into paths and commands."""
     what = f"{version.name} version {version.version}"
     recipe, commit = version.tags.get("recipe", ""), version.tags.get("git_commit", "")
     if not SLUG.fullmatch(recipe):
         raise InputError(f"{what}: its tag recipe = {recipe!r} is no slug: register it again")
     if not COMMIT.fullmatch(commit):
         raise InputError(f"{what}: its tag git_commit = {commit!r} is no commit: it was registered outside git")
-    return recipe, commit
+    return f"finish@{recipe}" if version.tags.get("form") == FINISHED else recipe, commit
 
 
 def _checkout(source: str, commit: str, folder: Path) -> None:
@@ -115,11 +118,11 @@ def _restore(client: "MlflowClient", version: "ModelVersion", folder: Path) -> l
     return changed
 
 
-def _making(folder: Path, recipe: str) -> tuple[Stage, ...]:
-    """The stages that make the recipe's model, that one last."""
+def _making(folder: Path, stage: str) -> tuple[Stage, ...]:
+    """The stages that make a model, by the one that writes it, which comes last."""
     # DVC calls stages by their place from where one is.
     with chdir(folder):
-        return lineage(load_graph(Path.cwd()), recipe)
+        return lineage(load_graph(Path.cwd()), stage)
 
 
 def _pull(folder: Path, source: str, names: list[str]) -> None:

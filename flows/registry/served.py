@@ -7,7 +7,7 @@ from typing import Any
 
 from flows.registry.reports import again, evaluated
 from stillhouse.errors import InputError
-from tasks.evaluation.rows import FILE, Rows, read_rows
+from tasks.evaluation.rows import FILE, VALIDATION, Rows, read_rows
 from tasks.stage.json_files import read_json
 
 DATA = Path("data/task")
@@ -32,19 +32,26 @@ class Served:
     judged_by: Mapping[str, Any]
 
 
-def served(recipe: str) -> Served:
-    """Of a recipe's model.
+def served(recipe: str, finished: bool = False) -> Served:
+    """Of a form of a recipe's model.
 
     Raises:
         InputError: it was not evaluated, or its report is damaged.
     """
-    file = evaluated(recipe) / "details" / "served.json"
+    file = evaluated(recipe, finished) / "details" / "served.json"
     try:
         return Served(**read_json(file, again(recipe)))
     except TypeError as error:  # a key too many or too few
         raise InputError(f"'{file}' is damaged ({error}): {again(recipe)}") from None
 
 
-def rows_here(recipe: str) -> Rows:
-    """What a recipe's model did on each row. Raises as `served` does."""
-    return read_rows(evaluated(recipe) / "details" / FILE, again(recipe))
+def rows_here(recipe: str, finished: bool = False) -> Rows:
+    """What a form of a recipe's model did on each row that its score is of. Raises as `served` does."""
+    return read_rows(evaluated(recipe, finished) / "details" / FILE, again(recipe))
+
+
+def validation_rows(recipe: str, finished: bool) -> Rows:
+    """The same of validation, by which models are chosen. Raises as `served` does."""
+    if served(recipe, finished).split == "validation":
+        return rows_here(recipe, finished)
+    return read_rows(evaluated(recipe, finished) / "details" / VALIDATION, again(recipe))

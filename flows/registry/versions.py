@@ -1,9 +1,9 @@
 """The MLflow registry: one registered model per task, a version per distinct set of weights, recipes competing.
 
-A version holds the checkpoint and the ONNX file (`flows.registry.files`), and in its tags all facts that the promotion
-gate reads. Its run holds its results on each row that it was judged on, and the dvc.lock and params.yaml that it was
-made with: a decision needs the registry alone, and a reproduction also the commit. Aliases: `candidate` is the version
-registered last, `champion` the one in service.
+A version holds the checkpoint and what was exported of it (`flows.registry.files`), and in its tags all facts that the
+promotion gate reads. Its description is its card. Its run holds the card with its metadata, its results on each row
+that it was judged on, and the dvc.lock and params.yaml that it was made with: a decision needs the registry alone, and
+a reproduction also the commit. Aliases: `candidate` is the version registered last, `champion` the one in service.
 """
 
 import hashlib
@@ -19,12 +19,15 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from flows.registry.files import MODELS, check, upload, weights_digest
+from flows.registry.card import version_card
+from flows.registry.files import check, upload, weights_digest
 from flows.registry.names import GIVEN, registered_model, task_origin, task_word
-from flows.registry.reports import read_report, smallest_batch
+from flows.registry.reports import checkpoint_of, read_report, smallest_batch
 from flows.registry.served import DATA, rows_here, served
 from stillhouse.errors import InputError
+from tasks.evaluation.forms import FINISHED, PLAIN
 from tasks.evaluation.rows import FILE, Rows, read_rows, write_rows
+from tasks.exported.names import CARD
 from tasks.stage.params import PARAMS
 from tasks.tracking.provenance import LOCK, dvc_hashes, git_tags
 from tasks.tracking.store import STORE, open_store, own_uri, shown_uri, tracking_uri
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 CANDIDATE, CHAMPION = "candidate", "champion"
 ORIGIN = "task_origin"  # the registered model's tag
 FACT = "evaluation"  # a tag that a version has with all its facts, which it gets after it was made
-MODEL = re.compile(r"models:/(?P<name>[\w.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d+))")
+MODEL = re.compile(r"models:/(?P<name>[\w.-]+)(@(?P<alias>[\w-]+)|/(?P<version>\d{1,18}))")
 T = TypeVar("T")
 EVALUATION = re.compile(r"[0-9a-f]{16}")
 # What may change a model's bytes while code, parameters and data stay the same.
@@ -52,16 +55,18 @@ class Registered:
     new: bool
 
 
-def register(recipe: str, run_id: str = "") -> Registered:
-    """Make a recipe's model the candidate of its task; weights that are known already make no new version.
+def register(recipe: str, run_id: str = "", finished: bool = False) -> Registered:
+    """Make a form of a recipe's model the candidate of its task; weights that are known already make no new version.
 
     Args:
         run_id: the run that the version belongs to, else one is made.
+        finished: the student after its last links, not the plain one.
 
     Raises:
         InputError: something of the recipe is missing, or a pickle is among it.
     """
-    facts, rows = gather_facts(recipe), rows_here(recipe)
+    facts, rows = gather_facts(recipe, finished), rows_here(recipe, finished)
+    card, description = version_card(recipe, facts, finished)
     client, experiment = reach_store()
     name = registered_model()
     refuse_other_task(client, name)
@@ -77,7 +82,7 @@ def register(recipe: str, run_id: str = "") -> Registered:
         if not run_id:
             run_id = client.create_run(experiment, run_name=f"register {recipe}", tags=facts).info.run_id
             client.set_terminated(run_id)
-        source, digest = upload(client, recipe, run_id)
+        source, digest = upload(client, recipe, run_id, finished)
         # In the call that makes the version: one without its digest would never be served.
         tags = same | {"files_sha256": digest}
         made = client.create_model_version(name, source, run_id, tags=tags)
@@ -86,19 +91,21 @@ def register(recipe: str, run_id: str = "") -> Registered:
         new = found.version == made.version
     run_id = run_of(client, found)
     store_rows(client, run_id, facts["evaluation"], rows)
+    client.log_text(run_id, card, f"evaluation/{facts['evaluation']}/{CARD}")
     for file in (LOCK, PARAMS):
         if file.exists():
             client.log_artifact(run_id, str(file), "provenance")
     # After another evaluation, or one on other data, the same weights have other facts.
     for key, value in facts.items():
         client.set_model_version_tag(name, found.version, key, value)
+    client.update_model_version(name, found.version, description)
     client.set_registered_model_alias(name, CANDIDATE, found.version)
     _write_marker(recipe, _identity(facts) | {"name": name, "version": str(found.version)})
     return Registered(name, str(found.version), new)
 
 
-def is_registered(recipe: str) -> bool:
-    """Whether this model with this evaluation was registered from this folder, and its version is still there.
+def is_registered(recipe: str, finished: bool = False) -> bool:
+    """Whether this form with this evaluation was registered from this folder, and its version is still there.
 
     Raises:
         ConnectionError: a local file says that it was, and MLflow, which knows whether it still is, cannot be reached.
@@ -109,7 +116,7 @@ def is_registered(recipe: str) -> bool:
         # Of an older release, which was killed while it wrote: registering again finds the version.
         return False
     name, version = marker.pop("name", ""), marker.pop("version", "")
-    if name != registered_model() or marker != _identity(gather_facts(recipe)):
+    if name != registered_model() or marker != _identity(gather_facts(recipe, finished)):
         return False
     client, _ = reach_store()
     found = known_to(lambda: client.get_model_version(name, version))
@@ -131,20 +138,21 @@ def refuse_other_task(client: "MlflowClient", name: str) -> None:
         )
 
 
-def gather_facts(recipe: str) -> dict[str, str]:
+def gather_facts(recipe: str, finished: bool = False) -> dict[str, str]:
     """The facts of a version: where it comes from, and its scores, sizes and latency.
 
     Raises:
         InputError: the model or its reports are missing.
     """
-    metrics, latency = read_report(recipe, "metrics.json"), read_report(recipe, "latency.json")
-    digest = weights_digest(MODELS / recipe)
+    metrics, latency = (read_report(recipe, name, finished) for name in ("metrics.json", "latency.json"))
+    digest = weights_digest(checkpoint_of(recipe, finished))
     data_md5 = dvc_hashes().get(DATA.as_posix(), "")
     facts: dict[str, Any] = {
         "recipe": recipe,
+        "form": FINISHED if finished else PLAIN,
         "weights_sha256": digest,
         "data_md5": data_md5,
-        "evaluation": evaluation_key(served(recipe).judged_by, data_md5),
+        "evaluation": evaluation_key(served(recipe, finished).judged_by, data_md5),
         "libraries": json.dumps(libraries()),
         "hardware": latency["hardware"],
         "latency_p50_ms": latency["batches"][smallest_batch(latency)]["p50_ms"],
@@ -182,6 +190,23 @@ def stored_rows(client: "MlflowClient", run_id: str, evaluation: str) -> Rows | 
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(client.download_artifacts(run_id, f"{folder}/{FILE}", scratch))
         return read_rows(file, "register the version again (python -m flows.compress RECIPE)")
+
+
+def stored_card(client: "MlflowClient", version: "ModelVersion") -> str:
+    """A version's card, with its metadata.
+
+    Raises:
+        InputError: it has none; or its key, which is a tag, is none of ours.
+    """
+    what, evaluation = f"{version.name} version {version.version}", version.tags.get(FACT, "")
+    if not EVALUATION.fullmatch(evaluation):
+        raise InputError(f"{what}: evaluation = {evaluation!r} is no digest: register the version again")
+    run_id, folder = run_of(client, version), f"evaluation/{evaluation}"
+    if not any(each.path == f"{folder}/{CARD}" for each in client.list_artifacts(run_id, folder)):
+        recipe = version.tags.get("recipe", "RECIPE")
+        raise InputError(f"{what} has no card: register it again (python -m flows.compress {recipe})")
+    with tempfile.TemporaryDirectory() as scratch:
+        return Path(client.download_artifacts(run_id, f"{folder}/{CARD}", scratch)).read_text(encoding="utf-8")
 
 
 def libraries() -> dict[str, str]:
@@ -225,7 +250,7 @@ def find_version(client: "MlflowClient", model: str) -> "ModelVersion":
     """
     named = MODEL.fullmatch(model)
     if named is None:
-        raise InputError(f"model = {model!r}: give models:/NAME@champion, or models:/NAME/VERSION")
+        raise InputError(f"model = {model[:200]!r}: give models:/NAME@champion, or models:/NAME/VERSION")
     if named["alias"]:
         found = known_to(lambda: client.get_model_version_by_alias(named["name"], named["alias"]))
     else:

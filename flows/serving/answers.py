@@ -3,8 +3,8 @@
 MLflow copies this file next to the artifacts and runs it where the model is served: it imports nothing of the project,
 so windows and the choice of the best span are written here again. A test compares its answers with the pipeline's own.
 
-Input: a table with the columns `question` and `context`. A row that is not text, or has none, is refused by its number,
-with the HTTP status 400, as the training data refused it.
+Input: a table with the columns `question` and `context`. A row that is not text, or has none, or a context without
+a single token, is refused by its number, with the HTTP status 400.
 Output: one record a row, {"answer": text, "score": number}: "" for no answer. The score is the best span's
 logit sum minus that of no answer; an answer is given where it is at least −null_threshold.
 """
@@ -60,6 +60,10 @@ class OnnxReader(PythonModel):
         questions, contexts = _texts(model_input, ["question", "context"])
         pairs = list(zip(map(self._shortened, questions), contexts, strict=True))
         read = [[first, *first.overflowing] for first in self.windows.encode_batch(pairs)]
+        for number, windows in enumerate(read, start=1):
+            # Its score would be −∞, which JSON has no word for.
+            if not any(1 in window.sequence_ids for window in windows):
+                raise _refused(f"row {number}: column 'context' has nothing that the model reads: give text")
         logits = self._logits([window for windows in read for window in windows])
         return [
             self._record(text, [(window, *next(logits)) for window in windows])
@@ -87,8 +91,6 @@ class OnnxReader(PythonModel):
     def _record(self, context: str, windows: list[tuple[Encoding, np.ndarray, np.ndarray]]) -> dict[str, Any]:
         none = min(float(start[0]) + float(end[0]) for _, start, end in windows)
         found = [best for window in windows if (best := _best_span(*window, self.longest))]
-        if not found:
-            return {"answer": "", "score": float("-inf")}
         # Of equal scores the first, as in the pipeline.
         score, begin, stop = max(found, key=lambda each: (each[0], -each[1], -each[2]))
         given = none - score <= self.threshold

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import constants
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError, StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -19,6 +19,10 @@ HEADS = (
     *("discriminator_predictions.", "pre_classifier.", "vocab_", "lm_predictions.", "mask_predictions."),
     *("predictions.", "sop_classifier.", "head.", "decoder."),
 )
+
+
+# What transformers raises, wherever it first meets it, for a config.json with values of another type, or of 0.
+NONSENSE = (AttributeError, TypeError, ArithmeticError, StrictDataclassError)
 
 
 def load_model(source: str | Path, auto: type, *, whole: bool = False, **options: object) -> PreTrainedModel:
@@ -47,7 +51,7 @@ def load_model(source: str | Path, auto: type, *, whole: bool = False, **options
         )
     except (SafetensorError, json.JSONDecodeError) as error:
         raise InputError(f"'{source}': damaged weights or config ({error}): fetch the checkpoint again") from None
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except (OSError, ValueError, LookupError, ImportError, *NONSENSE) as error:
         _raise_if_away(source, error)
         if "custom code" in str(error):
             raise InputError(
@@ -57,9 +61,11 @@ def load_model(source: str | Path, auto: type, *, whole: bool = False, **options
         where = "" if folder else " (neither a local folder nor a readable hub id)"
         raise InputError(f"'{source}'{where}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     except RuntimeError as error:
-        if "ignore_mismatched_sizes" not in str(error):
-            raise
-        raise InputError(f"'{source}': its weights do not have the shapes that its config.json states") from None
+        if "ignore_mismatched_sizes" in str(error):
+            raise InputError(f"'{source}': its weights do not have the shapes that its config.json states") from None
+        # Of a size below 0, or beyond the memory.
+        said = " ".join(str(error).split())[:300]
+        raise InputError(f"'{source}': a model as its config.json states it cannot be made ({said})") from None
     _check_weights(source, model, report, whole)
     return model.eval()
 
@@ -96,9 +102,9 @@ def architecture(folder: Path) -> str:
     _local(folder)
     try:
         names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures")
-    except (ValueError, AttributeError) as error:  # no JSON, no UTF-8, or no mapping
+    except (ValueError, AttributeError, RecursionError) as error:  # no JSON, no UTF-8, or no mapping
         raise InputError(f"'{folder}': damaged config.json ({error})") from None
-    if not names:
+    if not isinstance(names, list) or not names or not isinstance(names[0], str):
         raise InputError(f"'{folder}': config.json names no architecture: save it with save_pretrained")
     return names[0]
 
@@ -175,7 +181,7 @@ def _check_index(folder: Path) -> None:
         return
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (json.JSONDecodeError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"'{index}': damaged index ({error!r}): fetch the checkpoint again") from None
     for name in sorted(map(str, names)):
         if Path(name).name != name or not name.endswith(".safetensors"):

@@ -15,7 +15,9 @@ def label_text(value: object) -> str:
     """A label as text, however it is written: 1, 1.0, "1.0" and "1 " are all "1", and letters have one form (NFC)."""
     text = unicodedata.normalize("NFC", str(value).strip())
     whole = WHOLE.fullmatch(text)
-    return whole[1] if whole else text
+    if whole:
+        text = whole[1]
+    return "0" if text == "-0" else text
 
 
 def as_labels(names: Collection[str]) -> tuple[str, ...]:
@@ -26,18 +28,25 @@ def as_labels(names: Collection[str]) -> tuple[str, ...]:
     """
     texts = tuple(map(label_text, names))
     if twice := [text for text in texts if texts.count(text) > 1]:
-        raise InputError(f"labels {_shown(tuple(names))}: two of them are the label '{twice[0]}': name each once")
+        raise InputError(f"labels {shown(tuple(names))}: two of them are the label '{twice[0][:80]}': name each once")
     return texts
 
 
 def sorted_labels(texts: Collection[str]) -> list[str]:
     """Labels in the order that they have where nothing states one: numbers, and names that are numbered, by number."""
+    texts = sorted(texts)  # what is equal by number has this order
     found = [NUMBERED.fullmatch(text) for text in texts]
     if all(is_number(text) for text in texts):
         return sorted(texts, key=float)
     if all(found) and len({(each[1], each[3]) for each in found if each}) == 1:
-        return sorted(texts, key=lambda text: int(re.sub(r"\D", "", text)))
-    return sorted(texts)
+        return sorted(texts, key=_by_digits)
+    return texts
+
+
+def _by_digits(text: str) -> tuple[int, str]:
+    """As the number of its digits would sort it, of which Python reads no more than 4,300."""
+    digits = re.sub(r"\D", "", text).lstrip("0")
+    return len(digits), digits
 
 
 def is_number(text: str) -> bool:
@@ -61,14 +70,24 @@ def label_order(data: tuple[str, ...], model: tuple[str, ...]) -> list[int]:
             f"labels differ: the data has {len(data)}, the model has {len(model)}: use a model of this task"
         )
     raise InputError(
-        f"labels differ: the data has {_shown(data)}, the model has {_shown(model)}: "
+        f"labels differ: the data has {shown(data)}, the model has {shown(model)}: "
         "rename the labels in the data, or use a model that was trained on them"
     )
 
 
 def names_in(id2label: Any) -> tuple[str, ...]:
-    """The names of a model's outputs in order, of its config's `id2label`, which may count from 1."""
-    return tuple(label_text(id2label[key]) for key in sorted(id2label, key=int))
+    """The names of a model's outputs in order, of its config's `id2label`, which may count from 1.
+
+    Raises:
+        InputError: it does not say of each output what it is called.
+    """
+    try:
+        return tuple(label_text(id2label[key]) for key in sorted(id2label.keys(), key=int))
+    except (AttributeError, TypeError, ValueError):
+        raise InputError(
+            f"id2label = {str(id2label)[:80]} in its config.json: a mapping from each output's number to its name is "
+            "expected: correct it"
+        ) from None
 
 
 def named(names: tuple[str, ...]) -> bool:
@@ -76,6 +95,7 @@ def named(names: tuple[str, ...]) -> bool:
     return any(name != f"LABEL_{i}" for i, name in enumerate(names))
 
 
-def _shown(names: tuple[str, ...]) -> str:
+def shown(names: Collection[str]) -> str:
+    """Names of labels for a message, which there may be too many of, or too long ones."""
     text = str(list(names))
     return text if len(text) <= 200 else f"{text[:200]}… ({len(names)})"

@@ -26,8 +26,8 @@ from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
 from stillhouse.families.find import family_of
-from stillhouse.models.compact import quantized_names
 from stillhouse.models.quantized_modules import LARGEST, grid, round_activation, round_rows, tensor_range
+from stillhouse.models.quantizing import quantized_names
 from stillhouse.models.shape import Shape
 from stillhouse.surgery.quantizing import REDUCED, Range, quantize
 from stillhouse.surgery.rebuild import rebuild, shape_of

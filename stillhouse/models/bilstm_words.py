@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from stillhouse.models.configuration_bilstm import BiLstmConfig
+from stillhouse.models.quantization import Quantization
+from stillhouse.models.quantizing import build_quantized
 
 
 class BiLstmOfWords(PreTrainedModel):
@@ -27,12 +29,17 @@ class BiLstmOfWords(PreTrainedModel):
         self.backwards = nn.LSTM(config.embedding_size, config.hidden_size, batch_first=True)
         self.dropout = nn.Dropout(config.dropout)
 
-    def get_input_embeddings(self) -> nn.Embedding:
+    def complete(self) -> None:
+        """What a model does once it has its head: random weights, in eight bits where its config says so."""
+        if self.config.quantization:
+            build_quantized(self, Quantization.of(self.config.quantization))
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
         return self.embeddings
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        assert isinstance(value, nn.Embedding)
-        self.embeddings = value
+        self.embeddings = value  # type: ignore[assignment]
 
     def states(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """States (B, L, 2H) of token ids and mask, (B, L) each; what stands at padding, nothing reads."""

@@ -18,7 +18,8 @@ from stillhouse.models.compact_modules import FactorizedDecoder, FactorizedEmbed
 from stillhouse.models.configuration_compact import COMPACT_CONFIGS, CompactConfig
 from stillhouse.models.modeling_compact import HEADS
 from stillhouse.models.quantized_modules import QuantizedEmbedding, QuantizedLinear
-from stillhouse.models.shape import Quantization, Shape
+from stillhouse.models.quantizing import build_quantized
+from stillhouse.models.shape import Shape
 
 # transformers' classes: each family's encoder, and with each head.
 PLAIN: dict[type[PreTrainedModel], Family] = {
@@ -80,7 +81,7 @@ def _build(model: PreTrainedModel) -> None:
     if shape.embedding_size != shape.hidden_size:
         _build_words(model, shape, family)
     if shape.quantization is not None:
-        _build_quantized(model, shape.quantization)
+        build_quantized(model, shape.quantization)
 
 
 def _build_layer(layer: Any, index: int, shape: Shape, family: Family) -> None:
@@ -152,30 +153,6 @@ def _build_words(model: Any, shape: Shape, family: Family) -> None:
     # The table is the decoder's own: of transformers' two ties, one is left.
     tied = family.decoder_bias
     model._tied_weights_keys = {f"{family.decoder}.bias": tied} if tied else {}
-
-
-def _build_quantized(model: PreTrainedModel, quantization: Quantization) -> None:
-    """Every linear layer, and the word vectors, with weights in eight bits."""
-    for name in quantized_names(model, quantization.embeddings):
-        part: Any = model.get_submodule(name)
-        new: nn.Module
-        if isinstance(part, nn.Embedding):
-            new = QuantizedEmbedding(part.num_embeddings, part.embedding_dim, quantization.weights, part.padding_idx)
-        else:
-            bias = part.bias is not None
-            new = QuantizedLinear(
-                part.in_features, part.out_features, quantization.weights, quantization.activations, bias
-            )
-        model.set_submodule(name, new)
-
-
-def quantized_names(model: PreTrainedModel, embeddings: bool) -> list[str]:
-    """The modules of a model in full precision that quantization is about, by name: linear layers, and word vectors."""
-    words: Any = model.get_input_embeddings()
-    table = words.table if isinstance(words, FactorizedEmbedding) else words
-    return [
-        name for name, part in model.named_modules() if isinstance(part, nn.Linear) or (embeddings and part is table)
-    ]
 
 
 def _compact(plain: type[PreTrainedModel]) -> type[PreTrainedModel]:

@@ -1,5 +1,7 @@
 """The shape of a BiLSTM classifier: see `stillhouse.models.modeling_bilstm`."""
 
+from typing import Any
+
 from transformers import PreTrainedConfig
 from transformers.models.auto.configuration_auto import AutoConfig
 
@@ -16,6 +18,7 @@ class BiLstmConfig(PreTrainedConfig):
         dropout: of the word vectors and of the ReLU layer.
         initializer_range: standard deviation of random word vectors and matrices, the LSTM's apart.
         pad_token_id: its word vector is 0.
+        quantization: fields of `stillhouse.models.quantization.Quantization`; None in full precision.
         rest: what every config has, such as the labels.
     """
 
@@ -32,6 +35,7 @@ class BiLstmConfig(PreTrainedConfig):
         initializer_range: float = 0.1,
         pad_token_id: int = 0,
         type_vocab_size: int = 2,
+        quantization: dict[str, Any] | None = None,
         **rest,
     ) -> None:
         self.vocab_size = vocab_size
@@ -43,6 +47,7 @@ class BiLstmConfig(PreTrainedConfig):
         self.initializer_range = initializer_range
         self.pad_token_id = pad_token_id
         self.type_vocab_size = type_vocab_size
+        self.quantization = quantization
         super().__init__(**rest)
 
 

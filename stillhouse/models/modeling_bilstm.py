@@ -18,6 +18,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from transformers.models.auto.modeling_auto import AutoModelForSequenceClassification
 
 from stillhouse.models.configuration_bilstm import BiLstmConfig
+from stillhouse.models.quantization import Quantization
+from stillhouse.models.quantizing import build_quantized
 
 
 class BiLstmForSequenceClassification(PreTrainedModel):
@@ -41,14 +43,15 @@ class BiLstmForSequenceClassification(PreTrainedModel):
             nn.Dropout(config.dropout),
             nn.Linear(config.dense_size, config.num_labels),  # type: ignore[arg-type]
         )
+        if config.quantization:
+            build_quantized(self, Quantization.of(config.quantization))
         self.post_init()
 
-    def get_input_embeddings(self) -> nn.Embedding:
+    def get_input_embeddings(self) -> nn.Module:
         return self.embeddings
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        assert isinstance(value, nn.Embedding)
-        self.embeddings = value
+        self.embeddings = value  # type: ignore[assignment]
 
     def forward(
         self,

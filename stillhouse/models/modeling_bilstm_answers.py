@@ -20,7 +20,7 @@ class BiLstmForQuestionAnswering(BiLstmOfWords):
     def __init__(self, config: BiLstmConfig) -> None:
         super().__init__(config)
         self.qa_outputs = head(config, 2)
-        self.post_init()
+        self.complete()
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: object

@@ -20,7 +20,7 @@ class BiLstmForTokenClassification(BiLstmOfWords):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.classifier = head(config, config.num_labels)  # type: ignore[arg-type]
-        self.post_init()
+        self.complete()
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None, **_: object) -> TokenClassifierOutput:
         """Logits (B, L, C) of token ids and mask, (B, L) each."""

@@ -5,17 +5,25 @@ stands in `stillhouse.models.quantized_modules`. float8 (e4m3) is for devices th
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
-from stillhouse.models.compact import quantized_names
-from stillhouse.models.quantized_modules import LARGEST, grid, restore_rows, round_rows
-from stillhouse.models.shape import Quantization, Shape
-from stillhouse.surgery.rebuild import rebuild, shape_of
+from stillhouse.models.configuration_bilstm import BiLstmConfig
+from stillhouse.models.quantization import Quantization
+from stillhouse.models.quantized_lstm import MATRICES, QuantizedLSTM
+from stillhouse.models.quantized_modules import (
+    LARGEST,
+    QuantizedEmbedding,
+    QuantizedLinear,
+    grid,
+    restore_rows,
+    round_rows,
+)
+from stillhouse.models.quantizing import quantized_names
+from stillhouse.surgery.rebuild import rounded, shape_of
 
 FLOAT8_CAPABILITY = (8, 9)
 REDUCED = 63  # 255·63·2 fits into the 16 bits that AVX2 kernels add pairs in; 255·127·2 does not
@@ -42,7 +50,7 @@ def quantize(
     Raises:
         InputError: quantized already, a masked LM, a layer without a range, or float8 on a device that has none.
     """
-    shape = shape_of(model)
+    check_quantizable(model)
     if weights == "float8":
         check_float8()
     if model.get_output_embeddings() is not None:
@@ -53,30 +61,50 @@ def quantize(
         kind = Quantization(weights, embeddings, None)
     kind.check()
     state = dict(model.state_dict())
+    largest = REDUCED if reduce_range else LARGEST
     for name in quantized_names(model, embeddings):
-        largest = REDUCED if reduce_range else LARGEST
-        state[f"{name}.weight"], state[f"{name}.scale"] = round_rows(state[f"{name}.weight"], weights, largest)
+        for weight, scale in _matrices(model.get_submodule(name), name):
+            state[weight], state[scale] = round_rows(state[weight], weights, largest)
         if kind.activations == "static" and isinstance(model.get_submodule(name), nn.Linear):
             assert ranges is not None
             if name not in ranges:
                 raise InputError(f"'{name}' has no calibrated range: calibrate on this model")
-            scale, zero_point = grid(*(torch.tensor(bound, dtype=torch.float32) for bound in ranges[name]))
-            state[f"{name}.input_scale"], state[f"{name}.input_zero_point"] = scale, zero_point.to(torch.uint8)
-    return rebuild(model, replace(shape, quantization=kind), state)
+            step, zero_point = grid(*(torch.tensor(bound, dtype=torch.float32) for bound in ranges[name]))
+            state[f"{name}.input_scale"], state[f"{name}.input_zero_point"] = step, zero_point.to(torch.uint8)
+    return rounded(model, kind, state)
+
+
+def _matrices(part: nn.Module, name: str) -> list[tuple[str, str]]:
+    """Of a module, the names in a state of each matrix and of its scales."""
+    if isinstance(part, nn.LSTM | QuantizedLSTM):
+        return [(f"{name}.{matrix}", f"{name}.{matrix}_scale") for matrix in MATRICES]
+    return [(f"{name}.weight", f"{name}.scale")]
 
 
 def dequantize(model: PreTrainedModel) -> PreTrainedModel:
     """The model in full precision that a quantized one stands for; one that is not quantized comes back as it is."""
     if quantized(model) is None:
         return model
-    shape = Shape.of(model.config)
     state = dict(model.state_dict())
-    for key in [key for key in state if key.endswith(".scale")]:
-        name = key.removesuffix(".scale")
-        state[f"{name}.weight"] = restore_rows(state[f"{name}.weight"], state.pop(key))
-        for buffer in ("input_scale", "input_zero_point"):
-            state.pop(f"{name}.{buffer}", None)
-    return rebuild(model, replace(shape, quantization=None), state)
+    for name, part in model.named_modules():
+        if isinstance(part, QuantizedLinear | QuantizedEmbedding | QuantizedLSTM):
+            for weight, scale in _matrices(part, name):
+                state[weight] = restore_rows(state[weight], state.pop(scale))
+            for buffer in ("input_scale", "input_zero_point"):
+                state.pop(f"{name}.{buffer}", None)
+    return rounded(model, None, state)
+
+
+def check_quantizable(model: PreTrainedModel) -> None:
+    """Whether a model is of a kind that can be quantized: of a shape that surgery knows, or a BiLSTM, and no other yet.
+
+    Raises:
+        InputError: it is not.
+    """
+    if not isinstance(model.config, BiLstmConfig):
+        shape_of(model)
+    elif (weights := quantized(model)) is not None:
+        raise InputError(f"the model is quantized ({weights}): quantize the one before it")
 
 
 def quantized(model: PreTrainedModel) -> str | None:

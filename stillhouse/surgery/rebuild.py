@@ -1,6 +1,8 @@
 """A new model of another shape around weights that were cut to it."""
 
+import copy
 from collections.abc import Mapping
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor
@@ -8,6 +10,8 @@ from transformers import PreTrainedModel
 
 from stillhouse.errors import InputError
 from stillhouse.models.compact import COMPACT
+from stillhouse.models.configuration_bilstm import BiLstmConfig
+from stillhouse.models.quantization import Quantization
 from stillhouse.models.shape import Shape
 
 PLAIN = {made: plain for plain, made in COMPACT.items()}
@@ -48,6 +52,23 @@ def rebuild(model: PreTrainedModel, shape: Shape, state: Mapping[str, Tensor]) -
         made = (plain if shape.plain else COMPACT[plain])(config)
     if made.base_model is made and not any(name.startswith("pooler.") for name in state):
         made.pooler = None  # type: ignore[assignment]
+    made.load_state_dict(dict(state), strict=True)
+    made.to(model.device)  # type: ignore[arg-type]
+    return made.train(model.training)
+
+
+def rounded(model: PreTrainedModel, quantization: Quantization | None, state: Mapping[str, Tensor]) -> PreTrainedModel:
+    """A model as `rebuild` makes it, of the same shape with its numbers rounded otherwise; also a BiLSTM.
+
+    Raises:
+        InputError: as `rebuild`.
+    """
+    if not isinstance(model.config, BiLstmConfig):
+        return rebuild(model, replace(Shape.of(model.config), quantization=quantization), state)
+    config = copy.deepcopy(model.config)
+    config.quantization = asdict(quantization) if quantization else None
+    with torch.random.fork_rng(devices=[]):
+        made = type(model)(config)
     made.load_state_dict(dict(state), strict=True)
     made.to(model.device)  # type: ignore[arg-type]
     return made.train(model.training)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from stillhouse.encoders.fits import longest_of
 from stillhouse.errors import InputError
 from stillhouse.text.likely_words import Place
 from stillhouse.text.vocabulary import vocabulary_words
@@ -67,8 +68,8 @@ class Candidates:
             raise InputError(
                 f"augment.candidates = {count}: the masked LM's vocabulary has {len(words)} whole words: lower it"
             )
-        longest = getattr(model.config, "max_position_embeddings", max_length)
-        if max_length > longest:
+        longest = longest_of(model.config.to_dict())
+        if longest is not None and max_length > longest:
             raise InputError(f"augment.max_length = {max_length}: the masked LM takes {longest} tokens: lower it")
         self.model = model
         self.tokenizer = tokenizer

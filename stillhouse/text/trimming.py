@@ -98,6 +98,11 @@ def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> P
     return small
 
 
+def kind_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What kind a tokenizer is of: one of `KINDS`, or another, whose pieces cannot be trimmed."""
+    return json.loads(tokenizer.backend_tokenizer.to_str())["model"]["type"]
+
+
 def check_pieces(keep: Sequence[int], needed: Collection[int], tokenizer: PreTrainedTokenizerBase) -> None:
     """Whether pieces are in order and what is needed is among them.
 

@@ -1,6 +1,7 @@
 """What evaluation measures whatever the task is: size, cost and time."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def latency_figures(folders: Mapping[str, Path], params: EvaluateParams, vocabul
             rows[name][str(batch_size)] = latency.summary(seconds, batch_size)
     student, teacher = rows["student"], rows.get("teacher", rows["student"])
     return {
+        "date": datetime.now(UTC).date().isoformat(),
         "hardware": latency.hardware(),
         "threads": threads,
         "runtime": f"ONNX Runtime {onnxruntime.__version__}, CPU",

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from stillhouse.errors import InputError
 
 FILE = "rows.csv"
+VALIDATION = "validation.csv"  # the same of validation, where the score is of test
 Rows = Mapping[str, NDArray]  # a column per fact, (N,) each
 
 

@@ -33,6 +33,13 @@ from tasks.sources.split import Source
 from tasks.stage.json_files import write_json
 from tasks.stage.params import Block
 
+RUN = """\
+`tokenizer.json` neither cuts nor pads. Cut the question to `question_length` tokens, and encode it with its context,
+which is read in windows (`enable_truncation(max_length, stride=overlap, strategy="only_second")`, then `overflowing`).
+The answer is the span of at most `max_answer_length` tokens of the context, in any window, with the greatest
+`start_logits + end_logits`; there is none where the sum of the first token's, the smallest of all windows, exceeds that
+by more than `null_threshold` (all numbers are in `inference.json`). Rows of a batch are filled up with `padding`."""
+
 
 class Numbers(Block):
     """`kinds.answers`: the windows that are read of a question and its context, and how an answer is chosen."""
@@ -58,6 +65,10 @@ class Answers(SpanOutcomes, Kind):
     """A span of the context, or none."""
 
     name = "answers"
+    does = "finds the answer to a question in its context, or says that it is not there"
+    pipeline = "question-answering"
+    run = RUN
+    in_windows = True
     Numbers = Numbers
     auto = AutoModelForQuestionAnswering
     head = "ForQuestionAnswering"

@@ -27,6 +27,7 @@ class Classes(Sentences):
     """One of several labels."""
 
     name = "classes"
+    does = "gives a text one of several labels"
     problem: ClassVar[Problem] = "single_label_classification"
 
     def __init__(self, rows: Dataset, train: TrainParams, numbers: Any) -> None:

@@ -69,6 +69,10 @@ class Kind(Outcomes, ABC):
     outputs: ClassVar[tuple[str, ...]] = ("logits",)  # of a model, and of its ONNX file
     per_token: ClassVar[bool] = False  # whether it predicts something of each token
     word_labels: ClassVar[bool] = False  # whether each word of a row has a label: a copy of a row has as many words
+    in_windows: ClassVar[bool] = False  # whether a row that is too long is read in several
+    does: ClassVar[str]  # what a model does, in words
+    pipeline: ClassVar[str]  # what hubs call that
+    run: ClassVar[str]  # how its exported folder is run, in Markdown
     texts: ClassVar[tuple[str, ...]]  # columns of text, of which a task may lack the later ones
     augmented: ClassVar[tuple[str, ...]]  # those of them whose words may change with no harm to the label
 

@@ -34,7 +34,7 @@ class Judged:
         vocabulary: of its tokenizer.
         split: what the rest speaks of: test where the task has one, else validation.
         metrics: all of them by name.
-        validation: the same of validation, where `split` is another.
+        validation: metrics and rows of validation, what is chosen by, where `split` is another.
         onnx: `onnx_bytes`, `onnx_max_difference` and `onnx_rounding` of the exported file.
     """
 
@@ -45,7 +45,7 @@ class Judged:
     examples: Examples
     predictions: Predictions
     metrics: Metrics
-    validation: tuple[int, Metrics] | None
+    validation: tuple[Metrics, Rows] | None
     onnx: dict[str, float]
 
     @property
@@ -90,7 +90,7 @@ def judge(task: Task, checkpoint: Path, onnx: Path, batch_size: int) -> Judged:
     predictions, examples = validation if test is None else predicted(test)
     metrics = settled.metrics(predictions, examples)
     agreement = onnx_figures(onnx / "model.onnx", kind, model, examples.encoded, tokenizer)
-    other = None if test is None else (len(task.validation), settled.metrics(*validation))
+    other = None if test is None else (settled.metrics(*validation), settled.bootstrap_rows(*validation))
     split = "validation" if test is None else "test"
     return Judged(settled, model, len(tokenizer), split, examples, predictions, metrics, other, agreement)
 

@@ -37,6 +37,7 @@ class MultiLabel(SeveralLabels, Classes):
     """Several yes or no."""
 
     name = "multi-label"
+    does = "gives a text any number of labels, none included"
     Numbers = Numbers
     problem: ClassVar[Problem] = "multi_label_classification"
 

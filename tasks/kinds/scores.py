@@ -20,6 +20,7 @@ class Scores(Sentences):
     """A number."""
 
     name = "scores"
+    does = "gives a text a number"
     problem = "regression"
     width = 1
 

@@ -24,6 +24,33 @@ from tasks.sources.make_task import sentences
 from tasks.sources.split import Source
 from tasks.stage.params import Block
 
+# README.md has these lines too, and a test runs them.
+RUN = """\
+```python
+import json
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+folder = "."
+rows = ["Compute the eigenvalues of a matrix.", "Plot a histogram."]  # a text each, or a pair of texts
+with open(f"{folder}/inference.json", encoding="utf-8") as file:
+    told = json.load(file)
+options = onnxruntime.SessionOptions()
+options.add_session_config_entry("session.x64quantprecision", "1")  # int8 without VNNI; nothing to other models
+session = onnxruntime.InferenceSession(f"{folder}/model.onnx", options)
+read = Tokenizer.from_file(f"{folder}/tokenizer.json").encode_batch(rows)
+tensors = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
+feed = {put.name: np.array([getattr(row, tensors[put.name]) for row in read]) for put in session.get_inputs()}
+(logits,) = session.run(None, feed)
+if "thresholds" in told:  # of multi-label
+    marks = 1 / (1 + np.exp(-logits.astype(float))) >= told["thresholds"]
+    given = [[label for label, mark in zip(told["labels"], row) if mark] for row in marks]
+elif "labels" in told:  # of classes
+    given = [told["labels"][place] for place in logits.argmax(axis=1)]
+else:  # of scores
+    given = logits[:, 0].tolist()
+```"""
 Problem = Literal["regression", "single_label_classification", "multi_label_classification"]
 
 
@@ -37,6 +64,8 @@ class Sentences(Kind):
     Numbers: ClassVar[type[Block]] = NoNumbers
     auto = AutoModelForSequenceClassification
     head = "ForSequenceClassification"
+    pipeline = "text-classification"
+    run = RUN
     texts = ("text", "text_pair")
     augmented = texts
     problem: ClassVar[Problem]  # transformers' problem_type

@@ -37,6 +37,13 @@ from tasks.sources.split import Source
 from tasks.stage.json_files import write_json
 from tasks.stage.params import Block, TrainParams
 
+RUN = """\
+`tokenizer.json` neither cuts nor pads. Put one space between the words of a sentence and encode it. A word has the
+likeliest label (`labels` of `inference.json`, in the order of the logits) at its first piece: at the first token whose
+offsets begin inside the word. A sentence of more than `max_length` tokens, special ones included, is read in windows
+that begin and end between words and share at least `overlap` tokens; a word counts in the window that shows the most
+around it. Rows of a batch are filled up with `padding`."""
+
 
 class Numbers(Block):
     """`kinds.tokens`: the windows that are read of a sentence."""
@@ -55,6 +62,10 @@ class Tokens(WordOutcomes, Kind):
     """A label of each word."""
 
     name = "tokens"
+    does = "gives each word of a sentence a label"
+    pipeline = "token-classification"
+    run = RUN
+    in_windows = True
     Numbers: ClassVar[type[Block]] = Numbers
     auto = AutoModelForTokenClassification
     head = "ForTokenClassification"

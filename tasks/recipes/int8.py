@@ -1,34 +1,20 @@
 """int8: a checkpoint's weights in eight bits, with what goes into each layer rounded too, by training if asked for."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from stillhouse.encoders.measure import longest_input
-from stillhouse.errors import InputError
 from stillhouse.methods import int8 as method
 from stillhouse.surgery import quantize as quantize_weights
-from stillhouse.training.batches import Batch, collate
+from tasks.links.params import Calibration
+from tasks.links.rounding import ranges_of
 from tasks.phases.plan import Plan, left_out
 from tasks.phases.run import Given
 from tasks.phases.task_loss import TaskLoss, task_plan
 from tasks.stage.params import Block, Phase
-
-CALIBRATION_BATCH = 32  # rows; a moving average counts batches, so it is part of what a checkpoint's ranges are
-
-
-class Calibration(Block):
-    """`calibration` of int8, for static activations."""
-
-    rows: int = Field(gt=0, description="Training rows whose activations are watched")
-    momentum: float | None = Field(ge=0, lt=1, description="Of a moving average over batches; null: the outermost")
-    max_length: int = Field(gt=0, description="Tokens a row")
-    seed: int = Field(ge=0, description="Which rows")
 
 
 class Quantize(Block):
@@ -79,13 +65,7 @@ def _quantized(
 ) -> PreTrainedModel:
     ranges = None
     if params.activations == "static":
-        longest, asked = longest_input(model), params.calibration.max_length
-        if longest is not None and asked > longest:
-            raise InputError(
-                f"calibration.max_length = {asked}, but the model reads {longest} tokens at most: lower it"
-            )
-        batches = _batches(params.calibration, given, tokenizer)
-        ranges = method.calibrate(model, batches, params.calibration.momentum)
+        ranges = ranges_of(model, params.calibration, given.kind, given.rows, tokenizer)
     return quantize_weights(
         model, weights=params.weights, embeddings=params.embeddings, ranges=ranges, reduce_range=params.reduce_range
     )
@@ -97,15 +77,4 @@ def untrained_bytes(
     """The model in eight bits with no training: trained ranges have the shape of those that are watched."""
     if params.activations == "trained":
         params = params.model_copy(update={"activations": "static"})
-    calibration = params.calibration.model_copy(update={"rows": CALIBRATION_BATCH})
-    return _quantized(model, params.model_copy(update={"calibration": calibration}), given, tokenizer)
-
-
-def _batches(calibration: Calibration, given: Given, tokenizer: PreTrainedTokenizerBase) -> Iterator[Batch]:
-    """Rows of the training split, drawn without replacement, in batches."""
-    chosen = np.random.default_rng(calibration.seed).permutation(len(given.rows))[: calibration.rows]
-    rows = list(given.kind.encode(given.rows.select(chosen), tokenizer, calibration.max_length))
-    padding = tokenizer.pad_token_id
-    assert padding is not None
-    for start in range(0, len(rows), CALIBRATION_BATCH):
-        yield collate(rows[start : start + CALIBRATION_BATCH], padding)
+    return _quantized(model, params, given, tokenizer)

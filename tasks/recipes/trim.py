@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from pydantic import Field
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from stillhouse.methods import trim as method
-from stillhouse.surgery import trim as trim_vocabulary
+from tasks.links.trimming import trimmed
 from tasks.stage.params import Block
 
 
@@ -28,11 +27,4 @@ def trim(
     params: Trim, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The model and its tokenizer without what these texts do not use; says how many pieces that leaves."""
-    counts = method.count_pieces(tokenizer, texts)
-    keep = method.pieces_that_stay(model, tokenizer, counts, params.floor)
-    print(
-        f"{(counts >= params.floor).sum():,} of {len(tokenizer):,} pieces stand {params.floor} times or more in "
-        f"{len(texts):,} texts; {len(keep):,} stay, for what every text can be cut into stays too",
-        flush=True,
-    )
-    return trim_vocabulary(model, tokenizer, keep)
+    return trimmed(model, tokenizer, texts, params.floor)

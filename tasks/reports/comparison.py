@@ -1,13 +1,14 @@
 """Evaluated models of one task, and what compares them: read from the files that `tasks.evaluate` writes."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from stillhouse.errors import InputError
+from tasks.evaluation.forms import FINISHED, is_finished, shown_name
 from tasks.stage.json_files import read_json
 
 CurvePoints = Sequence[tuple[float, float, float]]  # share of weights pruned, score before recovery, score after
@@ -26,7 +27,12 @@ class Evaluated:
 
     @property
     def name(self) -> str:
-        return self.figures["recipe"]
+        return shown_name(self.figures)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is a recipe's student after its last links."""
+        return is_finished(self.figures)
 
     @property
     def value(self) -> float:
@@ -37,11 +43,17 @@ class Evaluated:
 class Comparison:
     """The teacher and its students, on the same task."""
 
-    models: list[Evaluated]  # as given
+    models: list[Evaluated]  # as given, a finished student after the plain one
     teacher: Evaluated
     metric: str
     small: str  # the smallest and the largest timed batch, as latency.json has them
     large: str
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """The places among the models of each plain student and the finished one."""
+        places = {model.figures["recipe"]: place for place, model in enumerate(self.models) if not model.finished}
+        finished = [(model.figures["recipe"], place) for place, model in enumerate(self.models) if model.finished]
+        return [(places[recipe], place) for recipe, place in finished if recipe in places]
 
     def smaller(self, model: Evaluated) -> float:
         """How many times the model's ONNX file goes into the teacher's."""
@@ -67,6 +79,18 @@ def evaluated_in(folder: Path) -> list[Path]:
     if not found:
         raise InputError(f"'{folder}' holds no evaluated model: run dvc repro compare")
     return sorted(found, key=lambda each: each.name != TEACHER)
+
+
+def with_finished(folders: Sequence[Path], recipes: Collection[str]) -> list[Path]:
+    """The folders, and after those of these recipes that of the finished student, where it lies in them.
+
+    One that lies in another recipe's is from before that recipe lost its finished form.
+    """
+    found = []
+    for folder in folders:
+        inside = folder / FINISHED
+        found += [folder, inside] if folder.name in recipes and inside.is_dir() else [folder]
+    return found
 
 
 def read_reports(report_dirs: Sequence[Path]) -> Comparison:

@@ -94,6 +94,13 @@ def _how(comparison: Comparison) -> str:
         "student, timed in turns in one run. Each row was timed in a run of its own, so a quotient of two rows can "
         "differ from it. In the picture, latency is the teacher's divided by that ratio.",
     ]
+    if any(model.finished for model in comparison.models):
+        lines.insert(
+            0,
+            "- **Finished** is a recipe's student after the links of `finish` in `params.yaml`, none of which trains: "
+            "a vocabulary of the pieces that the task uses, thinner word vectors, weights in eight bits. What a recipe "
+            "has already is left out.",
+        )
     return "## How it was measured\n\n" + "\n".join(lines + _slower(comparison) + _no_faster(comparison))
 
 

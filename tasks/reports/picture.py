@@ -26,6 +26,8 @@ POINT = 9.0  # radius of a point, in pixels at `DPI`
 MARGIN = 4.0  # around a label, in pixels
 DPI = 150
 DOTS = (0, (2, 3))
+ACROSS = 5  # entries of the legend in one line
+PAIR = "pair"  # what a line between a plain student and the finished one is called
 STYLE: dict[Any, Any] = {
     "font.size": 12,
     "axes.titlesize": 13,
@@ -43,7 +45,7 @@ def draw(comparison: Comparison, file: Path) -> None:
     curves = [model for model in comparison.models if model.curve]
     sizes = [model.figures["onnx_bytes"] / 1e6 for model in comparison.models]
     times = [comparison.latency_ms(model) for model in comparison.models]
-    heights = [5.0, *[3.6] * len(curves)]
+    heights = [5.4 if comparison.pairs() else 5.0, *[3.6] * len(curves)]  # of two forms, the legend has two lines
     with plt.rc_context(STYLE):
         figure = plt.figure(figsize=(12.8, sum(heights)), dpi=DPI, layout="constrained")
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)  # type: ignore[union-attr, call-arg]
@@ -53,7 +55,8 @@ def draw(comparison: Comparison, file: Path) -> None:
         latency = f"p50 latency at batch {comparison.small} (ms, log scale)"
         _trade(right, comparison, times, f"{comparison.metric} against latency", latency)
         left.set_ylabel(comparison.metric)
-        top.legend(handles=_handles(), loc="outside lower center", ncol=5, frameon=False)
+        shapes = _handles(comparison)
+        top.legend(handles=shapes, loc="outside lower center", ncol=min(len(shapes), ACROSS), frameon=False)
         for part, model in zip(rest, curves, strict=True):
             _curve(part.subplots(), model.name, model.curve, comparison.metric, comparison.teacher.value)
         figure.draw_without_rendering()
@@ -103,13 +106,24 @@ def _trade(axis: Axes, comparison: Comparison, costs: list[float], title: str, x
     axis.plot(
         ends, heights, drawstyle="steps-post", color=BLUE, linewidth=1.8, alpha=0.6, zorder=2, label="Pareto front"
     )
+    for plain, finished in comparison.pairs():
+        both = [plain, finished]
+        axis.plot(
+            [costs[i] for i in both],
+            [values[i] for i in both],
+            color=GREY,
+            linewidth=0.8,
+            alpha=0.7,
+            zorder=2,
+            gid=PAIR,
+        )
     for i, model in enumerate(comparison.models):
         teacher, best = model is comparison.teacher, i in front
         axis.scatter(
             costs[i],
             values[i],
-            s=190 if teacher else 85,
-            marker="*" if teacher else "o" if best else "X",
+            s=190 if teacher else 70 if model.finished else 85,
+            marker="*" if teacher else "D" if model.finished else "o" if best else "X",
             color=VERMILION if teacher else BLUE if best else GREY,
             edgecolor="white",
             linewidth=0.8,
@@ -122,8 +136,10 @@ def _trade(axis: Axes, comparison: Comparison, costs: list[float], title: str, x
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _handles() -> list[Line2D]:
-    shapes = (("*", VERMILION, "teacher"), ("o", BLUE, "on the front"), ("X", GREY, "dominated"))
+def _handles(comparison: Comparison) -> list[Line2D]:
+    shapes = [("*", VERMILION, "teacher"), ("o", BLUE, "on the front"), ("X", GREY, "dominated")]
+    if comparison.pairs():
+        shapes += [("D", BLUE, "finished, on the front"), ("D", GREY, "finished, dominated")]
     points = [Line2D([], [], marker=m, color=c, linestyle="none", markersize=9, label=text) for m, c, text in shapes]
     front = Line2D([], [], color=BLUE, linewidth=1.8, alpha=0.6, label="Pareto front")
     return [*points, front, Line2D([], [], color=VERMILION, linewidth=1, linestyle=DOTS, label="teacher's level")]
@@ -144,12 +160,13 @@ def _curve(axis: Axes, name: str, curve: CurvePoints, metric: str, level: float)
 
 
 def _label(axis: Axes, comparison: Comparison, costs: list[float]) -> None:
-    """Name every point: next to it where there is room, further off with a line where there is none."""
+    """Name points: next to them where there is room, further off with a line where there is none."""
     values = [model.value for model in comparison.models]
     front = pareto(costs, values)
+    named = _named(comparison, front)
     notes = [
         axis.annotate(
-            model.name,
+            comparison.models[i].figures["recipe"],  # the shape of its point says which form it is
             (costs[i], values[i]),
             xytext=(0, 0),
             textcoords="offset pixels",
@@ -158,18 +175,31 @@ def _label(axis: Axes, comparison: Comparison, costs: list[float]) -> None:
             zorder=5,
             arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 5},
         )
-        for i, model in enumerate(comparison.models)
+        for i in named
     ]
     # A note's own extent includes its line.
     sizes = np.array([Text.get_window_extent(note).size for note in notes]) + MARGIN
     points = axis.transData.transform(list(zip(costs, values, strict=True)))
-    lines = np.array([piece.extents for line in axis.lines for piece in _segments(line)])
-    boxes, distances = place(points, sizes, POINT, lines, np.array(axis.get_window_extent().extents))
+    nameless = [Bbox([points[i] - POINT, points[i] + POINT]) for i in range(len(points)) if i not in named]
+    drawn = [piece for line in axis.lines if line.get_gid() != PAIR for piece in _segments(line)]
+    taken = np.array([piece.extents for piece in [*drawn, *nameless]])
+    points = points[named]
+    boxes, distances = place(points, sizes, POINT, taken, np.array(axis.get_window_extent().extents))
     for note, point, box, distance in zip(notes, points, boxes, distances, strict=True):
         note.set_position(tuple(box[:2] + MARGIN / 2 - point))
         note.set_in_layout(False)  # else the labels would move the axes that they were placed in
         assert note.arrow_patch is not None
         note.arrow_patch.set_visible(distance > NEAR)
+
+
+def _named(comparison: Comparison, front: Sequence[int]) -> list[int]:
+    """The places of the models that are named: those on the front, and of a recipe with none there the plain one."""
+    shown = {comparison.models[i].figures["recipe"] for i in front}
+    return [
+        i
+        for i, model in enumerate(comparison.models)
+        if i in front or not (model.finished or model.figures["recipe"] in shown)
+    ]
 
 
 def _segments(line: Line2D) -> list[Bbox]:

@@ -40,7 +40,7 @@ def survey_label_sets(source: Source, labels: tuple[str, ...] | None) -> tuple[d
     names = source.labels if labels is None else labels
     names = names and as_labels(names)
     found = {
-        name: survey_several(split, "data.columns.label and data.label_separator")
+        name: survey_several(split, names, "data.columns.label and data.label_separator")
         for name, split in source.splits.items()
     }
     refuse_empty(found, source.cut)
@@ -75,6 +75,8 @@ def label_set(value: Any, between: str, where: str) -> tuple[str, ...]:
     if value is None or value != value:  # NaN differs from itself
         raise InputError(f"{where}: the labels are missing: a row without any has an empty list or text")
     parts = value if isinstance(value, list | tuple) else str(value).split(between) if label_text(value) else []
+    if nested := [part for part in parts if isinstance(part, list | tuple | dict)]:
+        raise InputError(f"{where}: a label is {str(nested[0])[:80]}: a list of names is expected")
     texts = tuple(dict.fromkeys(label_text(part) for part in parts))
     if "" in texts or any(part is None for part in parts):
         raise InputError(f"{where}: labels {str(value)[:80]!r} have an empty one among them")

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stillhouse.encoders.label_names import label_text
+from stillhouse.encoders.label_names import label_text, shown
 from stillhouse.errors import InputError
 from tasks.sources.files import read_table
 from tasks.sources.split import NO_TEXT, Column, Row, Source, Split, columns_of_split, pick, sources
@@ -159,7 +159,7 @@ def renamed(split: Split, names: Mapping[str, str]) -> Split:
                 and text not in ("", "nan")
             ):
                 raise InputError(
-                    f"{split.where}, {split.unit} {number}: unknown label '{text}': known are {list(names)}"
+                    f"{split.where}, {split.unit} {number}: unknown label '{text[:80]}': known are {shown(names)}"
                 )
             yield number, {**row, "label": names.get(text, row["label"])}
 

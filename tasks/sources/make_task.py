@@ -83,7 +83,7 @@ def _names_in(file: Path) -> tuple[str, ...]:
         raise not_utf8(file, error) from None
     for number, name in enumerate(names, start=1):
         if not name or name in names[: number - 1]:
-            raise InputError(f"{file}, line {number}: '{name}' is no name of its own: one label a line, each once")
+            raise InputError(f"{file}, line {number}: '{name[:80]}' is no name of its own: one label a line, each once")
     return names
 
 

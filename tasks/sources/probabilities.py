@@ -88,7 +88,7 @@ def row_of(cell: Any, names: Sequence[str], several: bool, where: str) -> list[f
 def _share(value: Any, name: str, where: str) -> float:
     try:
         share = float("nan") if isinstance(value, bool) or value is None else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last of a JSON number of hundreds of digits
         share = float("nan")
     if not 0 <= share <= 1:  # nor is NaN
         raise InputError(f"{where}: the probability of '{name}' is {value!r:.40}: a number from 0 to 1 is expected")

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from stillhouse.encoders.label_names import as_labels, is_number, label_text, sorted_labels
+from stillhouse.encoders.label_names import as_labels, is_number, label_text, shown, sorted_labels
 from stillhouse.errors import InputError
-from tasks.sources.split import Source, Split
+from tasks.sources.split import Source, Split, is_unicode
 
 MOST = 1e18  # of a score: 32 bits hold numbers to 3.4e38, and training squares the error; NaN is none
-MOST_LABELS = 1000  # more different values than this are no classes
+MOST_LABELS = 1000  # more different values than this are no classes, unless somebody names them all
 
 
 @dataclass
@@ -37,11 +37,11 @@ def survey(source: Source, labels: Labels) -> tuple[dict[str, Survey], tuple[str
     if labels is not None and stated is not None and set(labels) != set(stated):
         if not labels or not stated:
             raise InputError(
-                f"{source.splits['train'].where} has {list(stated) or 'scores'}, "
+                f"{source.splits['train'].where} has {shown(stated) if stated else 'scores'}, "
                 f"data.kind says {'classes' if labels else 'scores'}: change it"
             )
         raise InputError(
-            f"data.labels = {list(labels)}: the data has {list(stated)}: "
+            f"data.labels = {shown(labels)}: the data has {shown(stated)}: "
             "name the same ones, in any order, or set it to null"
         )
     names = stated if labels is None else labels
@@ -55,7 +55,7 @@ def survey(source: Source, labels: Labels) -> tuple[dict[str, Survey], tuple[str
         _check_known(each, names)
     if len(names) < 2:
         where = source.splits["train"].where
-        raise InputError(f"{where}: every row has the label '{names[0]}': two or more are needed")
+        raise InputError(f"{where}: every row has the label '{names[0][:80]}': two or more are needed")
     return found, names
 
 
@@ -76,22 +76,26 @@ def refuse_empty(found: dict[str, Survey], cut: frozenset[str]) -> None:
         raise InputError(f"{each.split.where}: no rows: check the file and the split")
 
 
-def survey_several(split: Split, check: str) -> Survey:
+def survey_several(split: Split, names: Labels, check: str) -> Survey:
     """What one pass over a split finds whose rows have a tuple of labels each.
 
     Args:
+        names: of the labels, where they are stated.
         check: what to look at where there are too many different ones.
 
     Raises:
-        InputError: there are.
+        InputError: there are, or one is no Unicode text.
     """
     found = Survey(split)
     for number, row in split.rows():
         found.rows += 1
         for text in row["label"]:
-            found.first.setdefault(text, number)
-        if len(found.first) > MOST_LABELS:
-            raise InputError(f"{split.where}: more than {MOST_LABELS} different labels: check {check}")
+            if text not in found.first:
+                _meet(found, text, number)
+        if names is None and len(found.first) > MOST_LABELS:
+            raise InputError(
+                f"{split.where}: more than {MOST_LABELS} different labels: check {check}, or name all in data.labels"
+            )
     return found
 
 
@@ -104,7 +108,7 @@ def refuse_unknown(found: Survey, names: tuple[str, ...]) -> None:
     for text, number in found.first.items():
         if label_index(text, names) is None:
             raise InputError(
-                f"{found.split.where}, {found.split.unit} {number}: unknown label '{text}': known are "
+                f"{found.split.where}, {found.split.unit} {number}: unknown label '{text[:80]}': known are "
                 f"{', '.join(names)[:300]}; to know more, name all in data.labels"
             )
 
@@ -114,7 +118,8 @@ def label_index(value: object, names: tuple[str, ...]) -> int | None:
     text = label_text(value)
     if text in names:
         return names.index(text)
-    by_index = text.isdecimal() and int(text) < len(names) and not any(is_number(name) for name in names)
+    digits = text.isdecimal() and len(text) < 10  # Python refuses to read thousands of them
+    by_index = digits and int(text) < len(names) and not any(is_number(name) for name in names)
     return int(text) if by_index else None
 
 
@@ -125,7 +130,7 @@ def score(value: object) -> float | None:
         return None
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last of a JSON number of hundreds of digits
         return None
     return number if abs(number) <= MOST else None
 
@@ -154,13 +159,23 @@ def _survey(split: Split, scores: bool, names: Labels) -> Survey:
                     f"{split.where}, {split.unit} {number}: the label is '{text}', as programs write an empty cell: "
                     "fill it in, or, if it is a class, name all in data.labels"
                 )
-            found.first[text] = number
-            if len(found.first) > MOST_LABELS:
+            _meet(found, text, number)
+            if names is None and len(found.first) > MOST_LABELS:
                 raise InputError(
-                    f"{split.where}: more than {MOST_LABELS} different labels: "
-                    "for scores set data.kind to scores; else check data.columns.label"
+                    f"{split.where}: more than {MOST_LABELS} different labels: for scores set data.kind to scores; "
+                    "else check data.columns.label, or, if they are classes, name all in data.labels"
                 )
     return found
+
+
+def _meet(found: Survey, text: str, number: int) -> None:
+    """Note the first row with a label."""
+    if not is_unicode(text):
+        raise InputError(
+            f"{found.split.where}, {found.split.unit} {number}: label {text[:80]!r} holds half of a surrogate pair: "
+            "it is no Unicode text"
+        )
+    found.first[text] = number
 
 
 def _names(found: dict[str, Survey], cut: frozenset[str]) -> tuple[str, ...]:
@@ -170,8 +185,9 @@ def _names(found: dict[str, Survey], cut: frozenset[str]) -> tuple[str, ...]:
         same = set(train.first) == set(other.first)
         if not same and (not set(other.first) <= set(train.first) or (name == "validation" and name not in cut)):
             raise InputError(
-                f"the splits' labels differ: {train.split.where} has {sorted_labels(train.first)}, "
-                f"{other.split.where} has {sorted_labels(other.first)}: correct them, or name all labels in data.labels"
+                f"the splits' labels differ: {train.split.where} has {shown(sorted_labels(train.first))}, "
+                f"{other.split.where} has {shown(sorted_labels(other.first))}: correct them, or name all labels in "
+                "data.labels"
             )
     return tuple(sorted_labels(train.first))
 
@@ -180,5 +196,6 @@ def _check_known(found: Survey, names: tuple[str, ...]) -> None:
     for text, number in found.first.items():
         if label_index(text, names) is None:
             raise InputError(
-                f"{found.split.where}, {found.split.unit} {number}: unknown label '{text}': known are {list(names)}"
+                f"{found.split.where}, {found.split.unit} {number}: unknown label '{text[:80]}': known are "
+                f"{shown(names)}"
             )

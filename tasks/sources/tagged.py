@@ -38,7 +38,7 @@ def survey_tags(source: Source, labels: tuple[str, ...] | None) -> tuple[dict[st
         InputError: a split is empty, a label is unknown or of no scheme, or there is but one.
     """
     stated = source.labels if labels is None else labels
-    found = {name: survey_several(split, CHECK) for name, split in source.splits.items()}
+    found = {name: survey_several(split, stated, CHECK) for name, split in source.splits.items()}
     refuse_empty(found, source.cut)
     train = found["train"]
     names = as_labels(stated) if stated else tuple(sorted_labels(train.first))
@@ -157,7 +157,7 @@ def _mended(name: str, found: Survey, names: tuple[str, ...], scheme: Scheme) ->
         for number, row in found.split.rows():
             yield number, {**row, "label": tuple(scheme.mended(named(row), names))}
 
-    made = survey_several(Split(found.split.where, found.split.unit, rows), CHECK)
+    made = survey_several(Split(found.split.where, found.split.unit, rows), names, CHECK)
     changed = sum(
         before != after
         for (_, row), (_, better) in zip(found.split.rows(), rows(), strict=True)

@@ -11,10 +11,16 @@ from tasks.stage.params import read_yaml
 # The parameters that name what no stage makes, so that dvc.yaml has no edge for them.
 SOURCES = (
     "data.files.folder",
+    "data.files.train",
+    "data.files.validation",
+    "data.files.test",
+    "data.labels",
     "data.hub.name",
     "corpus.folder",
     "corpus.hub.name",
     "teacher.model",
+    "augment.word_vectors",
+    "bilstm.distill.vectors",
     *(
         f"{phase}.student.from"
         for phase in (
@@ -23,10 +29,16 @@ SOURCES = (
         )
     ),
 )
+# Those of them that are names of files in another one's folder, where that is given.
+IN_A_FOLDER = dict.fromkeys(
+    ("data.files.train", "data.files.validation", "data.files.test", "data.labels"), "data.files.folder"
+)
 
 
 def refuse_outputs(params: dict[str, Any], root: Path) -> None:
     """Raise for a source that is an output of a stage, lies in one, or contains one.
+
+    What is not there yet is refused too: stage `code` would not look again once it is.
 
     Args:
         params: the tree of params.yaml.
@@ -38,20 +50,33 @@ def refuse_outputs(params: dict[str, Any], root: Path) -> None:
     if not (root / "dvc.yaml").is_file():
         return
     outputs = [(name, (root / path).resolve()) for name, path in stage_outputs(read_yaml(root / "dvc.yaml"), params)]
+    written = [(name, place_of(output), {place_of(above) for above in output.parents}) for name, output in outputs]
     for key in SOURCES:
         value = value_at(params, key)
         if not isinstance(value, str):
             continue
-        source = (root / Path(value).expanduser()).resolve()
-        if not source.exists():
-            continue  # a hub's name, or what its own check finds missing
-        for name, output in outputs:
-            if source == output or output in source.parents or source in output.parents:
-                shown = output.relative_to(root.resolve())
+        folder = value_at(params, IN_A_FOLDER[key]) if key in IN_A_FOLDER else None
+        try:
+            source = (root / Path(str(folder or ""), value).expanduser()).resolve()
+        except (RuntimeError, ValueError) as error:  # ~ of nobody's, a link to itself; signs that no name has
+            raise InputError(f"{key} = {value!r}: no file or model has such a name ({error}): correct it") from None
+        place, around = place_of(source), {place_of(each) for each in (source, *source.parents)}
+        for (name, output), (_, its_place, above) in zip(outputs, written, strict=True):
+            if its_place in around or place in above:
+                shown = output.relative_to(root.resolve()) if output.is_relative_to(root.resolve()) else output
                 raise InputError(
                     f"{key} = '{value}' is, holds or lies in '{shown}', which stage '{name}' writes and DVC clears "
                     "first: move it to a folder that no stage writes, and name that one"
                 )
+
+
+def place_of(path: Path) -> tuple[Any, ...]:
+    """What says of two paths that they are one place, where letters of either case or mounts give it several names."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (place_of(path.parent), path.name) if path != path.parent else (path.name,)
+    return (found.st_dev, found.st_ino)
 
 
 def stage_outputs(dvc: dict[str, Any], params: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ that several programs read stand here; a recipe's own block stands in `tasks/rec
 """
 
 import copy
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -105,6 +106,24 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected a mapping of blocks, found {type(tree).__name__}")
     return tree
+
+
+def mapping(tree: Mapping[str, Any], name: str, within: str = "") -> dict[str, Any]:
+    """A block of a tree, for who reads a key or two of it without its model; one that is missing or null is empty.
+
+    Args:
+        within: the key of the tree itself, for the message.
+
+    Raises:
+        InputError: it is something else.
+    """
+    found = tree.get(name)
+    if found is not None and not isinstance(found, dict):
+        key = f"{within}.{name}" if within else name
+        raise InputError(
+            f"{PARAMS}: {key} = {str(found)[:80]!r}: a mapping is expected: restore it from version control"
+        )
+    return found or {}
 
 
 @lru_cache(maxsize=8)

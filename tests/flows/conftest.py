@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tasks.evaluation.rows import Rows, write_rows
+from tasks.exported.card import card
+from tasks.kinds.find import kind_class
 from tasks.stage.json_files import write_json
 from tests import tiny
 
 Toy = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
 TIMES = {"p50_ms": 1.5, "p99_ms": 2.5, "throughput_per_s": 600.0}
-LATENCY = {"hardware": "a toy", "threads": 1, "runtime": "none"}
+LATENCY = {"date": "2026-11-28", "hardware": "a toy", "threads": 1, "runtime": "none", "tokens": 8}
 LATENCY |= {which: {"1": TIMES, "32": TIMES} for which in ("batches", "teacher")}
 METRICS = {
     "recipe": "hinton",
@@ -29,6 +32,7 @@ METRICS = {
     "parameters": 12_000,
     "nonzero_parameters": 12_000,
     "flops": 80_000,
+    "tokens": 8,
     "checkpoint_bytes": 50_000,
     "onnx_bytes": 60_000,
     "onnx_max_difference": 1e-6,
@@ -42,7 +46,7 @@ TRAIN = {"precision": "fp32", "max_length": 16, "eval_batch_size": 64, "checkpoi
 TRAIN |= {"warmup": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0, "processes": 1, "soft_labels": "instead"}
 EVALUATE = {"metric": "accuracy", "batch_sizes": [1], "tokens": 8, "repeats": 2, "threads": 1}
 DATA = {"source": "docstrings", "kind": "classes"}
-PARAMS = {"data": DATA, "kinds": {"classes": {}}, "train": TRAIN, "evaluate": EVALUATE}
+PARAMS = {"data": DATA, "teacher": {"model": "builtin"}, "kinds": {"classes": {}}, "train": TRAIN, "evaluate": EVALUATE}
 PROMOTE = {
     "min_kept": 0.95,
     "margin": None,
@@ -133,12 +137,47 @@ def made(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.save(model, folder / "model")
     (folder / "onnx").mkdir()
     export_onnx(model, tiny.tokenizer(), folder / "onnx" / "model.onnx")
+    write_exported(folder / "model", folder / "onnx", folder / "exported", labels=["bad", "good"])
     tiny.write_task(folder / "task", train=8, validation=8)
     write_evaluated(folder / "evaluated", recipe="hinton")
     (folder / "report.md").write_text("# A report\n")
     pyplot.figure(figsize=(1, 1)).savefig(folder / "report.png")
     copy_store(empty_store, folder)
     return folder
+
+
+def write_exported(checkpoint: Path, onnx: Path, out: Path, **told: Any) -> None:
+    """The exported folder, as `tasks.evaluate` makes it of a checkpoint and its graph.
+
+    Args:
+        told: what inference.json says more, or otherwise.
+    """
+    shutil.copytree(onnx, out, dirs_exist_ok=True)
+    shutil.copy(checkpoint / "tokenizer.json", out)
+    told = {"kind": "classes", "columns": ["text"], "padding": 0, "max_length": 16} | told
+    write_json(out / "inference.json", told)
+    config = json.loads((checkpoint / "config.json").read_text())
+    (out / "README.md").write_text(card(kind_class(told["kind"]), told, METRICS, config))
+
+
+def refuse_unstated(model: str, rows: pd.DataFrame, given: list[dict[str, Any]]) -> None:
+    """Fail unless a registered model states a schema and an example of its input, and `rows` and `given` fit it.
+
+    Args:
+        given: what the model answers to `rows`.
+    """
+    from mlflow.models import get_model_info, validate_schema
+    from mlflow.pyfunc import load_model
+
+    info = get_model_info(model)
+    assert info.signature is not None and info.signature.outputs is not None
+    validate_schema(rows, info.signature.inputs)
+    validate_schema(pd.DataFrame(given), info.signature.outputs)
+    loaded = load_model(model)
+    assert loaded.input_example is not None
+    answered = pd.DataFrame(loaded.predict(loaded.input_example))
+    assert len(answered) == 1
+    validate_schema(answered, info.signature.outputs)
 
 
 def copy_store(file: Path, root: Path) -> None:
@@ -169,6 +208,24 @@ def train_again(root: Path, recipe: str, value: float, **more: Any) -> None:
     evaluate_again(root, recipe, value, **more)
 
 
+FINISH = {"trim": {"floor": 1}, "factorize": None, "int8": None, "of": {"hinton": {}}}
+
+
+def finish(root: Path, recipe: str, value: float, **more: Any) -> None:
+    """As if a recipe's student had a finished form too, of this accuracy; `more` as `write_evaluated` takes it."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for folder in ("models", "models/onnx", "models/exported"):
+        shutil.copytree(root / folder / recipe, root / folder / "finished" / recipe, dirs_exist_ok=True)
+    file = root / "models" / "finished" / recipe / "model.safetensors"
+    save_file({name: tensor + torch.ones(1) for name, tensor in load_file(file).items()}, file)
+    told = {"recipe": recipe, "form": "finished", "onnx_bytes": 6_000} | more
+    write_evaluated(root / "reports" / "evaluated" / recipe / "finished", value, **told)
+    tree = json.loads((root / "params.yaml").read_text())
+    (root / "params.yaml").write_text(json.dumps(tree | {"finish": FINISH}))
+
+
 def fill_project(made: Path, root: Path) -> Path:
     """What hinton and tinybert have made, without a pipeline that makes it."""
     (root / "data").mkdir(parents=True)
@@ -176,6 +233,7 @@ def fill_project(made: Path, root: Path) -> Path:
     for recipe in ("hinton", "tinybert"):
         shutil.copytree(made / "model", root / "models" / recipe)
         shutil.copytree(made / "onnx", root / "models" / "onnx" / recipe)
+        shutil.copytree(made / "exported", root / "models" / "exported" / recipe)
     for name in ("teacher", "hinton", "tinybert"):
         write_evaluated(root / "reports" / "evaluated" / name)
     copy_store(made / "mlruns" / "mlflow.db", root)
@@ -210,11 +268,15 @@ def recipe_project(toy: Toy, made: Path) -> Path:
             "evaluate": {
                 "foreach": slugs,
                 "do": {
-                    "cmd": "mkdir -p reports/evaluated/${item} && "
-                    f"cp -r {made}/evaluated/. reports/evaluated/${{item}}",
+                    "cmd": "mkdir -p reports/evaluated/${item} models/exported && "
+                    f"cp -r {made}/evaluated/. reports/evaluated/${{item}} && "
+                    f"cp -r {made}/exported models/exported/${{item}}",
                     "deps": ["models/onnx/${item}", "reports/evaluated/teacher/metrics.json"],
                     "metrics": ["reports/evaluated/${item}/metrics.json", "reports/evaluated/${item}/latency.json"],
-                    "outs": ["reports/evaluated/${item}/predictions.csv", "reports/evaluated/${item}/details"],
+                    "outs": [
+                        *("reports/evaluated/${item}/predictions.csv", "reports/evaluated/${item}/details"),
+                        "models/exported/${item}",
+                    ],
                 },
             },
             "report": {

@@ -1,5 +1,6 @@
 """What the flows refuse before anything runs."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,18 @@ def test_a_stage_to_run_again_that_the_recipe_has_not_is_named_with_those_it_has
     ) as no:
         pipeline.compress.fn("hinton", again=["no-such"])
     assert "\n" not in str(no.value) and not (recipe_project / "models").exists()
+
+
+def test_a_source_that_a_stage_writes_is_refused_even_where_stage_code_has_run(
+    recipe_project: Path,
+) -> None:
+    # As a link that was put elsewhere after stage `code` had looked.
+    (recipe_project / "models/hinton").mkdir(parents=True)
+    (recipe_project / "mine").symlink_to("models/hinton")
+    tree = json.loads((recipe_project / "params.yaml").read_text())
+    (recipe_project / "params.yaml").write_text(json.dumps(tree | {"teacher": {"model": "mine"}}))
+    with pytest.raises(InputError, match=r"teacher\.model = 'mine' is, holds or lies in 'models/hinton'"):
+        pipeline.run_stages(recipe_project, [], {})
 
 
 def test_a_promotion_of_nothing_asks_for_a_recipe() -> None:

@@ -73,6 +73,35 @@ def table(content: str | bytes, name: str = "train.tsv", **changes: object) -> B
     return write
 
 
+def labelled(row: dict, kind: str, labels: list[str] | None = None) -> Break:
+    """A table of some kind whose second row is this; a list of numbers is of probabilities."""
+    shares = isinstance(row["label"], list) and any(isinstance(each, float) for each in row["label"])
+    good = {"tokens": ["B-PER", "O"] if isinstance(row["text"], list) else [[0, 3, "PER"]], "multi-label": "joy"}
+    first = {"text": ["Eve", "sat"] if isinstance(row["text"], list) else "Eve sat", "label": good.get(kind)}
+    columns = {"text": "text", "text_pair": None, "label": "label", "probabilities": None}
+    if shares:
+        first["label"] = [0.5, 0.5]
+        columns |= {"label": None, "probabilities": "label"}
+    lines = "".join(json.dumps(each) + "\n" for each in (first, row))
+    return table(lines, "train.jsonl", data__kind=kind, data__labels=labels, data__columns=columns)
+
+
+def tagged(content: str) -> Break:
+    """A task of words with labels in CoNLL files, of which train is this."""
+    files = {"folder": "raw", "train": "train.conll", "validation": "dev.conll", "test": None, "layout": "conll"}
+    keys = params(data__kind="tokens", data__source="files", data__files=files)
+    return both(keys, text("raw/train.conll", content), text("raw/dev.conll", "Eve\tB-PER\n.\tO\n"))
+
+
+def squad(context: str, start: int) -> str:
+    """A file in SQuAD's layout with one question, whose answer is said to begin at a character."""
+    answers = [{"text": "good", "answer_start": start}]
+    asked = {"id": context, "question": "how?", "is_impossible": False, "answers": answers}
+    return json.dumps(
+        {"version": "v2.0", "data": [{"title": "x", "paragraphs": [{"context": context, "qas": [asked]}]}]}
+    )
+
+
 def config(**values: object) -> Break:
     """The teacher's config.json with other values."""
 

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from dvc.repo import Repo
 
-from flows import compare, compress, promote, reproduce, serve
+from flows import compare, compress, promote, publish, reproduce, serve
 from flows.registry.versions import register
 from stillhouse.onnx.export import export_onnx
 from tasks import code, evaluate, export, finetune, prepare, profile, task_phase
 from tasks.stage import program
 from tasks.tracking.store import open_store
 from tests import tiny
-from tests.flows.conftest import write_evaluated
+from tests.flows.conftest import write_evaluated, write_exported
 from tests.guards.breaks import (
     NAME,
     Break,
@@ -29,12 +29,15 @@ from tests.guards.breaks import (
     both,
     config,
     gone,
+    labelled,
     not_a_number,
     nothing,
     params,
+    squad,
     stranger,
     table,
     tag,
+    tagged,
     text,
     weights,
 )
@@ -71,6 +74,11 @@ CASES = [
     Case("a list", text("params.yaml", "[1]"), prepare, PREPARE, "expected a mapping of blocks, found list"),
     Case("no block", block(lambda t: t.pop("train")), finetune, FINETUNE, "block 'train' is missing"),
     Case("a block that is a number", block(lambda t: t.update(train=3)), finetune, FINETUNE, "train = 3"),
+    Case(
+        "data that are a list", block(lambda t: t.update(data=["a"])), code, "--out out", "data = \"['a']\": a mapping"
+    ),
+    Case("a name that no file has", params(teacher__model="a\0b"), code, "--out out", "teacher.model = 'a\\x00b': no"),
+    Case("data of a flow that are a list", block(lambda t: t.update(data=["a"])), promote, "hinton", "data = "),
     Case("an unknown key", block(lambda t: t["teacher"].update(flor=1)), finetune, FINETUNE, "teacher.flor = 1 is not"),
     Case("a key left out", block(lambda t: t["teacher"].pop("floor")), finetune, FINETUNE, "teacher.floor is missing"),
     Case("text for a number", params(train__warmup="0.1"), finetune, FINETUNE, "train.warmup = '0.1'"),
@@ -205,6 +213,61 @@ CASES = [
         ),
         *(prepare, PREPARE, "raw/train.json: not in SQuAD's layout"),
     ),
+    Case("a tag of no scheme", tagged("Ada\tB-PER\nof\tO\nRome\tX-LOC\n"), prepare, PREPARE, "'X-LOC' is of no scheme"),
+    Case("a word without a tag", tagged("Ada\tB-PER\nof\n"), prepare, PREPARE, "raw/train.conll, line 2: 1 columns"),
+    Case(
+        "words and tags of different counts",
+        *(labelled({"text": ["a", "b"], "label": ["O"]}, "tokens"), prepare, PREPARE),
+        "line 2: 2 words and 1 labels: each word has one",
+    ),
+    Case(
+        "a sentence without a word",
+        *(labelled({"text": [], "label": []}, "tokens"), prepare, PREPARE, "line 2: no words: leave the row out"),
+    ),
+    Case(
+        "a span beyond its text",
+        *(labelled({"text": "Ada L", "label": [[0, 9, "PER"]]}, "tokens"), prepare, PREPARE),
+        "line 2: span 0 to 9 is not in its text of 5 characters",
+    ),
+    Case(
+        "a span that begins inside a word",
+        *(labelled({"text": "Ada L", "label": [[1, 5, "PER"]]}, "tokens"), prepare, PREPARE),
+        "line 2: span 1 to 5, 'da L', does not begin and end where words do: the words in it are 0 to 5, 'Ada L'",
+    ),
+    Case(
+        "an answer beyond its context",
+        both(
+            params(data__kind="answers", data__source="files", data__files=SQUAD),
+            text("raw/train.json", squad("a good film", 20)),
+            text("raw/dev.json", squad("a dull plot", 2)),
+        ),
+        *(prepare, PREPARE, "question 1: answer 'good' is not at 20 in its context"),
+    ),
+    Case(
+        "an unknown name among several labels",
+        labelled({"text": "a", "label": "joy,rage"}, "multi-label", labels=["joy", "love"]),
+        *(prepare, PREPARE, "line 2: unknown label 'rage': known are joy, love"),
+    ),
+    Case(
+        "a label that no row has",
+        labelled({"text": "a", "label": "good"}, "multi-label", labels=["bad", "good", "joy"]),
+        *(prepare, PREPARE, "no row has the label 'bad' (1 of 3 labels have none)"),
+    ),
+    Case(
+        "a probability above one",
+        labelled({"text": "a", "label": [1.5, -0.5]}, "classes", labels=["bad", "good"]),
+        *(prepare, PREPARE, "line 2: the probability of 'bad' is 1.5: a number from 0 to 1 is expected"),
+    ),
+    Case(
+        "a probability above one, of several labels",
+        labelled({"text": "a", "label": [0.5, 1.01]}, "multi-label", labels=["bad", "good"]),
+        *(prepare, PREPARE, "line 2: the probability of 'good' is 1.01: a number from 0 to 1 is expected"),
+    ),
+    Case(
+        "probabilities that do not add up",
+        labelled({"text": "a", "label": [0.5, 0.6]}, "classes", labels=["bad", "good"]),
+        *(prepare, PREPARE, "line 2: the probabilities add up to 1.1, not to 1"),
+    ),
     Case("no data yet", gone("data/task"), finetune, FINETUNE, "data/task/train.parquet' is missing: run the stage"),
     Case("data that are none", text("data/task/train.parquet", "x"), finetune, FINETUNE, "is not a Parquet file"),
     Case("cut data", text("data/task/train.parquet", "PAR1xx"), finetune, FINETUNE, "data/task/train.parquet"),
@@ -222,6 +285,21 @@ CASES = [
     Case("a broken tokenizer", text("models/teacher/tokenizer.json", "{"), export, EXPORT, "no usable tokenizer"),
     Case("weights of NaN", not_a_number, evaluate, EVALUATE, "predictions are not numbers"),
     Case("another label", config(id2label={"0": "bad", "1": "ugly"}), evaluate, EVALUATE, "ugly"),
+    Case(
+        "a head of another kind",
+        config(architectures=["BertForTokenClassification"]),
+        *(evaluate, EVALUATE, "is a BertForTokenClassification, classes want a model …ForSequenceClassification"),
+    ),
+    Case(
+        "a teacher's head of another kind",
+        config(architectures=["BertForQuestionAnswering"]),
+        *(task_phase, DISTILL, "is a BertForQuestionAnswering, classes want a model …ForSequenceClassification"),
+    ),
+    Case(
+        "the same head for another problem",
+        config(problem_type="multi_label_classification"),
+        *(task_phase, DISTILL, "is a model of multi_label_classification (problem_type"),
+    ),
     Case("no graph", gone("models/onnx/teacher/model.onnx"), evaluate, EVALUATE, "model.onnx' is missing"),
     Case("a broken graph", text("models/onnx/teacher/model.onnx", "x"), evaluate, EVALUATE, "damaged ONNX file"),
     Case("no teacher's report", gone(REPORT), evaluate, STUDENT, "evaluate the teacher first"),
@@ -252,9 +330,16 @@ CASES = [
     Case("an evaluation that is a path", tag(evaluation="../../x"), promote, "hinton", "evaluation = '../../x' is no"),
     Case("a version of nobody's", stranger, promote, "hinton", "version 2 has no run"),
     Case("a model by its name alone", nothing, serve, NAME, f"model = '{NAME}': give models:/NAME@champion"),
+    Case("a version beyond all", nothing, serve, f"models:/{NAME}/{'9' * 20} --check", "give models:/NAME@champion"),
     Case("no such version", nothing, serve, f"models:/{NAME}/9 --check", "is not in the registry"),
     Case("a version without digests", tag(files_sha256=""), serve, f"{CHAMPION} --check", "carries no digest"),
     Case("other weights", tag(weights_sha256="0" * 64), serve, f"{CHAMPION} --check", "its weights have sha256"),
+    Case("an id that the hub has not", nothing, publish, f"{CHAMPION} --to me", "--to 'me' is no id of the hub"),
+    Case("a card that is nowhere", tag(evaluation="0" * 16), publish, f"{CHAMPION} --to me/it", "has no card"),
+    Case(
+        "a card that is a path", tag(evaluation="../../x"), publish, f"{CHAMPION} --to me/it", "evaluation = '../../x'"
+    ),
+    Case("weights to be pushed", tag(weights_sha256="0" * 64), publish, f"{CHAMPION} --to me/it", "its weights have"),
     Case("a version of no commit", tag(git_commit="main; rm"), reproduce, CHAMPION, "git_commit = 'main; rm' is no"),
     Case("a version of no recipe", tag(recipe="../../x"), reproduce, CHAMPION, "recipe = '../../x' is no slug"),
     Case(
@@ -280,6 +365,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = tiny.bert(layers=4, seed=3)
     export_onnx(model, tiny.tokenizer(), root / "models/onnx/teacher/model.onnx")
     shutil.copytree(root / "models/onnx/teacher", root / "models/onnx/hinton")
+    write_exported(root / "models/hinton", root / "models/onnx/hinton", root / "models/exported/hinton")
     for name in ("teacher", "hinton"):
         write_evaluated(root / "reports/evaluated" / name)
     with pytest.MonkeyPatch.context() as patch:
@@ -307,7 +393,7 @@ def test_bad_input_gives_one_line_and_changes_nothing(
     monkeypatch.setenv("STILLHOUSE_TRACKING", "maybe" if "tracking" in case.name else "off")
     monkeypatch.setenv("STILLHOUSE_CACHE", str(tmp_path / "cache"))
     case.broken(root)
-    registered = case.module in (promote, serve, reproduce)
+    registered = case.module in (promote, serve, reproduce, publish)
     before = files(root), files(whole / "mlruns"), registry() if registered else None
     if "another kind" in case.name:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", "ftp://ada:pw@nowhere/x")

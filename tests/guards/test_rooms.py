@@ -16,7 +16,8 @@ ORDER = {
         *("answers", "tagging", "methods"),
     ],
     "tasks": [
-        *("stage", "tracking", "data", "sources", "evaluation", "kinds", "phases", "recipes", "reports", PROGRAMS),
+        *("stage", "tracking", "data", "sources", "evaluation", "kinds", "exported", "links"),
+        *("phases", "recipes", "reports", PROGRAMS),
     ],
     "flows": ["dag", "serving", "registry", "promotion", "checks", PROGRAMS, "search"],
 }

@@ -8,6 +8,7 @@ and the words around it. The row's own hash says whether it is held out.
 import re
 from collections.abc import Iterator
 
+from stillhouse.tagging.schemes import OUTSIDE
 from tasks.sources.blocks import DataParams
 from tasks.sources.builtin.docstrings import docstrings, find_library, source_files
 from tasks.sources.builtin.drawn import as_splits, draw_rows
@@ -15,6 +16,8 @@ from tasks.sources.builtin.parameters import Parameter, default_of, parameters
 from tasks.sources.split import Source
 
 NAME, TYPE, DEFAULT = "name", "type", "default"
+# All of them, in order: the rows of a small task need not have each.
+LABELS = (*(f"{prefix}-{kind}" for prefix in "BI" for kind in (DEFAULT, NAME, TYPE)), OUTSIDE)
 _DEFAULT_PART = re.compile(r",? *\(?\b(?:optional|default)\b.*", re.IGNORECASE)  # of a type, what is none
 
 
@@ -25,7 +28,7 @@ def read_sections(params: DataParams) -> Source:
         InputError: a library is not installed, or has fewer sections than are asked for.
     """
     rows = draw_rows(params, lambda library: _read_library(library, params), "sections")
-    return Source(as_splits(rows), ("text", "label"), None, ("text",), ("text",))
+    return Source(as_splits(rows), ("text", "label"), LABELS, ("text",), ("text",))
 
 
 def _read_library(library: str, params: DataParams) -> list[dict]:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
+from flows.checks.data import changed
+from flows.checks.finding import Setup
 from flows.dag import sources
 from flows.dag.graph import lineage, load_graph
 from stillhouse.errors import InputError
@@ -85,9 +87,35 @@ def test_other_weights_in_the_teachers_folder_run_what_starts_from_it_again(toy:
     sources.changed_on_disk(root, "hinton", stages)[1]()
     (root / "mine/model.safetensors").write_text("22")
     assert sources.changed_on_disk(root, "hinton", stages)[0] == ["teacher"]
+    for recipe in ("hinton", None):
+        (line,) = changed(Setup(root, recipe, {}, load_graph(root), stages))
+        assert (
+            line.level == "warning" and "what teacher reads has changed on disk since hinton was last run" in line.text
+        )
     assert look(root) == ["teacher"]
     (root / "params.yaml").write_text(json.dumps(tree | {"teacher": {"model": "builtin"}}))
     assert "teacher" not in sources.changed_on_disk(root, "hinton", stages)[0], "whose weights are pinned"
+
+
+def test_what_else_a_stage_reads_from_outside_runs_it_again(toy: Toy) -> None:
+    vectors = {"params": ["augment"], "deps": ["out"], "outs": ["more"], "cmd": "cp out more"}
+    student = {"params": ["hinton.distill"], "deps": ["more"], "outs": ["student"], "cmd": "cp more student"}
+    report = {"foreach": ["hinton"], "do": {"cmd": "cat student", "deps": ["student"]}}
+    root = toy({"prepare": COPY | {"params": ["data"]}, "augment": vectors, "hinton": student, "report": report})
+    places = {"prepare": "raw/labels.txt", "augment": "glove.txt", "hinton": "start/model.safetensors"}
+    source = files(root)
+    for place in places.values():
+        (root / place).parent.mkdir(exist_ok=True)
+        (root / place).write_text("1")
+    source["files"] |= {"train": "train.tsv", "validation": "dev.tsv"}
+    watching(root, **source, labels="labels.txt")
+    tree = read_yaml(root / "params.yaml")
+    more = {"augment": {"word_vectors": "glove.txt"}, "hinton": {"distill": {"student": {"from": "start"}}}}
+    (root / "params.yaml").write_text(json.dumps(tree | more))
+    assert sorted(look(root)) == sorted(places) and look(root) == []
+    for stage, place in places.items():
+        (root / place).write_text("22")
+        assert look(root) == [stage]
 
 
 def test_another_version_of_a_library_is_a_change(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 from tests.clones import clone, environment, free_port
 
 STAGES = {"prepare", "teacher", "evaluate-teacher", "hinton", "export@hinton", "evaluate@hinton", "report@hinton"}
+STAGES |= {"finish@hinton", "export-finished@hinton", "evaluate-finished@hinton"}
 
 
 class Server:

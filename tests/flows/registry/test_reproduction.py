@@ -71,23 +71,25 @@ def test_what_differs_is_said(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_the_champion_of_a_real_recipe_has_the_same_hash_again(
+def test_the_finished_champion_of_a_real_recipe_has_the_same_hash_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = whole.clone(tmp_path / "there")
-    whole.run(there, "dvc", "repro", "-q", "evaluate@hinton")
+    whole.run(there, "dvc", "repro", "-q", "evaluate@hinton", "evaluate-finished@hinton")
     monkeypatch.chdir(there)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    register("hinton")
-    # A teacher of some seconds is no better than chance.
+    register("hinton", finished=True)
+    # A teacher of some seconds is no better than chance, and rounding moves its students by as much as they say.
     text = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("min_kept: 0.9 ", "min_kept: 0.01 "))
+    loose = text.replace("min_kept: 0.9 ", "min_kept: 0.01 ")
+    loose = loose.replace("max_onnx_difference: 1.0e-3", "max_onnx_difference: 1.0")
+    Path("params.yaml").write_text(loose)
     assert try_to_promote("hinton").promoted
     Path("params.yaml").write_text(text)
     monkeypatch.setattr(sys, "argv", ["reproduce", f"models:/{NAME}@champion", "--to", str(tmp_path / "again")])
     main()
     shown = capsys.readouterr().out
     assert f"reproduced: {NAME} version 1, weights sha256 " in shown and "prepare: its data are pulled" in shown
-    weights = [folder / "models/hinton/model.safetensors" for folder in (there, tmp_path / "again")]
+    weights = [folder / "models/finished/hinton/model.safetensors" for folder in (there, tmp_path / "again")]
     assert weights[0].read_bytes() == weights[1].read_bytes()
     assert not weights[0].samefile(weights[1])

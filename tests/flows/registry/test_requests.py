@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import mlflow.pyfunc
+import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
+from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
 from flows.registry.versions import register
 from stillhouse.onnx.export import export_onnx
 from tasks.tracking.store import tracking_uri
 from tests import tiny
-from tests.flows.conftest import fill_project, write_evaluated
+from tests.flows.conftest import fill_project, refuse_unstated, write_evaluated
 from tests.mutations import COUNT, SEED, mutated
 
 NAME = "stillhouse-docstrings"
@@ -52,6 +54,17 @@ def test_texts_are_answered_whatever_they_say() -> None:
     assert (
         status == 200 and [each["label"] in ("bad", "good") for each in json.loads(body)["predictions"]] == [True] * 4
     )
+
+
+@pytest.mark.usefixtures("here")
+def test_answers_fit_the_schema_that_the_version_states_and_others_do_not() -> None:
+    _, body = ask({"dataframe_records": [{"text": "good film"}]})
+    (given,) = json.loads(body)["predictions"]
+    rows = pd.DataFrame({"text": ["good film"]})
+    refuse_unstated(f"models:/{NAME}/1", rows, [given])
+    for other in ({"label": "good"}, given | {"label": 1}, given | {"scores": {"good": "much"}}):
+        with pytest.raises(MlflowException):
+            refuse_unstated(f"models:/{NAME}/1", rows, [other])
 
 
 @pytest.mark.usefixtures("here")
@@ -107,11 +120,13 @@ def test_a_model_of_scores_gives_numbers_whatever_its_config_says_of_the_problem
     folder = here / "models/hinton"
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"id2label": {"0": "LABEL_0"}}))
-    export_onnx(model, tiny.tokenizer(), here / "models/onnx/hinton/model.onnx")
+    export_onnx(model, tiny.tokenizer(), here / "models/exported/hinton/model.onnx")
     model.save_pretrained(folder)
     write_evaluated(here / "reports/evaluated/hinton", served={"kind": "scores"})
-    status, body = ask({"dataframe_records": [{"text": "good film"}]}, register("hinton").version)
+    version = register("hinton").version
+    status, body = ask({"dataframe_records": [{"text": "good film"}]}, version)
     assert status == 200 and set(json.loads(body)["predictions"][0]) == {"score"}
+    refuse_unstated(f"models:/{NAME}/{version}", pd.DataFrame({"text": ["good film"]}), json.loads(body)["predictions"])
 
 
 def test_a_family_whose_positions_begin_later_is_served_its_longest_text(here: Path) -> None:
@@ -119,7 +134,7 @@ def test_a_family_whose_positions_begin_later_is_served_its_longest_text(here: P
     model.config.pad_token_id = 1
     model.config.id2label = {0: "bad", 1: "good"}
     model.save_pretrained(here / "models/hinton")
-    export_onnx(model, tiny.tokenizer(), here / "models/onnx/hinton/model.onnx")
+    export_onnx(model, tiny.tokenizer(), here / "models/exported/hinton/model.onnx")
     write_evaluated(here / "reports/evaluated/hinton")
     status, body = ask({"dataframe_records": [{"text": "film " * 500}]}, register("hinton").version)
     assert status == 200, body

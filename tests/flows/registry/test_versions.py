@@ -12,15 +12,19 @@ from pathlib import Path
 
 import psutil
 import pytest
+from huggingface_hub import ModelCard
 
-from flows import promote
+from flows import promote, serve
 from flows.dag.graph import known_recipe
 from flows.promotion.decision import roll_back, serve_command, try_to_promote
+from flows.registry.card import version_card
 from flows.registry.files import weights_digest
 from flows.registry.names import registered_model, task_name
 from flows.registry.reports import numbers, table
-from flows.registry.versions import Registered, is_registered, register, versions
+from flows.registry.starts import PUBLISHED
+from flows.registry.versions import Registered, is_registered, register, stored_card, versions
 from stillhouse.errors import InputError
+from tasks.phases.teacher import PINNED
 from tasks.stage import program
 from tasks.tracking.store import open_store
 from tests.flows.conftest import fill_project, train_again
@@ -65,6 +69,109 @@ def test_a_version_says_where_it_came_from_and_what_it_can_do() -> None:
     assert tags["weights_sha256"] == weights_digest(Path("models/hinton"))
     assert float(tags["value"]) == 0.9 and float(tags["latency_p50_ms"]) == 1.5
     assert tags["kind"] == "classes" and tags["split"] == "validation"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_versions_description_is_its_card_and_its_run_has_the_metadata_too() -> None:
+    client, _ = open_store()
+    version = client.get_model_version(NAME, "1")
+    whole = ModelCard(stored_card(client, version))
+    assert version.description is not None and whole.text.strip() == version.description.strip()
+    assert len(version.description) < 5000
+    for said in ("on the 400 rows of the validation split", "| accuracy | 0.9000 |", "99.0% of its teacher's accuracy"):
+        assert said.lower() in version.description.lower()
+    for said in ("a toy", "2026-11-28", "`abc.dir`", version.tags["weights_sha256"], "recipe `hinton`"):
+        assert said in version.description
+    metadata = whole.data.to_dict()
+    assert (metadata["license"], metadata["library_name"]) == ("apache-2.0", "transformers")
+    assert metadata["base_model"] == ["sentence-transformers/all-MiniLM-L6-v2"]
+    (model,) = metadata["model-index"]
+    assert model["name"] == NAME
+    (result,) = model["results"]
+    assert result["dataset"]["split"] == "validation" and result["metrics"][0]["value"] == 0.9
+    assert len([file for file in Path("mlruns/artifacts").rglob("README.md") if "evaluation" in file.parts]) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "teacher", "dataset", "base_model", "license_"),
+    [
+        (
+            {"source": "hub", "hub": {"name": "nyu-mll/glue", "config": "sst2"}},
+            "bert-base",
+            "nyu-mll/glue",
+            "bert-base",
+            None,
+        ),
+        (
+            {"source": "files", "files": {"folder": "/home/me/secret", "layout": "table"}},
+            "/home/me/mine",
+            None,
+            None,
+            None,
+        ),
+        ({"source": "docstrings"}, "mpnet-base", None, "sentence-transformers/all-mpnet-base-v2", "apache-2.0"),
+    ],
+)
+def test_a_card_names_what_is_on_the_hub_and_no_folder(
+    made: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    data: dict,
+    teacher: str,
+    dataset: str | None,
+    base_model: str | None,
+    license_: str | None,
+) -> None:
+    monkeypatch.chdir(fill_project(made, tmp_path / "project"))
+    params = json.loads(Path("params.yaml").read_text())
+    changes = {"data": {"kind": "classes", "name": "reviews"} | data, "teacher": {"model": teacher}}
+    Path("params.yaml").write_text(json.dumps(params | changes))
+    whole, short = version_card("hinton", {"git_commit": "abc", "data_md5": ""})
+    metadata = ModelCard(whole).data.to_dict()
+    assert metadata.get("datasets") == ([dataset] if dataset else None)
+    assert metadata.get("base_model") == ([base_model] if base_model else None)
+    assert metadata.get("license") == license_
+    assert metadata["model-index"][0]["results"][0]["dataset"]["type"] == (dataset or "reviews")
+    assert "- commit: `abc`" in short and "DVC's hash" not in short, "what is not known is not said"
+    assert "/home" not in whole and "# stillhouse-reviews: hinton\n" in short
+
+
+def test_a_card_names_what_students_are_made_of_and_a_licence_only_where_it_is_that_of_all(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(PUBLISHED) == set(PINNED)
+    monkeypatch.chdir(fill_project(made, tmp_path / "project"))
+    params = json.loads(Path("params.yaml").read_text())
+    ours, theirs = "sentence-transformers/all-MiniLM-L6-v2", "google/small"
+    for hinton, tinybert, wanted in (
+        ({"student": {"from": None}}, {}, [ours]),
+        ({"student": {"from": theirs}}, {}, [ours, theirs]),
+        # Made of another recipe's, by the name of one of its phases.
+        ({"source": "models/tinybert-general"}, {"general": {"student": {"from": theirs}}}, [ours, theirs]),
+        ({"source": "models/hinton"}, {"general": {"student": {"from": theirs}}}, [ours]),
+    ):
+        changes = {"hinton": {"distill": hinton}, "tinybert": tinybert}
+        Path("params.yaml").write_text(json.dumps(params | changes))
+        whole, short = version_card("hinton", {})
+        metadata = ModelCard(whole).data.to_dict()
+        assert metadata["base_model"] == wanted and ("license" in metadata) == (wanted == [ours])
+        assert f"were made from {' and '.join(wanted)}." in short
+
+
+def test_a_description_is_no_longer_than_a_registry_keeps(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(fill_project(made, tmp_path / "project"))
+    card = Path("models/exported/hinton/README.md")
+    card.write_text(card.read_text() + "much " * 2000)
+    whole, short = version_card("hinton", {})
+    assert len(whole) > 10_000 and len(short) == 5_000 and short.endswith(" …")
+    card.write_text(card.read_text().replace("## Speed", "## Haste"))
+    with pytest.raises(InputError, match=r"README.md' has no section 'Speed': evaluate the model again"):
+        version_card("hinton", {})
+    card.unlink()
+    with pytest.raises(InputError, match=r"hinton/README.md' is missing: run python -m flows.compress hinton"):
+        version_card("hinton", {})
 
 
 @pytest.mark.usefixtures("here")
@@ -231,6 +338,8 @@ def test_the_task_gives_the_model_its_name(tmp_path: Path, data: dict, name: str
     [
         ({"kind": "classes"}, "data.source = None names no task: fill in block `data`"),
         ({"source": "docstrings"}, "data.kind = None names no task"),
+        (["docstrings"], r"data = .*: a mapping is expected"),
+        ({"kind": "classes", "source": "files", "files": "raw"}, "data.files = 'raw': a mapping is expected"),
         ({"source": "hub", "kind": "answers"}, "data.source = 'hub' names no task"),
         ({"source": "files", "kind": "classes", "files": {"folder": "/"}}, "give the task a name"),
         (
@@ -316,3 +425,16 @@ def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+@pytest.mark.parametrize("port", ["taken", "99999"])
+def test_a_port_that_cannot_be_had_is_named_before_anything_is_fetched(
+    port: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1]) if port == "taken" else port
+        monkeypatch.setattr(sys, "argv", ["serve", "models:/no-such@champion", "--port", port])
+        with pytest.raises(InputError, match=f"--port {port} cannot be used .*: choose another"):
+            serve.main()

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from datasets import Dataset
+from fastapi.testclient import TestClient
+from mlflow.pyfunc import scoring_server
 from transformers import AutoModelForQuestionAnswering
 
 from flows.promotion.decision import roll_back, try_to_promote
@@ -22,7 +24,7 @@ from stillhouse.onnx.export import export_onnx
 from tasks.evaluation.row_metrics import metric_of
 from tasks.tracking.store import open_store, tracking_uri
 from tests import tiny
-from tests.flows.conftest import PARAMS, PROMOTE, copy_store, write_evaluated
+from tests.flows.conftest import PARAMS, PROMOTE, copy_store, refuse_unstated, write_evaluated, write_exported
 
 NAME = "stillhouse-docstrings-answers"
 WINDOWS = {"max_length": 16, "overlap": 4, "question_length": 5}
@@ -49,6 +51,8 @@ def registered(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     (root / "models/onnx/hinton").mkdir(parents=True)
     file = root / "models/onnx/hinton/model.onnx"
     export_onnx(model, tiny.tokenizer(), file, outputs=OUTPUTS, per_token=True)
+    exported = root / "models/exported/hinton"
+    write_exported(root / "models/hinton", file.parent, exported, kind="answers", columns=["question", "context"])
     served = {"kind": "answers", "columns": ["question", "context"], "numbers": NUMBERS, "judged_by": NUMBERS}
     for name in ("teacher", "hinton"):
         write_evaluated(root / "reports/evaluated" / name, 0.7, ROWS, served, task_metric="f1")
@@ -124,8 +128,24 @@ def test_it_answers_as_the_pipeline_does_windows_threshold_and_all(monkeypatch: 
     table = pd.DataFrame({"question": questions, "context": contexts})
     given = served.predict(table)
     assert [each["answer"] for each in given] == texts
+    refuse_unstated(f"models:/{NAME}@champion", table, given)
     assert 0 < sum(map(bool, texts)) < len(texts)
     odds = np.array([answer.null_odds for answer in wanted])
     np.testing.assert_allclose([each["score"] for each in given], -odds, atol=1e-4)
     with pytest.raises(Exception, match="context"):
         served.predict(table[["question"]])
+
+
+@pytest.mark.parametrize("context", ["\u200b", "\u200b \u2060"])
+def test_a_context_of_nothing_that_is_read_is_named_and_no_number_that_json_lacks_is_given(
+    context: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri())
+    client = TestClient(scoring_server.init(mlflow.pyfunc.load_model(f"models:/{NAME}/1")))
+    rows = [{"question": "what", "context": each} for each in ("the film is good", context)]
+    for asked, status, said in (
+        (rows, 400, "row 2: column 'context' has nothing that the model reads"),
+        (rows[:1], 200, "answer"),
+    ):
+        reply = client.post("/invocations", json={"dataframe_records": asked})
+        assert reply.status_code == status and said in reply.text and "Infinity" not in reply.text

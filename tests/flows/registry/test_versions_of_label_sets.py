@@ -19,7 +19,7 @@ from tasks.kinds.multi_label import shares
 from tasks.stage import program
 from tasks.tracking.store import tracking_uri
 from tests import tiny
-from tests.flows.conftest import PROMOTE, copy_store, lock_data
+from tests.flows.conftest import PROMOTE, copy_store, lock_data, refuse_unstated
 from tests.tasks import project
 
 
@@ -66,6 +66,9 @@ def test_it_gives_the_labels_that_evaluate_gave(
     served = mlflow.pyfunc.load_model("models:/stillhouse-docstrings-multi-label@champion")
     given = served.predict(pd.DataFrame({"text": rows["text"][:]}))
     assert [each["labels"] for each in given] == wanted
+    refuse_unstated(
+        "models:/stillhouse-docstrings-multi-label@champion", pd.DataFrame({"text": rows["text"][:]}), given
+    )
     np.testing.assert_allclose([list(each["scores"].values()) for each in given], probable, atol=1e-5)
 
 
@@ -73,6 +76,7 @@ def words(name: str) -> tuple[str, ...]:
     return (
         *("--data", "data/task", "--model", f"models/{name}"),
         *("--onnx", f"models/onnx/{name}", "--out", f"reports/evaluated/{name}"),
+        *("--exported", f"models/exported/{name}"),
     )
 
 

@@ -21,7 +21,7 @@ from tasks.kinds.find import load_task
 from tasks.stage import program
 from tasks.tracking.store import tracking_uri
 from tests import tiny
-from tests.flows.conftest import PROMOTE, copy_store, lock_data
+from tests.flows.conftest import PROMOTE, copy_store, lock_data, refuse_unstated
 from tests.mutations import COUNT, SEED, mutated
 from tests.tasks import project
 
@@ -85,6 +85,8 @@ def test_it_finds_what_evaluate_found(champion: mlflow.pyfunc.PyFuncModel) -> No
     assert [
         [(e["type"], e["start"], e["end"], e["first"], e["last"]) for e in row["entities"]] for row in cut
     ] == wanted
+    for rows, answered in (({"text": texts}, given), ({"words": [text.split(" ") for text in texts]}, cut)):
+        refuse_unstated("models:/stillhouse-docstrings-tokens@champion", pd.DataFrame(rows), answered)
     figures = json.loads(Path("reports/evaluated/hinton/metrics.json").read_text())
     assert figures["value"] == pytest.approx(kind.metrics(predictions, examples)["micro_f1"], abs=1e-6)
     types = json.loads(Path("reports/evaluated/hinton/details/types.json").read_text())
@@ -121,6 +123,7 @@ def words(name: str) -> tuple[str, ...]:
     return (
         *("--data", "data/task", "--model", f"models/{name}"),
         *("--onnx", f"models/onnx/{name}", "--out", f"reports/evaluated/{name}"),
+        *("--exported", f"models/exported/{name}"),
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
-from stillhouse.encoders.checkpoint import load_model, load_tokenizer, same_vocabulary, save_model
+from stillhouse.encoders.checkpoint import architecture, load_model, load_tokenizer, same_vocabulary, save_model
 from stillhouse.errors import InputError
 from tests import tiny
 
@@ -78,6 +78,37 @@ def test_a_damaged_checkpoint_is_named_in_one_line(tmp_path, damage, message):
         load_model(tmp_path, AutoModelForSequenceClassification)
     assert str(tmp_path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "change"),
+    [
+        ("config.json", lambda _: None),
+        ("config.json", lambda config: config | {"hidden_size": 0}),
+        ("config.json", lambda config: config | {"hidden_size": -1}),
+        ("config.json", lambda config: config | {"vocab_size": 10**30}),
+        ("config.json", lambda config: config | {"id2label": True}),
+        ("config.json", lambda config: config | {"add_cross_attention": None}),
+        ("model.safetensors.index.json", lambda _: []),
+        ("model.safetensors.index.json", lambda _: {"weight_map": {"a": []}}),
+    ],
+)
+def test_json_that_says_something_else_than_it_should_is_one_line(tmp_path, file, change):
+    save_model(tiny.bert(), tiny.tokenizer(), tmp_path)
+    before = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / file).write_text(json.dumps(change(before)))
+    with pytest.raises(InputError, match=re.escape(str(tmp_path))) as error:
+        load_model(tmp_path, AutoModelForSequenceClassification)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("names", [None, True, "BertModel", {"a": 1}, [], [1]])
+def test_an_architecture_that_is_no_list_of_names_is_refused(tmp_path, names):
+    save_model(tiny.bert(), tiny.tokenizer(), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": names}))
+    with pytest.raises(InputError, match="names no architecture: save it with save_pretrained"):
+        architecture(tmp_path)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

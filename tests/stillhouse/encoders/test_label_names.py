@@ -3,6 +3,7 @@
 import pytest
 
 from stillhouse.encoders.label_names import label_order, label_text, names_in, sorted_labels
+from stillhouse.errors import InputError
 
 
 @pytest.mark.parametrize(
@@ -13,6 +14,7 @@ from stillhouse.encoders.label_names import label_order, label_text, names_in, s
         ("1.0", "1"),
         ("-2.00 ", "-2"),
         ("1.5", "1.5"),
+        (-0.0, "0"),
         ("v1.0", "v1.0"),
         (True, "True"),
         (" a b ", "a b"),
@@ -35,6 +37,8 @@ def test_letters_have_one_form() -> None:
         ["Bad", "good", "so-so"],
         ["a1b", "a2b", "a10b"],
         ["a10", "b2"],
+        ["a01", "a1", "a2"],
+        ["c" + "9" * 5000, "c1" + "0" * 5000],
     ],
 )
 def test_what_is_numbered_is_in_the_order_of_its_numbers(wanted: list[str]) -> None:
@@ -58,3 +62,9 @@ def test_names_that_are_the_datas_are_matched_by_name_even_if_they_look_like_nob
 )
 def test_the_outputs_of_a_model_have_names_in_their_order(id2label: dict, names: tuple[str, ...]) -> None:
     assert names_in(id2label) == names
+
+
+@pytest.mark.parametrize("id2label", [True, "bad", ["bad", "good"], {"bad": 0, "good": 1}])
+def test_names_of_no_output_are_refused(id2label: object) -> None:
+    with pytest.raises(InputError, match=r"id2label = .*: a mapping from each output's number to its name is expected"):
+        names_in(id2label)

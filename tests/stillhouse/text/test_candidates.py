@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM
 
 from stillhouse.errors import InputError
 from stillhouse.text.candidates import Candidates, Encoded
@@ -111,6 +111,21 @@ def test_more_candidates_than_words_are_refused() -> None:
 def test_a_context_longer_than_the_model_takes_is_refused() -> None:
     with pytest.raises(InputError, match=r"augment.max_length = 49: .* 48 tokens"):
         finder(max_length=49)
+
+
+def test_a_family_whose_positions_begin_later_takes_as_many_fewer() -> None:
+    coder = tokenizer()
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = RobertaConfig(vocab_size=len(coder), max_position_embeddings=48, pad_token_id=1, **shape)
+    model = RobertaForMaskedLM(config).eval()
+
+    def candidates(max_length: int) -> Candidates:
+        vectors = EmbeddingVectors(model, coder)
+        return Candidates(model, coder, vectors, count=3, batch_size=4, max_length=max_length)
+
+    assert candidates(46).max_length == 46
+    with pytest.raises(InputError, match=r"augment.max_length = 47: the masked LM takes 46 tokens"):
+        candidates(47)
 
 
 def test_another_models_tokenizer_is_refused() -> None:

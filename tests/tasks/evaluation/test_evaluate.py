@@ -85,7 +85,7 @@ def run(
 def test_the_teacher_keeps_all_of_itself(house, monkeypatch):
     figures, times = run(house, monkeypatch, "teacher")
     assert list(figures) == [
-        *("recipe", "kind", "split"),
+        *("recipe", "form", "kind", "split"),
         *("task_metric", "value", "kept", "parameters", "nonzero_parameters", "sparsity", "flops", "tokens"),
         *(
             "checkpoint_bytes",
@@ -158,6 +158,8 @@ def test_the_score_is_of_the_test_split_where_there_is_one_and_validation_stands
     student, _ = run(tmp_path, monkeypatch, "hinton", student=True)
     assert student["kept"] == pytest.approx(student["value"] / teacher["value"], abs=1e-6)
     assert len((tmp_path / "reports/hinton/predictions.csv").read_text().splitlines()) == 25
+    details = tmp_path / "reports/hinton/details"
+    assert [len((details / name).read_text().splitlines()) for name in ("rows.csv", "validation.csv")] == [25, 41]
     (tmp_path / "task/test.parquet").unlink()
     with pytest.raises(InputError, match="the teacher's score is of test, the student's of validation: evaluate the"):
         run(tmp_path, monkeypatch, "hinton", student=True)

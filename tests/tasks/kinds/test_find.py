@@ -130,3 +130,6 @@ def test_the_first_stage_refuses_a_kind_that_has_no_file():
         InputError, match=r"data\.kind = .class. is not one of answers, classes, multi-label, scores, tokens: check"
     ):
         code.check_kind({"data": {"kind": "class"}}, known)
+    for damaged in ({"data": {"kind": ["classes"]}}, {"data": {"kind": {}}}, {"data": {}}, {"data": ["classes"]}):
+        with pytest.raises(InputError, match=r"data(\.kind)? = "):
+            code.check_kind(damaged, known)

@@ -17,6 +17,7 @@ from tasks.data.schema import kind_of
 from tasks.recipes import bilstm as recipe
 from tests import tiny
 from tests.tasks import project
+from tests.tasks.exported.readme import given, predicted, rows
 from tests.tasks.project import on_task, refused, run
 
 AUGMENT = (augment_words, "bilstm", "--data", "data/task", "--out", "data/bilstm-augmented")
@@ -28,7 +29,7 @@ def evaluated(name: str, *teacher: str) -> dict:
     run(export, "--kind", "classes", "--model", f"models/{name}", "--out", f"models/onnx/{name}")
     run(
         evaluate, name, "--data", "data/task", "--model", f"models/{name}", "--onnx", f"models/onnx/{name}",
-        *teacher, "--out", f"reports/{name}",
+        *teacher, "--out", f"reports/{name}", "--exported", f"models/exported/{name}",
     )  # fmt: skip
     return json.loads(Path(f"reports/{name}/metrics.json").read_text())
 
@@ -66,6 +67,11 @@ def test_the_whole_recipe_from_text_to_answers(clone, kind):
     sides = [texts, texts[::-1]] if kind == "pairs" else [texts]
     with torch.no_grad():
         logits = model(**tokenizer(*sides, padding=True, return_tensors="pt")).logits
+    found = given(rows(), "models/exported/bilstm")
+    if kind == "scores":
+        np.testing.assert_allclose(found, np.array(predicted("reports/bilstm"), dtype=float), atol=2e-4)
+    else:
+        assert found == predicted("reports/bilstm")
     answers = served("bilstm", pd.DataFrame(dict(zip(("text", "text_pair"), sides, strict=False))))
     if kind == "scores":
         assert model.config.num_labels == 1

@@ -78,9 +78,13 @@ def test_evaluation_says_how_far_the_graph_is_and_how_far_rounding_moves(clone, 
         ({"weights": "float8"}, "weights = 'float8' with activations = 'trained'"),
         ({"activations": "whole"}, "weights = 'int8' with activations = 'whole'"),
         ({"weights": "float8", "activations": "whole"}, "needs a CUDA device of capability 8.9"),
+        (
+            {"activations": "static", "calibration": {"rows": 4, "momentum": None, "max_length": 999, "seed": 1}},
+            "calibration.max_length = 999, but the model reads",
+        ),
         ({"calibration": {"rows": 0, "momentum": None, "max_length": 32, "seed": 1}}, "int8.quantize.calibration.rows"),
     ],
-    ids=["float8 trained", "int8 whole", "no float8", "no rows"],
+    ids=["float8 trained", "int8 whole", "no float8", "too long", "no rows"],
 )
 def test_what_does_not_fit_is_refused_in_one_line(clone, capsys, monkeypatch, changes, words):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

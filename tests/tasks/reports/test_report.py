@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from stillhouse.errors import InputError
 from tasks import report
 from tasks.reports import picture
-from tasks.reports.comparison import read_reports
+from tasks.reports.comparison import read_reports, with_finished
 from tasks.reports.page import page
 
 # accuracy, MB, p50 in ms, share of zeros
@@ -72,8 +72,15 @@ def timed(p50: float) -> dict[str, dict[str, float]]:
     }
 
 
-def run(monkeypatch, folders: list[Path], out: Path) -> str:
-    monkeypatch.setattr("sys.argv", ["report", *map(str, folders), "--out", str(out)])
+def write_finished(root: Path, models: dict[str, tuple[float, float, float, float]]) -> None:
+    """Reports of finished students, each in the folder of the plain one."""
+    for name, figures in models.items():
+        write(root / "aside" / name, {name: figures}, form="finished")
+        (root / "aside" / name / name).rename(root / name / "finished")
+
+
+def run(monkeypatch, folders: list[Path], out: Path, *words: object) -> str:
+    monkeypatch.setattr("sys.argv", ["report", *map(str, [*folders, "--out", out, *words])])
     report.main()
     return (out / "report.md").read_text()
 
@@ -157,6 +164,46 @@ def test_labels_of_a_crowded_picture_do_not_overlap(tmp_path, monkeypatch):
     assert [len(boxes) for boxes in panels] == [13, 13]
     for boxes in panels:
         assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+
+
+def test_the_page_shows_plain_and_finished_of_the_recipes_that_have_both(tmp_path, monkeypatch):
+    folders = write(tmp_path)
+    finished = {
+        "hinton": (0.895, 40.0, 15.0, 0.0),
+        "tinybert": (0.88, 9.0, 3.0, 0.0),
+        "prune-recover": (0.5, 1, 1, 0.7),
+    }
+    write_finished(tmp_path, finished)
+    links = {"trim": {"floor": 1}, "factorize": None, "int8": None, "of": {"hinton": {}, "tinybert": {"trim": None}}}
+    (tmp_path / "params.yaml").write_text(json.dumps({"finish": links}))
+    text = run(monkeypatch, folders, tmp_path / "out", "--params", tmp_path / "params.yaml")
+    table = [line.split(" | ")[0] for line in text.partition("![")[0].splitlines() if line.startswith("| ")]
+    assert table == [
+        *("| recipe", "| teacher", "| hinton", "| hinton finished", "| tinybert", "| tinybert finished"),
+        "| prune-recover",
+    ], "prune-recover's lies there from before it was taken out of finish.of"
+    assert "| hinton finished | 0.8950 | 98.1% | 10.00 M | 0% | 40.0 MB | 40.0 MB | 10.95× |" in text
+    assert "- **Finished** is a recipe's student after the links of `finish`" in text
+    comparison = read_reports(with_finished(folders, ["hinton", "tinybert"]))
+    assert comparison.pairs() == [(1, 2), (3, 4)]
+
+
+def test_in_the_picture_a_recipe_is_named_once_or_where_it_is_on_the_front(tmp_path, monkeypatch):
+    folders = write(tmp_path)
+    write_finished(tmp_path, {"hinton": (0.5, 200.0, 15.0, 0.0), "tinybert": (0.88, 9.0, 3.0, 0.0)})
+    comparison = read_reports(with_finished(folders, ["hinton", "tinybert"]))
+    names, marks = [], []
+    place = picture._label
+
+    def keep(axis, comparison, costs):
+        place(axis, comparison, costs)
+        names.append([note.get_text() for note in axis.texts])
+        marks.append(sum(line.get_gid() == picture.PAIR for line in axis.lines))
+
+    monkeypatch.setattr(picture, "_label", keep)
+    picture.draw(comparison, tmp_path / "report.png")
+    assert names == [["teacher", "hinton", "tinybert", "tinybert", "prune-recover"]] * 2
+    assert marks == [2, 2], "a line joins the two forms"
 
 
 def test_reports_without_the_teacher_are_refused(tmp_path):

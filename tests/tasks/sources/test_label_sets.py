@@ -132,6 +132,8 @@ def test_a_hub_column_of_several_classes_is_read(tmp_path: Path) -> None:
         ([{"said": "a", "felt": None}], {}, "line 1: the labels are missing: a row without any has an empty list"),
         ([{"said": "a", "felt": "joy,,love"}], {}, "line 1: labels 'joy,,love' have an empty one among them"),
         ([{"said": "a", "felt": ["joy", None]}], {}, "line 1: labels .* have an empty one among them"),
+        ([{"said": "a", "felt": [["joy"], "love"]}], {}, "line 1: a label is .'joy'.: a list of names is expected"),
+        ([{"said": "a", "felt": ["joy \ud83d"]}], {}, "line 1: label .joy .* holds half of a surrogate pair"),
         (
             [{"said": "a", "joy": 2}],
             {"columns": {"text": "said", "text_pair": None, "label": ["joy"]}},

@@ -147,6 +147,14 @@ def test_a_limit_draws_rows_by_seed_in_the_order_of_the_source(tmp_path: Path) -
         ([("a", "4.5"), ("b", "high")], GOOD, {"kind": "scores"}, r"a\.tsv, line 3: label 'high' is not a number"),
         ([("a", "nan")], GOOD, {"kind": "scores"}, r"a\.tsv, line 2: label 'nan' is not a number"),
         ([(f"t{i}", f"{i / 7}") for i in range(1500)], GOOD, {}, r"for scores set data\.kind to scores"),
+        ([*GOOD, ("odd", "x" * 999)], GOOD, {"labels": ["bad", "good"]}, r"unknown label 'x{80}': known are"),
+        ([*GOOD, ("odd", "9" * 9999)], GOOD, {"labels": ["bad", "good"]}, r"unknown label '9{80}': known are"),
+        (
+            [(f"t{i}", f"c{i}") for i in range(999)],
+            GOOD,
+            {},
+            r"labels differ: .*'c0', 'c1', .{,200}… \(999\), .*b\.tsv has",
+        ),
         (GOOD, GOOD, {"columns": {"text_pair": "other"}}, "no column 'other': it has said, mood"),
         (GOOD, GOOD, {"columns": {"label": None}}, r"data\.columns\.label = null"),
         (GOOD, GOOD, {"files": {"folder": None}}, r"data\.files\.folder = None"),
@@ -169,8 +177,34 @@ def test_bad_data_gets_one_line_and_leaves_nothing_behind(
     merged = DataParams.model_validate(_merged(params.model_dump(), changes))
     with pytest.raises(InputError, match=message) as caught:
         prepare_task(merged, tmp_path / "out" / "task")
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 900
     assert not (tmp_path / "out").exists()
+
+
+def test_as_many_classes_as_are_named_are_classes(tmp_path: Path) -> None:
+    many = [(f"text {number}", f"c{number}") for number in range(1500)]
+    prepare_task(table(tmp_path / "in", many, many, labels=[name for _, name in many]), tmp_path / "task")
+    assert names(tmp_path / "task") == [name for _, name in many]
+    assert rows(tmp_path / "task/train.parquet")[1499]["label"] == 1499
+
+
+@pytest.mark.parametrize(
+    ("label", "kind", "message"),
+    [
+        ("1" + "0" * 400, "scores", r"line 2: label '10{79}' is not a number, or is beyond"),
+        (r'"a \ud83d"', "classes", r"line 2: label 'a \\ud83d' holds half of a surrogate pair"),
+    ],
+)
+def test_a_label_that_json_can_state_and_nothing_can_hold_is_refused(
+    tmp_path: Path, label: str, kind: str, message: str
+) -> None:
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text(f'{{"said": "x", "mood": 1}}\n{{"said": "y", "mood": {label}}}\n')
+    files = {"train": "a.jsonl", "validation": "b.jsonl"}
+    params = table(tmp_path / "in", GOOD, GOOD, kind=kind).model_dump()
+    params = _merged(params, {"files": {"folder": str(tmp_path), **files}})
+    with pytest.raises(InputError, match=message):
+        prepare_task(DataParams.model_validate(params), tmp_path / "task")
 
 
 def test_label_names_that_a_layout_contradicts_are_refused(tmp_path: Path) -> None:

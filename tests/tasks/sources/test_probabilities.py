@@ -80,6 +80,7 @@ def test_several_labels_need_not_add_up(tmp_path: Path) -> None:
         ([0.5, 0.6], {}, "line 2: the probabilities add up to 1.1, not to 1"),
         ([0.5], {}, "line 2: 1 probabilities for 2 labels: give each one"),
         ([1.5, -0.5], {}, "line 2: the probability of 'bad' is 1.5: a number from 0 to 1 is expected"),
+        ([10**400, 0], {}, "line 2: the probability of 'bad' is 10{39}: a number from 0 to 1"),
         (["x", 0.5], {}, "line 2: the probability of 'bad' is 'x': a number from 0 to 1"),
         ([float("nan"), 0.5], {}, "line 2: the probability of 'bad' is nan"),
         ("0.5", {}, "line 2: the probabilities are '0.5': a list of numbers is expected"),

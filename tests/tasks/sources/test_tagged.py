@@ -194,6 +194,7 @@ def test_a_label_that_train_has_not_is_named_with_its_line(tmp_path: Path) -> No
         ({"words": [], "tags": []}, "line 2: no words: leave the row out"),
         ({"words": ["a", ""], "tags": ["O", "O"]}, "line 2: word 2 is '': text without white space"),
         ({"words": ["a"], "tags": [None]}, r"line 2: word 'a' has no label \(None\)"),
+        ({"words": ["a"], "tags": ["B-\ud83d"]}, "line 2: label 'B-.*' holds half of a surrogate pair"),
         ({"words": None, "tags": []}, "line 2: the words are None: a list is expected"),
         ({"words": "  ", "tags": []}, "line 2: the text has no text"),
         ({"words": "Ada L", "tags": [{"start": 0, "end": 9, "label": "PER"}]}, "span 0 to 9 is not in its text of 5"),
@@ -232,3 +233,16 @@ def test_the_built_in_task_marks_names_types_and_defaults(tmp_path: Path) -> Non
     found = {tag for _, tags in rows for tag in tags.split()}
     assert {"B-name", "B-type", "I-type", "B-default", "O"} <= found
     assert all(tags.startswith("B-name") for _, tags in rows)
+
+
+def test_the_built_in_task_knows_its_labels_however_few_rows_it_has(tmp_path: Path) -> None:
+    docstrings = {"libraries": ["numpy", "scipy"], "train_per_library": 1, "validation_per_library": 40}
+    docstrings |= {"min_words": 4, "max_words": 40, "unanswerable": 0.3}
+    prepare(tmp_path, kind="tokens", source="docstrings", docstrings=docstrings, labels=None)
+    found = {
+        split: {tag for _, tags in written(tmp_path, split) for tag in tags.split()}
+        for split in ("train", "validation")
+    }
+    assert found["validation"] - found["train"], "validation has labels that train has not"
+    names = load_split(tmp_path / "task/train.parquet").features["label"].feature.names
+    assert names == ["B-default", "B-name", "B-type", "I-default", "I-name", "I-type", "O"]

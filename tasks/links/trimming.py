@@ -1,0 +1,47 @@
+"""The link `trim`: a model and its tokenizer without the pieces that some texts do not use."""
+
+from collections.abc import Sequence
+
+from datasets import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from stillhouse.methods import trim as method
+from stillhouse.surgery import trim as trim_vocabulary
+
+
+def trimmed(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], floor: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Both without the pieces that stand in the texts less often than `floor`; says how many pieces that leaves.
+
+    Raises:
+        InputError: a tokenizer that cannot be trimmed, or texts that are empty.
+    """
+    counts = method.count_pieces(tokenizer, texts)
+    keep = method.pieces_that_stay(model, tokenizer, counts, floor)
+    print(
+        f"{(counts >= floor).sum():,} of {len(tokenizer):,} pieces stand {floor} times or more in "
+        f"{len(texts):,} texts; {len(keep):,} stay, for what every text can be cut into stays too",
+        flush=True,
+    )
+    return trim_vocabulary(model, tokenizer, keep)
+
+
+def say_what_is_cut(
+    before: PreTrainedTokenizerBase, after: PreTrainedTokenizerBase, rows: Sequence[Sequence[str]]
+) -> method.Recut:
+    """Say what share of some rows the smaller tokenizer cuts differently."""
+    cut = method.cut_differently(before, after, rows)
+    print(
+        f"validation: {cut.rows:.1%} of the rows and {cut.tokens:.2%} of the tokens are cut differently, into "
+        f"{cut.longer:.3f} times as many tokens",
+        flush=True,
+    )
+    return cut
+
+
+def texts_of(rows: Dataset, columns: Sequence[str]) -> list[list[str]]:
+    """The texts of each row; where a column holds words, each is a text."""
+    held = [rows[name][:] for name in columns]
+    rows_of_cells = zip(*held, strict=True)
+    return [[text for cell in row for text in ([cell] if isinstance(cell, str) else cell)] for row in rows_of_cells]
