@@ -11,9 +11,9 @@ from pathlib import Path
 
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.encoders.measure import parameters
-from tasks.data.dataset import load_split, texts_of
+from tasks.data.dataset import load_split
 from tasks.kinds.find import load_task
-from tasks.links.trimming import say_what_is_cut
+from tasks.links.trimming import say_what_is_cut, texts_of
 from tasks.phases.recipe import load_phase
 from tasks.stage import program
 from tasks.stage.outputs import fresh_dir

@@ -56,17 +56,14 @@ def read_report(recipe: str, name: str, finished: bool = False) -> dict[str, Any
     return read_json(evaluated(recipe, finished) / name, again(recipe))
 
 
-def table(recipe: str, root: Path = Path()) -> str:
-    """Teacher and student, in all its forms, in a Markdown table, aligned for a terminal; `root` is the project."""
+def table(recipe: str) -> str:
+    """Teacher and student, in all its forms, in a Markdown table, aligned for a terminal."""
     students = [
-        tuple(
-            read_json(root / evaluated(recipe, finished) / name, again(recipe))
-            for name in ("metrics.json", "latency.json")
-        )
+        (read_report(recipe, "metrics.json", finished), read_report(recipe, "latency.json", finished))
         for finished in forms(recipe)
     ]
     student, latency = students[0]
-    teacher = read_json(root / evaluated(TEACHER) / "metrics.json", again(recipe))
+    teacher = read_json(evaluated(TEACHER) / "metrics.json", again(recipe))
     metric = f"{student['task_metric']} ({student['split']})"
     head = ["", metric, "kept", "parameters", "on disk", "FLOPs", "p50 ms", "p99 ms"]
     # The teacher's latency is the one of the plain student's run: both under the same load.

@@ -23,7 +23,6 @@ from flows.dag.graph import lineage, load_graph, recipes
 from flows.dag.recipe_run import parent_run
 from flows.pipeline import run_name, run_stages
 from flows.registry.names import task_name
-from flows.registry.reports import table
 from flows.search import workspace
 from flows.search.budget import Budget, excess, fits, read_budget
 from flows.search.changes import refuse_own, write_profile
@@ -127,7 +126,7 @@ def search(
             run_stages(copy, runner.stages(f"report@{proposal.recipe}"), environment)
             write_profile(file, proposal.values, about)
             registered = _register(copy, proposal.recipe, parent.run_id)
-    page = f"{table(proposal.recipe, copy)}\n\n{about}\n{registered}"
+    page = f"{registered}\n{about}"
     create_markdown_artifact(f"{page}\n\n{said}", key="search-result", description="The chain that was found")
     return page
 
@@ -273,7 +272,7 @@ def _shown(result: Result) -> str:
 
 
 def _register(copy: Path, recipe: str, run_id: str) -> str:
-    """Register the model in the copy of the project, from there; what was registered, in a line."""
+    """Register the model in the copy of the project, from there; what came out and which version that is."""
     command = [sys.executable, "-m", "flows.search.registration", recipe, *(["--run", run_id] if run_id else [])]
     done = subprocess.run(command, cwd=copy, env=program.environment(), capture_output=True, text=True, check=False)
     if done.returncode:
@@ -281,4 +280,4 @@ def _register(copy: Path, recipe: str, run_id: str) -> str:
         if done.returncode == program.EXIT_TRANSIENT:
             raise ConnectionError(said)
         raise InputError(f"the chain was found, and could not be registered: {said}")
-    return done.stdout.strip().splitlines()[-1]
+    return done.stdout.strip()

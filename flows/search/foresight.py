@@ -1,9 +1,10 @@
 """What a chain's ONNX file will weigh and how long it will take, before anything of it is trained.
 
-The recipe's own code builds the last checkpoint's shape from the teacher, by its function `untrained`; it is exported
-and timed as every model is. What a choice of heads and units will be is not known yet: so many are taken at random,
-and since a layer's units are rounded up to a multiple, the trained file may differ by some kilobytes. Trials are
-judged by their own.
+A recipe that has a finished form (`finish.of`) is searched for that one, else for the plain one. The recipe's own
+code builds the last checkpoint's shape from the teacher, by its function `untrained`; it is exported and timed as
+every model is. What a choice of heads and units will be is not known yet: so many are taken at random, and since a
+layer's units are rounded up to a multiple, the trained file may differ by some kilobytes. Trials are judged by their
+own.
 
 A time is measured in turns with the teacher's and taken relative to it, and it is kept by the file's digest: the same
 search again has the same times to decide by.
@@ -12,7 +13,9 @@ search again has the same times to decide by.
 import hashlib
 import tempfile
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +25,12 @@ from stillhouse.onnx.export import export_onnx
 from stillhouse.onnx.latency import hardware
 from tasks.evaluation.costs import latency_figures
 from tasks.kinds.contract import Task
+from tasks.links.chain import finished
+from tasks.links.params import FinishParams, finished_recipes
 from tasks.phases.recipe import load_recipe
 from tasks.phases.run import Given
 from tasks.stage.json_files import read_json, write_json
-from tasks.stage.params import EvaluateParams
+from tasks.stage.params import EvaluateParams, load
 
 
 @dataclass(frozen=True)
@@ -99,6 +104,11 @@ class Foresight:
         untrained: Callable[..., Any] = load_recipe(recipe).untrained
         model, tokenizer = untrained(params, self.given, self.tokens)
         kind = self.given.kind
+        if recipe in finished_recipes(params):
+            links = load("finish", FinishParams, params).links(recipe)
+            assert self.given.task is not None
+            with redirect_stdout(StringIO()):  # what links say of themselves, they say when they run
+                model, tokenizer = finished(links, model, tokenizer, self.given.task) or (model, tokenizer)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             export_onnx(model.eval(), tokenizer, folder / "model.onnx", outputs=kind.outputs, per_token=kind.per_token)

@@ -7,6 +7,7 @@ from typing import Any
 
 from flows.dag.graph import Stage, lineage, load_graph
 from flows.dag.recipe_run import Parent, parent_run
+from flows.registry.reports import MODELS, checkpoint_of, forms
 from flows.search.changes import changed
 from flows.search.foresight import Timer
 from flows.search.halving import fewer_passes
@@ -14,6 +15,7 @@ from flows.search.study import Proposal
 from flows.search.workspace import write_params
 from stillhouse.encoders.checkpoint import load_tokenizer
 from tasks.evaluate import kept
+from tasks.evaluation.forms import FINISHED
 from tasks.kinds.contract import Task
 from tasks.kinds.judging import Scorer
 from tasks.stage.params import PARAMS, TrainParams
@@ -50,10 +52,13 @@ class Judge:
         return round(scorer(kind.load(checkpoint))[0], 6)
 
     def result(self, folder: Path, recipe: str) -> Result:
-        """Of a recipe's model in a copy of the project."""
-        value, onnx = self.score(folder / "models" / recipe), folder / "models" / "onnx" / recipe
+        """Of a recipe's model in a copy of the project: the finished form, where it has one."""
+        finished = is_finished(recipe)
+        checkpoint = folder / checkpoint_of(recipe, finished)
+        onnx = folder / MODELS / "onnx" / (f"{FINISHED}/{recipe}" if finished else recipe)
+        value = self.score(checkpoint)
         size = (onnx / "model.onnx").stat().st_size
-        ms = self.timer.ms(onnx, len(load_tokenizer(folder / "models" / recipe)))
+        ms = self.timer.ms(onnx, len(load_tokenizer(checkpoint)))
         return Result(value, round(kept(value, self.teacher), 6), size, ms)
 
 
@@ -103,10 +108,14 @@ class Runner:
         if self.parent.run_id:
             tags["mlflow.parentRunId"] = self.parent.run_id
         with parent_run(f"trial {proposal.number}, rung {rung}", "trial", tags, self.logged(proposal, share)) as run:
-            self.run_stages(self.folder, self.stages(f"export@{proposal.recipe}"), self.environment(proposal, run))
+            self.run_stages(self.folder, self.stages(self.exports(proposal)), self.environment(proposal, run))
             result = self.judge.result(self.folder, proposal.recipe)
             run.run.log_metrics(asdict(result))
         return result
+
+    def exports(self, proposal: Proposal) -> str:
+        """The stage that writes what a trial is judged by."""
+        return f"export-finished@{proposal.recipe}" if is_finished(proposal.recipe) else f"export@{proposal.recipe}"
 
     def stages(self, target: str) -> tuple[Stage, ...]:
         """What is to be up to date for a target, by the copy's params.yaml as it is now."""
@@ -119,6 +128,11 @@ class Runner:
     def logged(self, proposal: Proposal, share: float) -> Mapping[str, Any]:
         """What MLflow shows of a trial."""
         return {"recipe": proposal.recipe, "passes": share} | self.values(proposal, share)
+
+
+def is_finished(recipe: str) -> bool:
+    """Whether a recipe's finished form is searched, and not the plain one."""
+    return True in forms(recipe)
 
 
 def _starts(values: Mapping[str, Any]) -> set[str]:

@@ -1,7 +1,7 @@
 """The files of data/task and data/corpus, and texts as token ids."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from datasets import Dataset
@@ -40,13 +40,6 @@ def load_split(file: Path) -> Dataset:
         raise InputError(f"'{file}' is damaged ({reason}): remove it and run its stage again") from None
     assert isinstance(data, Dataset)
     return data
-
-
-def texts_of(rows: Dataset, columns: Sequence[str]) -> list[list[str]]:
-    """The texts of each row; where a column holds words, each is a text."""
-    held = [rows[name][:] for name in columns]
-    rows_of_cells = zip(*held, strict=True)
-    return [[text for cell in row for text in ([cell] if isinstance(cell, str) else cell)] for row in rows_of_cells]
 
 
 def tokenize(data: Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Dataset:

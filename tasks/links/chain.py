@@ -15,11 +15,10 @@ from stillhouse.surgery.factorizing import saves
 from stillhouse.surgery.quantizing import check_quantizable, quantized
 from stillhouse.surgery.rebuild import shape_of
 from stillhouse.text.trimming import KINDS, kind_of
-from tasks.data.dataset import texts_of
 from tasks.kinds.contract import Task
 from tasks.links.params import Factorize, Int8, Links, Trim
 from tasks.links.rounding import ranges_of
-from tasks.links.trimming import say_what_is_cut, trimmed
+from tasks.links.trimming import say_what_is_cut, texts_of, trimmed
 from tasks.stage.params import Block
 
 Model = tuple[PreTrainedModel, PreTrainedTokenizerBase]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.methods import trim as method
@@ -37,3 +38,10 @@ def say_what_is_cut(
         flush=True,
     )
     return cut
+
+
+def texts_of(rows: Dataset, columns: Sequence[str]) -> list[list[str]]:
+    """The texts of each row; where a column holds words, each is a text."""
+    held = [rows[name][:] for name in columns]
+    rows_of_cells = zip(*held, strict=True)
+    return [[text for cell in row for text in ([cell] if isinstance(cell, str) else cell)] for row in rows_of_cells]

@@ -10,7 +10,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from stillhouse.methods import int8 as method
 from stillhouse.surgery import quantize as quantize_weights
 from tasks.links.params import Calibration
-from tasks.links.rounding import BATCH, ranges_of
+from tasks.links.rounding import ranges_of
 from tasks.phases.plan import Plan, left_out
 from tasks.phases.run import Given
 from tasks.phases.task_loss import TaskLoss, task_plan
@@ -77,5 +77,4 @@ def untrained_bytes(
     """The model in eight bits with no training: trained ranges have the shape of those that are watched."""
     if params.activations == "trained":
         params = params.model_copy(update={"activations": "static"})
-    calibration = params.calibration.model_copy(update={"rows": BATCH})
-    return _quantized(model, params.model_copy(update={"calibration": calibration}), given, tokenizer)
+    return _quantized(model, params, given, tokenizer)

@@ -17,7 +17,8 @@ from pydantic import Field
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.encoders.checkpoint import load_tokenizer
-from tasks.data.dataset import load_split, texts_of
+from tasks.data.dataset import load_split
+from tasks.links.trimming import texts_of
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given, Untrained
 from tasks.phases.student import start_any_student

@@ -7,7 +7,7 @@ import pytest
 from flows.search.foresight import Costs, Foresight, Timer
 from stillhouse.encoders.checkpoint import load_tokenizer
 from stillhouse.errors import InputError
-from tasks import export, structured
+from tasks import export, finish, structured
 from tasks.kinds.find import load_task
 from tasks.stage.params import PARAMS, EvaluateParams, load
 from tests import pieces
@@ -36,8 +36,10 @@ def costs(recipe: str, **changes) -> Costs:
 
 
 def exported(recipe: str) -> int:
-    run(export, "--kind", "classes", "--model", f"models/{recipe}", "--out", f"models/onnx/{recipe}")
-    return (Path("models/onnx") / recipe / "model.onnx").stat().st_size
+    """Bytes of the finished form."""
+    run(finish, recipe, "--data", "data/task", "--model", f"models/{recipe}", "--out", "models/finished")
+    run(export, "--kind", "classes", "--model", "models/finished", "--out", "models/onnx/finished")
+    return Path("models/onnx/finished/model.onnx").stat().st_size
 
 
 def test_a_chain_weighs_what_was_foreseen(clone):
@@ -52,7 +54,7 @@ def test_slices_weigh_what_was_foreseen(clone):
     foreseen = costs("structured-distil")
     run(*on_task(structured, "structured", "--phase", "gates", out="structured-gates"))
     run(*on_task(structured, "structured-distil", "--gates", "models/structured-gates", out="structured-distil"))
-    assert exported("structured-distil") == pytest.approx(foreseen.onnx_bytes, rel=0.01)
+    assert exported("structured-distil") == pytest.approx(foreseen.onnx_bytes, rel=0.02)
 
 
 def test_each_parameter_that_makes_a_chain_smaller_is_foreseen_to(clone):
@@ -64,6 +66,8 @@ def test_each_parameter_that_makes_a_chain_smaller_is_foreseen_to(clone):
     }.items():
         assert costs("smallest", **{name: value}).onnx_bytes < whole.onnx_bytes, name
     assert costs("smallest", **{"smallest.quantize.source": "models/smallest-student"}).onnx_bytes > whole.onnx_bytes
+    assert costs("hinton", **{"finish.int8": None}).onnx_bytes > 1.2 * costs("hinton").onnx_bytes
+    assert costs("hinton", **{"finish.of": {}}).onnx_bytes > 1.2 * costs("hinton").onnx_bytes
     fewer = {"hinton.distill.student.layers": 1}
     assert costs("hinton", **fewer).flops < costs("hinton").flops
     assert costs("smallest", **{"smallest.quantize.activations": "trained"}).flops == whole.flops
@@ -72,8 +76,9 @@ def test_each_parameter_that_makes_a_chain_smaller_is_foreseen_to(clone):
 def test_a_trimmed_vocabulary_is_foreseen(clone):
     pieces.write_task(clone, "WordPiece")
     run(export, "--kind", "classes", "--model", "models/teacher", "--out", "models/onnx/teacher")
-    whole = costs("smallest")
-    assert costs("smallest", **{"smallest.factorize.source": "models/smallest-trim"}).onnx_bytes < whole.onnx_bytes
+    whole = costs("smallest", **{"finish.trim": None})
+    trimmed = costs("smallest", **{"finish.trim": None, "smallest.factorize.source": "models/smallest-trim"})
+    assert trimmed.onnx_bytes < whole.onnx_bytes and costs("smallest").onnx_bytes < whole.onnx_bytes
 
 
 def test_numbers_that_a_recipe_refuses_are_refused_before_training(clone):

@@ -18,7 +18,7 @@ from stillhouse.models.modeling_bilstm import BiLstmForSequenceClassification
 from stillhouse.surgery import factorize_embedding, quantize
 from stillhouse.text.word_tokenizer import word_tokenizer
 from tasks import evaluate, export, task_phase, trim
-from tasks.data.dataset import texts_of
+from tasks.links.trimming import texts_of
 from tests import pieces
 from tests.pieces import TRAIN, VALIDATION
 from tests.tasks import project
