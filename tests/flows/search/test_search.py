@@ -50,7 +50,7 @@ def outcomes(folder: Path) -> list[dict]:
 
 
 def kill_in_a_trial(folder: Path) -> None:
-    """Start the search, and kill it while its second chain trains; a stage that it started goes on, as after any kill."""
+    """Start the search, and kill it while its second chain trains; the stage that runs goes on, as after any kill."""
     log = folder / "killed.log"
     with log.open("w") as stream:
         flow = subprocess.Popen(SEARCH, cwd=folder, env=environment(), stdout=stream, stderr=subprocess.STDOUT)
