@@ -1,4 +1,4 @@
-"""A whole search on the real pipeline at the smallest size: killed, gone on with, and again in another clone."""
+"""A whole search on the real pipeline at the smallest size: killed, and gone on with."""
 
 import json
 import signal
@@ -24,12 +24,12 @@ SEARCH = [sys.executable, "-m", "flows.search", "--bytes", "66MB", "--kept", "0.
 
 
 def project(folder: Path) -> Path:
-    """A clone at the smallest size, whose searches train three chains, the best of them with all passes."""
+    """A clone at the smallest size, whose searches train two chains, the better of them with all passes."""
     clone(folder, epochs=1)
     yaml = YAML()
     params = folder / "params.yaml"
     tree = yaml.load(params)
-    tree["search"] |= {"trials": 3, "rungs": 2, "reduction": 3, "startup": 2, "space": SPACE}
+    tree["search"] |= {"trials": 2, "rungs": 2, "reduction": 2, "startup": 2, "space": SPACE}
     tree["data"]["test_share"] = 0.3
     yaml.dump(tree, params)
     return folder
@@ -43,10 +43,7 @@ def outcomes(folder: Path) -> list[dict]:
             "select a.value_json from trial_user_attributes a join trials t using (trial_id) "
             "where t.state = 'COMPLETE' and a.key in ('proposal', 'outcome') order by t.number, a.key desc"
         ).fetchall()
-    found = [json.loads(text) for (text,) in rows]
-    for each in found:
-        each.pop("ms", None)  # a time is never quite the same
-    return found
+    return [json.loads(text) for (text,) in rows]
 
 
 def kill_in_a_trial(folder: Path) -> None:
@@ -67,17 +64,15 @@ def kill_in_a_trial(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_killed_search_goes_on_and_two_of_one_seed_try_the_same(tmp_path: Path) -> None:
-    one, two = project(tmp_path / "one"), project(tmp_path / "two")
+def test_a_killed_search_goes_on_and_its_winner_is_registered(tmp_path: Path) -> None:
+    one = project(tmp_path / "one")
     kill_in_a_trial(one)
     (finished, *_) = [each for each in outcomes(one) if each.get("value") is not None]
     params = (one / "params.yaml").read_bytes()
     said = run(one, *SEARCH)
     assert next(each for each in outcomes(one) if each.get("value") is not None) == finished
-    run(two, *SEARCH)
-    assert outcomes(one) == outcomes(two)
     trained = [each for each in outcomes(one) if each.get("value") is not None and each["same_as"] is None]
-    assert len(trained) == 3
+    assert len(trained) == 2
     assert "refused by size: " in said or all(each["over"]["bytes"] <= 0 for each in trained)
 
     assert (one / "params.yaml").read_bytes() == params and not (one / "models" / "hinton").exists()
@@ -87,9 +82,6 @@ def test_a_killed_search_goes_on_and_two_of_one_seed_try_the_same(tmp_path: Path
     (evaluated,) = one.glob(".search/*/project/reports/evaluated/hinton/metrics.json")
     assert json.loads(evaluated.read_text())["split"] == "test"
     run(one, sys.executable, "-m", "tasks.profile", "found")
-
-    again = run(one, sys.executable, "-m", "flows.search", "--bytes", "66MB", "--kept", "0.01")
-    assert "step " not in again or "0 proposals of before" in again  # another params.yaml is another search
 
 
 @pytest.mark.slow
