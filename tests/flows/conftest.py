@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from flows.registry.versions import register
 from tasks.evaluation.rows import Rows, write_rows
 from tasks.exported.card import card
 from tasks.kinds.find import kind_class
@@ -239,6 +240,16 @@ def fill_project(made: Path, root: Path) -> Path:
     copy_store(made / "mlruns" / "mlflow.db", root)
     lock_data(root, "abc.dir")
     (root / "params.yaml").write_text(json.dumps(PARAMS | {"promote": PROMOTE}))
+    return root
+
+
+def registered_project(made: Path, root: Path) -> Path:
+    """As `fill_project`; its hinton is version 1."""
+    fill_project(made, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        register("hinton")
     return root
 
 

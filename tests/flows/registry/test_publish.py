@@ -14,7 +14,7 @@ from flows import publish
 from flows.registry.versions import register
 from tasks.stage import program
 from tasks.tracking.store import open_store
-from tests.flows.conftest import fill_project, train_again
+from tests.flows.conftest import registered_project, train_again
 from tests.flows.registry.hub import TOKEN, Hub, hub_on_loopback
 
 NAME, HOME = "stillhouse-docstrings", "somebody/docstrings-hinton"
@@ -25,12 +25,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def project(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose hinton is version 1."""
-    root = fill_project(made, tmp_path_factory.mktemp("publish") / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        register("hinton")
-    return root
+    return registered_project(made, tmp_path_factory.mktemp("publish") / "project")
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from flows.registry.versions import register
 from stillhouse.onnx.export import export_onnx
 from tasks.tracking.store import tracking_uri
 from tests import tiny
-from tests.flows.conftest import fill_project, refuse_unstated, write_evaluated
+from tests.flows.conftest import refuse_unstated, registered_project, write_evaluated
 from tests.mutations import COUNT, SEED, mutated
 
 NAME = "stillhouse-docstrings"
@@ -24,12 +24,7 @@ NAME = "stillhouse-docstrings"
 
 @pytest.fixture(scope="module")
 def project(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = fill_project(made, tmp_path_factory.mktemp("requests") / "project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        register("hinton")
-    return root
+    return registered_project(made, tmp_path_factory.mktemp("requests") / "project")
 
 
 @pytest.fixture
