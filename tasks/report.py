@@ -8,6 +8,7 @@ so neither holds a date.
 import argparse
 from pathlib import Path
 
+from tasks.exported.params import recipes_with_formats
 from tasks.links.params import finished_recipes
 from tasks.reports.comparison import evaluated_in, read_reports, with_finished
 from tasks.reports.page import page
@@ -21,7 +22,9 @@ from tasks.tracking.journal import stage_run
 def main() -> None:
     args = arguments()
     with stage_run("report", {}, args.reports) as run:
-        comparison = read_reports(with_finished(args.reports, finished_recipes(args.params)))
+        comparison = read_reports(
+            with_finished(args.reports, finished_recipes(args.params)), recipes_with_formats(args.params)
+        )
         args.out.mkdir(parents=True, exist_ok=True)
         with fresh_file(args.out / "report.png") as out:
             draw(comparison, out)

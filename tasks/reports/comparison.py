@@ -9,6 +9,7 @@ from typing import Any
 
 from stillhouse.errors import InputError
 from tasks.evaluation.forms import FINISHED, is_finished, shown_name
+from tasks.exported.names import FORMATS_FILE
 from tasks.stage.json_files import read_json
 
 CurvePoints = Sequence[tuple[float, float, float]]  # share of weights pruned, score before recovery, score after
@@ -24,6 +25,7 @@ class Evaluated:
     figures: dict[str, Any]  # metrics.json
     times: dict[str, Any]  # latency.json
     curve: CurvePoints  # [] for most
+    formats: dict[str, Any] | None = None  # formats.json, of a plain student that was written in others
 
     @property
     def name(self) -> str:
@@ -93,15 +95,18 @@ def with_finished(folders: Sequence[Path], recipes: Collection[str]) -> list[Pat
     return found
 
 
-def read_reports(report_dirs: Sequence[Path]) -> Comparison:
-    """Read the files of `tasks.evaluate`.
+def read_reports(report_dirs: Sequence[Path], formats: Collection[str] = ()) -> Comparison:
+    """Read the files of `tasks.evaluate`, and what `tasks.formats` wrote of these recipes.
 
     Raises:
         InputError: one is missing or damaged, the teacher is not among them, or they are not of the same task.
     """
     models = [
         Evaluated(
-            read_json(folder / "metrics.json", EVALUATE), read_json(folder / "latency.json", EVALUATE), _curve(folder)
+            read_json(folder / "metrics.json", EVALUATE),
+            read_json(folder / "latency.json", EVALUATE),
+            _curve(folder),
+            _formats(folder) if folder.name in formats else None,
         )
         for folder in report_dirs
     ]
@@ -122,6 +127,12 @@ def _curve(folder: Path) -> CurvePoints:
     """The curve of a recipe that has one; [] for the others."""
     file = folder / "curve.csv"
     return read_curve(file) if file.is_file() else []
+
+
+def _formats(folder: Path) -> dict[str, Any] | None:
+    """What `tasks.formats` wrote; None where it has not run."""
+    file = folder / FORMATS_FILE
+    return read_json(file, "run the stage again (dvc repro formats@NAME)") if file.is_file() else None
 
 
 def read_curve(file: Path) -> CurvePoints:
