@@ -2,7 +2,8 @@
 
 Writes FORMAT.onnx for each format of the block `export`, and formats.json: bytes, and in each runtime that the format
 is for and that is installed, the score on validation (the test split is not read: this is where a format is chosen),
-how far the logits are from torch's, and the times beside those of the teacher in fp32 in the same runtime, in turns. A format that the model does not take, and a runtime that is not here, are named with the reason. It takes seconds to
+how far the logits are from torch's, and the times beside those of the teacher in fp32 in the same runtime, in turns.
+A format that the model does not take, and a runtime that is not here, are named with the reason. It takes seconds to
 minutes, so a killed run starts again.
 """
 

@@ -91,22 +91,26 @@ class PairedEmbedding(nn.Module):
 
 
 class _Product(torch.autograd.Function):
+    """A linear layer's product, and how the exporter writes it."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, rows: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, rows: Tensor, scale: Tensor, zero: Tensor) -> Any:
         rounded = (x / scale).round().clamp(-LARGEST - 1, LARGEST) * scale
         return F.linear(rounded, restore_rows(weight, rows))
 
     @staticmethod
-    def symbolic(g: Any, x: Any, weight: Any, rows: Any, scale: Any, zero_point: Any) -> Any:
-        rounded = g.op("QuantizeLinear", x, scale, zero_point)
-        given = g.op("DequantizeLinear", rounded, scale, zero_point)
+    def symbolic(g: Any, x: Any, weight: Any, rows: Any, scale: Any, zero: Any) -> Any:
+        rounded = g.op("QuantizeLinear", x, scale, zero)
+        given = g.op("DequantizeLinear", rounded, scale, zero)
         matrix = g.op("DequantizeLinear", g.op("Transpose", weight, perm_i=[1, 0]), rows, axis_i=1)
         return g.op("MatMul", given, matrix)
 
 
 class _Words(torch.autograd.Function):
+    """The look-up of word vectors, and how the exporter writes it."""
+
     @staticmethod
-    def forward(ctx: Any, ids: Tensor, weight: Tensor, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, ids: Tensor, weight: Tensor, rows: Tensor) -> Any:
         return F.embedding(ids, restore_rows(weight, rows))
 
     @staticmethod

@@ -95,8 +95,10 @@ class OpenVino(Runtime):
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": "f32",
         }
+        core = openvino.Core()
         try:
-            return OpenVinoSession(openvino.Core().compile_model(str(file), "CPU", settings))
+            graph = core.read_model(str(file))
+            return OpenVinoSession(graph, core.compile_model(graph, "CPU", settings))
         except RuntimeError as error:
             raise InputError(f"OpenVINO cannot read '{file}' ({' '.join(str(error).split())[:200]})") from None
 
@@ -111,11 +113,12 @@ class Port:
 class OpenVinoSession:
     """A compiled model that is asked as a session of ONNX Runtime is."""
 
-    def __init__(self, compiled: Any) -> None:
-        self.compiled = compiled
+    def __init__(self, graph: Any, compiled: Any) -> None:
         self.request = compiled.create_infer_request()
-        self.inputs = [Port(each.get_any_name()) for each in compiled.inputs]
-        self.outputs = [Port(each.get_any_name()) for each in compiled.outputs]
+        # By the file's names: compiling adds those of what it has fused.
+        self.inputs, self.outputs = (
+            [Port(each.get_any_name()) for each in side] for side in (graph.inputs, graph.outputs)
+        )
 
     def get_inputs(self) -> list[Port]:
         return self.inputs
@@ -127,7 +130,8 @@ class OpenVinoSession:
         """What the graph gives, in the order of the names; None: in its own."""
         given = self.request.infer(dict(arrays))
         # A request's arrays are its own memory, which the next call writes into.
-        return [given[name].copy() for name in names or [each.name for each in self.outputs]]
+        found = {port.name: given[place].copy() for place, port in enumerate(self.outputs)}
+        return list(found.values()) if names is None else [found[name] for name in names]
 
 
 RUNTIMES: dict[str, Runtime] = {

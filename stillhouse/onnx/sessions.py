@@ -13,8 +13,10 @@ from stillhouse.training.predict import token_rows
 CPU = "CPUExecutionProvider"
 
 
-def open_session(file: Path, threads: int, provider: str = CPU) -> Any:
+def open_session(file: Path, threads: int, provider: str = CPU, *, optimize: bool = True) -> Any:
     """An `onnxruntime.InferenceSession`, on the CPU or as ONNX Runtime calls another of its providers.
+
+    Without `optimize` it computes node by node what the graph says, slowly, and fuses nothing.
 
     Its threads stop spinning when a call ends: else those of an idle session take the cores from the one that is timed
     (measured on 2 cores: 3 ms alone, 30 ms with four idle sessions open, 3 ms again with this setting).
@@ -31,6 +33,9 @@ def open_session(file: Path, threads: int, provider: str = CPU) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4  # of its errors it logs what it raises
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # Without VNNI, pairs of int8 products are summed in 16 bits, which overflow: this widens them there, at some speed.
     options.add_session_config_entry("session.x64quantprecision", "1")
