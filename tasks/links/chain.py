@@ -61,7 +61,7 @@ def _trim(params: Trim, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBa
     if (kind := kind_of(tokenizer)) not in KINDS:
         raise LeftOut(f"the pieces of a {kind} tokenizer cannot be trimmed")
     train, validation = (texts_of(rows, task.kind.present) for rows in (task.train, task.validation))
-    small, ours = trimmed(model, tokenizer, list(chain.from_iterable(train)), params.floor)
+    small, ours = trimmed(model, tokenizer, list(chain.from_iterable(train)), params.floor, params.first)
     if len(ours) == len(tokenizer):
         raise LeftOut("all pieces stay")
     say_what_is_cut(tokenizer, ours, validation)

@@ -20,7 +20,8 @@ class Calibration(Block):
 class Trim(Block):
     """`finish.trim`: the vocabulary."""
 
-    floor: int = Field(gt=0, description="A piece that stands in the training rows less often goes")
+    floor: int = Field(gt=0, description="A piece that stands in the training rows less often goes,")
+    first: int = Field(ge=0, description="Unless it is one of the tokenizer's so many first, its most common")
 
 
 class Factorize(Block):

@@ -10,18 +10,21 @@ from stillhouse.surgery import trim as trim_vocabulary
 
 
 def trimmed(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], floor: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], floor: int, first: int = 0
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Both without the pieces that stand in the texts less often than `floor`; says how many pieces that leaves.
+    """Both without the pieces that stand in the texts less often than `floor`, but for the tokenizer's `first`.
+
+    It says how many pieces that leaves.
 
     Raises:
         InputError: a tokenizer that cannot be trimmed, or texts that are empty.
     """
     counts = method.count_pieces(tokenizer, texts)
-    keep = method.pieces_that_stay(model, tokenizer, counts, floor)
+    keep = method.pieces_that_stay(model, tokenizer, counts, floor, first)
     print(
         f"{(counts >= floor).sum():,} of {len(tokenizer):,} pieces stand {floor} times or more in "
-        f"{len(texts):,} texts; {len(keep):,} stay, for what every text can be cut into stays too",
+        f"{len(texts):,} texts; {len(keep):,} stay, for what every text can be cut into stays too"
+        + (f", and the first {first:,}" if first else ""),
         flush=True,
     )
     return trim_vocabulary(model, tokenizer, keep)

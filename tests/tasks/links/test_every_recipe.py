@@ -26,7 +26,7 @@ from tests.tasks.recipes.test_kinds import METRICS, ROWS, TINY, commands, recipe
 pytestmark = pytest.mark.slow
 
 LINKS = {
-    "trim": {"floor": 1},
+    "trim": {"floor": 1, "first": 0},
     "factorize": {"energy": 0.4},
     "int8": {"embeddings": True, "reduce_range": False, "calibration": None},
 }

@@ -15,6 +15,7 @@ from stillhouse.models.shape import Shape
 from stillhouse.surgery import dequantize, factorize_embedding, slice_heads, trim
 from stillhouse.surgery.factorizing import svd
 from stillhouse.surgery.quantizing import quantized
+from stillhouse.text.trimming import first_pieces
 from tasks import code, evaluate, export, finish
 from tasks.kinds.find import load_task
 from tests import pieces, tiny
@@ -23,7 +24,7 @@ from tests.tasks import project
 from tests.tasks.project import loaded, refused, run
 from tests.tasks.recipes.test_kinds import TINY, commands
 
-TRIM, FACTORIZE = {"floor": 1}, {"energy": 0.8}
+TRIM, FACTORIZE = {"floor": 1, "first": 0}, {"energy": 0.8}
 DYNAMIC = {"embeddings": True, "reduce_range": False, "calibration": None}
 STATIC = {**DYNAMIC, "calibration": {"rows": 8, "momentum": None, "max_length": 16, "seed": 1}}
 ALL = {"trim": TRIM, "factorize": FACTORIZE, "int8": DYNAMIC}
@@ -185,8 +186,19 @@ def test_a_link_that_the_recipe_has_is_left_out_and_the_others_are_not(student, 
     assert again == before
 
 
+def test_the_first_pieces_of_the_tokenizer_stay_though_the_training_rows_have_none_of_them(student, capsys):
+    finished("structured", {**NONE, "trim": TRIM})
+    few = load_tokenizer(Path("models/finished/structured")).get_vocab()
+    finished("structured", {**NONE, "trim": {**TRIM, "first": 100}})
+    more = load_tokenizer(Path("models/finished/structured")).get_vocab()
+    assert ", and the first 100\n" in capsys.readouterr().out
+    whole = load_tokenizer(Path("models/structured"))
+    first = set(whole.convert_ids_to_tokens(first_pieces(whole, 100)))
+    assert set(more) == {*few, *first} > set(few)
+
+
 def test_a_recipe_says_its_own_links_and_has_the_others_as_all_do(student, capsys):
-    finished("structured", ALL, int8=None, trim={"floor": 3})
+    finished("structured", ALL, int8=None, trim={"floor": 3, "first": 0})
     said = capsys.readouterr().out
     assert "pieces stand 3 times or more" in said and "\nint8: " not in said and "\nfactorize: " in said
     assert quantized(loaded("models/finished/structured")) is None
@@ -195,7 +207,8 @@ def test_a_recipe_says_its_own_links_and_has_the_others_as_all_do(student, capsy
 @pytest.mark.parametrize(
     ("links", "own", "line"),
     [
-        ({"trim": {"floor": 0}}, {}, "finish.trim.floor = 0: Input should be greater than 0"),
+        ({"trim": {"floor": 0, "first": 0}}, {}, "finish.trim.floor = 0: Input should be greater than 0"),
+        ({"trim": {"floor": 1, "first": -1}}, {}, "finish.trim.first = -1: Input should be greater than or equal to 0"),
         ({}, {"int8": {"embeddings": True}}, "finish.of.structured.int8.reduce_range is missing"),
         ({}, {"prune": None}, "finish.of.structured.prune = None is not a known key"),
         ({"factorize": {"energy": 1.0}}, {}, "finish.factorize.energy = 1.0: Input should be less than 1"),
@@ -205,7 +218,7 @@ def test_a_recipe_says_its_own_links_and_has_the_others_as_all_do(student, capsy
             "calibration.max_length = 9000, but the model reads 80 tokens at most",
         ),
     ],
-    ids=["floor", "missing", "unknown", "energy", "length"],
+    ids=["floor", "first", "missing", "unknown", "energy", "length"],
 )
 def test_numbers_that_do_not_fit_are_refused_in_one_line(student, capsys, links, own, line):
     tree = json.loads(Path("params.yaml").read_text())
