@@ -1,12 +1,14 @@
 """The link `trim`: a model and its tokenizer without the pieces that some texts do not use."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.methods import trim as method
 from stillhouse.surgery import trim as trim_vocabulary
+from tasks.data.dataset import load_split
 
 
 def trimmed(
@@ -41,6 +43,11 @@ def say_what_is_cut(
         flush=True,
     )
     return cut
+
+
+def corpus_texts(corpus: Path, task: Path) -> list[str]:
+    """The text of a corpus that counts beside the task's; none where the task itself is named."""
+    return [] if corpus.resolve() == task.resolve() else load_split(corpus / "corpus.parquet")["text"][:]
 
 
 def texts_of(rows: Dataset, columns: Sequence[str]) -> list[list[str]]:

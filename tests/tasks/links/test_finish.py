@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from datasets import Dataset
 
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.models.quantized_modules import LARGEST
@@ -31,7 +32,7 @@ ALL = {"trim": TRIM, "factorize": FACTORIZE, "int8": DYNAMIC}
 NONE = dict.fromkeys(ALL)
 
 
-def finished(recipe: str, links: dict | None = None, **own: dict | None) -> None:
+def finished(recipe: str, links: dict | None = None, corpus: str = "data/task", **own: dict | None) -> None:
     """Run the stage, with these links of all recipes, and these of its own."""
     changes = {f"finish.{name}": numbers for name, numbers in (links or {}).items()}
     tree = json.loads(Path("params.yaml").read_text())
@@ -39,8 +40,8 @@ def finished(recipe: str, links: dict | None = None, **own: dict | None) -> None
         tree["finish"][key.removeprefix("finish.")] = value
     tree["finish"]["of"][recipe] = own
     Path("params.yaml").write_text(json.dumps(tree))
-    words = ("--data", "data/task", "--model", f"models/{recipe}", "--out", f"models/finished/{recipe}")
-    run(finish, recipe, *words)
+    words = ("--data", "data/task", "--model", f"models/{recipe}", "--corpus", corpus)
+    run(finish, recipe, *words, "--out", f"models/finished/{recipe}")
 
 
 def evaluated(recipe: str, kind: str) -> dict:
@@ -197,6 +198,19 @@ def test_the_first_pieces_of_the_tokenizer_stay_though_the_training_rows_have_no
     assert set(more) == {*few, *first} > set(few)
 
 
+def test_the_pieces_of_a_corpus_stay_too(student, capsys):
+    finished("structured", {**NONE, "trim": TRIM})
+    few = load_tokenizer(Path("models/finished/structured"))
+    text = pieces.texts(200, seed=5)
+    (student / "data/more").mkdir()
+    Dataset.from_dict({"text": text}).to_parquet(student / "data/more/corpus.parquet")
+    finished("structured", {**NONE, "trim": TRIM}, corpus="data/more")
+    whole, more = (load_tokenizer(Path(f"models/{name}")) for name in ("structured", "finished/structured"))
+    assert "in 264 texts" in capsys.readouterr().out and set(few.get_vocab()) < set(more.get_vocab())
+    assert all(more.tokenize(row) == whole.tokenize(row) for row in text)
+    assert any(few.tokenize(row) != whole.tokenize(row) for row in text)
+
+
 def test_a_recipe_says_its_own_links_and_has_the_others_as_all_do(student, capsys):
     finished("structured", ALL, int8=None, trim={"floor": 3, "first": 0})
     said = capsys.readouterr().out
@@ -225,7 +239,7 @@ def test_numbers_that_do_not_fit_are_refused_in_one_line(student, capsys, links,
     tree["finish"] |= links
     tree["finish"]["of"]["structured"] = own
     Path("params.yaml").write_text(json.dumps(tree))
-    out = ("--out", "models/finished/structured")
+    out = ("--corpus", "data/task", "--out", "models/finished/structured")
     assert line in refused(capsys, finish, "structured", "--data", "data/task", "--model", "models/structured", *out)
     assert not Path("models/finished").exists()
 
@@ -246,5 +260,6 @@ def test_a_recipe_without_a_line_has_no_finished_form(student, capsys):
     tree = json.loads(Path("params.yaml").read_text())
     del tree["finish"]["of"]["structured"]
     Path("params.yaml").write_text(json.dumps(tree))
-    words = ("structured", "--data", "data/task", "--model", "models/structured", "--out", "models/finished/structured")
+    words = ("structured", "--data", "data/task", "--model", "models/structured", "--corpus", "data/task")
+    words = (*words, "--out", "models/finished/structured")
     assert "finish.of does not name 'structured': it has no finished form" in refused(capsys, finish, *words)
