@@ -62,7 +62,7 @@ sbom: $(VENV)/audit/ready
 # An environment of its own: the pinned one stays as it is.
 $(VENV)/audit/ready: Makefile
 	$(PYTHON) -m venv $(VENV)/audit
-	$(VENV)/audit/bin/python -m pip install --quiet pip-audit cyclonedx-bom
+	$(VENV)/audit/bin/python -m pip install --quiet pip-audit==2.10.1 cyclonedx-bom==7.5.0
 	touch $@
 
 # Rebuilt when what is to be installed changes.
