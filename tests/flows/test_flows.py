@@ -136,6 +136,21 @@ def test_a_stopped_flow_leaves_no_process_behind(recipe_project: Path, number: s
     assert not [command(each) for each in left] and not any(each.is_running() for each in asleep)
 
 
+@pytest.mark.timeout(600)
+def test_a_flow_that_is_stopped_while_its_server_starts_leaves_no_server(recipe_project: Path) -> None:
+    flow = start("flows.compress", "hinton")
+    deadline = time.monotonic() + 200
+    while not (servers := [each for each in _family(flow) if "uvicorn" in command(each)]):
+        assert flow.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    flow.send_signal(signal.SIGTERM)
+    code = flow.wait(timeout=200)
+    _, left = psutil.wait_procs(servers, timeout=60)
+    for each in left:
+        each.kill()
+    assert code == 143 and not left, finish(flow)
+
+
 @pytest.fixture
 def server(recipe_project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The project with the servers and the worker that `make up` starts, and their environment."""
