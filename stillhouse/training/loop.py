@@ -242,7 +242,7 @@ class _Trainer(Trainer):
         if self.parts == 1 or self.lr_scheduler is not None:
             return super().create_scheduler(num_training_steps, optimizer)
         share = rise_and_fall(num_training_steps, self.parts, self.args.get_warmup_steps)
-        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, share)
+        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, share)  # type: ignore[arg-type]  # there is one by now
         self._created_lr_scheduler = True
         return self.lr_scheduler
 
