@@ -1,27 +1,30 @@
 """What the paper checks share: a real task, a fine-tuned teacher, and variants that train the same and are told apart.
 
-Everything is kept in a folder, so that a run that was stopped goes on where it was: teachers, their logits, and the
-predictions of every variant. torch, transformers and `stillhouse` alone.
+Everything is kept in a folder, whole or not at all, so that a run that was killed goes on where it was, and several may
+run beside each other: teachers, and the predictions of every variant. What was found with another teacher, corpus,
+set-up or version of the code that a check runs is not found again. torch, transformers and `stillhouse` alone.
 
 Shapes: N rows, C classes.
 """
 
-import csv
 import hashlib
 import json
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedModel, TrainerCallback
 
+from benchmarks.held_out import Task
+from benchmarks.set_up import SetUp
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer, save_model, weight_files
 from stillhouse.encoders.mlm_head import start_head
 from stillhouse.training.batches import Batch, collator, model_inputs
@@ -29,6 +32,10 @@ from stillhouse.training.loop import fit
 from stillhouse.training.masking import hide_tokens, masked_lm_loss
 from stillhouse.training.outcomes import classify
 from stillhouse.training.predict import predict
+from tasks.stage.modules import digest, modules_of
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("stillhouse", "benchmarks")
 
 
 class Rows(list):
@@ -47,46 +54,39 @@ class Rows(list):
         return Rows({**row, name: value} for row, value in zip(self, values, strict=True))
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """How every variant trains, so that they differ in nothing but what is compared."""
-
-    epochs: float = 3
-    batch_size: int = 32
-    learning_rate: float = 1e-4
-
-
 class Lab:
     """A task and its teacher.
 
     Args:
-        data: folder with train.tsv and dev.tsv: a header with `text` (or `sentence`) and `label`.
+        task: what is trained and judged on.
         teacher: an encoder before fine-tuning.
         corpus: for methods that train on one: a text file, a paragraph a line, or corpus.parquet of data/corpus-pairs.
         work: where results are kept.
-        limit: training rows.
-        sentences: of the corpus.
+        set_up: how much of everything.
+
+    Raises:
+        SystemExit: the task has fewer rows than the set-up asks for.
     """
 
-    def __init__(
-        self, data: Path, teacher: Path, corpus: Path | None, work: Path, limit: int, sentences: int, numbers: Numbers
-    ) -> None:
+    def __init__(self, task: Task, teacher: Path, corpus: Path | None, work: Path, set_up: SetUp) -> None:
+        most = max(set_up.rows, set_up.teacher_rows)
+        if most > len(task.texts):
+            raise SystemExit(f"error: {most} rows to train on, of {len(task.texts)}: lower --rows, or --test")
+        self.task = task
         self.source = teacher
         self.corpus_file = corpus
-        self.sentences = sentences
-        self.numbers = numbers
+        self.set_up = set_up
+        self.sentences = set_up.sentences
+        self.numbers = set_up.numbers
         self.tokenizer = load_tokenizer(teacher)
-        self.train_texts, self.train_labels = read_table(data / "train.tsv", limit)
-        self.texts, labels = read_table(data / "dev.tsv", None)
-        self.truth = np.array(labels)
-        # What was found with another teacher, corpus or version of the code is not found again.
-        digest = hashlib.blake2b(repr((self.train_texts, self.texts, numbers, sentences)).encode(), digest_size=6)
-        root = Path(__file__).parents[1]
-        code = [path for folder in ("stillhouse", "benchmarks") for path in sorted((root / folder).rglob("*.py"))]
-        for file in (*code, *weight_files(teacher), *([corpus] if corpus else [])):
+        self.train_texts, self.train_labels = task.texts[: set_up.rows], task.labels[: set_up.rows]
+        self.texts = task.judged
+        self.truth = np.array(task.truth)
+        given = hashlib.blake2b(repr((task.texts, task.labels, task.judged)).encode(), digest_size=6)
+        for file in (*weight_files(teacher), *([corpus] if corpus else [])):
             with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "blake2b").digest())
-        self.work = work / f"{data.name}-{digest.hexdigest()}"
+                given.update(hashlib.file_digest(stream, "blake2b").digest())
+        self.work = work / f"{task.name}-{given.hexdigest()}"
 
     @cached_property
     def rows(self) -> Rows:
@@ -94,8 +94,8 @@ class Lab:
         return self.tokenize(self.train_texts, self.train_labels)
 
     @cached_property
-    def validation(self) -> Rows:
-        """The validation rows, tokenized."""
+    def judged(self) -> Rows:
+        """The rows that variants are judged on, tokenized."""
         return self.tokenize(self.texts, self.truth.tolist())
 
     def tokenize(self, texts: Sequence[str], labels: Sequence[int] | None, tokenizer: Any = None) -> Rows:
@@ -165,8 +165,9 @@ class Lab:
 
     def masked_lm(self) -> PreTrainedModel:
         """The teacher before fine-tuning with a masked-LM head fitted on the corpus, once."""
-        folder = self.work / "mlm"
-        if not (folder / "config.json").exists():
+
+        def make() -> PreTrainedModel:
+            print("--- masked LM", flush=True)
             rows = self.tokenize(self.corpus, None)
             torch.manual_seed(0)
             model = load_model(self.source, AutoModelForMaskedLM)
@@ -174,7 +175,10 @@ class Lab:
             start_head(model, torch.bincount(ids, minlength=len(self.tokenizer)).float())
             model.get_input_embeddings().requires_grad_(False)
             self.fit(model, self.masked_step, rows, epochs=1, learning_rate=5e-4, seed=1)
-            self._save(model.requires_grad_(True), folder)
+            return model.requires_grad_(True)
+
+        folder = self.shared / f"mlm-{self.sentences}"
+        self._made(folder, lambda place: save_model(make(), self.tokenizer, place))
         return load_model(folder, AutoModelForMaskedLM)
 
     def masked_step(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -224,70 +228,112 @@ class Lab:
         return model
 
     def predictions(self, model: PreTrainedModel, tokenizer: Any = None) -> list[int]:
-        """The predicted class of each validation row; `tokenizer` is a student's own."""
-        rows = self.validation if tokenizer is None else self.tokenize(self.texts, None, tokenizer)
+        """The predicted class of each judged row; `tokenizer` is a student's own."""
+        rows = self.judged if tokenizer is None else self.tokenize(self.texts, None, tokenizer)
         return self.logits(model, rows, tokenizer).argmax(1).tolist()
 
-    def outcome(self, name: str, make: Callable[[], list[int] | list[float]]) -> np.ndarray:
-        """What `make` predicts for the validation rows, (N,): from the folder if it was made before."""
-        file = self.work / f"{name}.json"
-        if not file.exists():
+    def outcome(self, name: str, make: Callable[[], list[int] | list[float]], wait: bool = True) -> np.ndarray:
+        """What `make` predicts for the judged rows, (N,): from the folder if it was made before.
+
+        Args:
+            name: CHECK/VARIANT-SEED.
+            wait: for another process that makes it.
+
+        Raises:
+            Timeout: another one makes it, and it is not waited for.
+        """
+        file = self.place(name)
+
+        def write(part: Path) -> None:
             print(f"--- {name}", flush=True)
-            self._write(file, make())
+            part.write_text(json.dumps(make()))
+
+        self._made(file, write, wait)
         return np.array(json.loads(file.read_text()))
+
+    def has(self, name: str) -> bool:
+        """Whether an outcome was made before."""
+        return self.place(name).exists()
+
+    def place(self, name: str) -> Path:
+        """The file of an outcome: in its check's folder for this set-up and the code that the check runs."""
+        slug, _, rest = name.partition("/")
+        return self.work / f"{slug}-{code_digest(f'benchmarks.claims.{_module(slug)}', self.set_up)}" / f"{rest}.json"
 
     def kept(self, name: str, make: Callable[[], PreTrainedModel]) -> Path:
         """The checkpoint of what `make` trains: trained once."""
-        folder = self.work / name
-        if not (folder / "config.json").exists():
+
+        def write(part: Path) -> None:
             print(f"--- {name}", flush=True)
-            self._save(make(), folder)
+            save_model(make(), self.tokenizer, part)
+
+        folder = self.place(name).with_suffix("")
+        self._made(folder, write)
         return folder
 
+    @property
+    def shared(self) -> Path:
+        """Where teachers lie, and what else does not depend on the check."""
+        return self.work / f"shared-{code_digest('benchmarks.lab')}"
+
     def _route(self, seed: int) -> list[Path]:
-        stops = [self.work / f"teacher-{seed}" / f"{quarter}" for quarter in (1, 2, 3, 4)]
-        if not (stops[-1] / "config.json").exists():
-            print(f"--- teacher, seed {seed}", flush=True)
+        """The checkpoints of a teacher at each quarter of its training."""
+        count, numbers = self.set_up.teacher_rows, self.set_up.teacher
+        stops = [f"{quarter}" for quarter in (1, 2, 3, 4)]
+
+        def write(part: Path) -> None:
+            print(f"--- teacher of {count} rows, seed {seed}", flush=True)
+            rows = self.tokenize(self.task.texts[:count], self.task.labels[:count])
             model = self.bare(seed)
-            self.fit(model, classify, self.rows, seed=seed, callbacks=[_Stops(model, stops, self._save)])
-        return stops
+            stopped = _Stops([part / stop for stop in stops], lambda place: save_model(model, self.tokenizer, place))
+            self.fit(model, classify, rows, seed=seed, callbacks=[stopped], **vars(numbers))
 
-    def _save(self, model: PreTrainedModel, folder: Path) -> None:
-        temporary = folder.with_name(f".{folder.name}")
-        save_model(model, self.tokenizer, temporary)
-        temporary.rename(folder)
+        how = f"{count}x{numbers.epochs:g}-{numbers.batch_size}-{numbers.learning_rate:g}"
+        folder = self.shared / f"teacher-{how}-{seed}"
+        self._made(folder, write)
+        return [folder / stop for stop in stops]
 
-    def _write(self, file: Path, value: Any) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".part")
-        temporary.write_text(json.dumps(value))
-        temporary.rename(file)
+    def _made(self, place: Path, write: Callable[[Path], Any], wait: bool = True) -> None:
+        """Make a file or folder once, by one process at a time, so that it is whole if it is there."""
+        if place.exists():
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(f".{place.name}.part")
+        with FileLock(place.with_name(f".{place.name}.lock"), timeout=-1 if wait else 0):
+            if place.exists():
+                return
+            if part.is_dir():
+                shutil.rmtree(part)  # of a process that was killed
+            write(part)
+            part.rename(place)
 
 
 class _Stops(TrainerCallback):
-    """Saves the model at each quarter of its training."""
+    """Saves the model at each of as many equal parts of its training."""
 
-    def __init__(self, model: PreTrainedModel, stops: list[Path], save: Callable) -> None:
-        self.model, self.stops, self.save = model, stops, save
+    def __init__(self, stops: list[Path], save: Callable[[Path], Any]) -> None:
+        self.stops, self.save = stops, save
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         for number, folder in enumerate(self.stops, start=1):
             if state.global_step == round(number * state.max_steps / len(self.stops)):
-                self.save(self.model, folder)
+                self.save(folder)
+
+
+@cache
+def code_digest(module: str, set_up: SetUp | None = None) -> str:
+    """Of all code of the project that a module runs, comments and docstrings left out; and of a set-up."""
+    found = "".join(digest(ROOT / file) for file in modules_of(ROOT, module, PACKAGES))
+    return hashlib.blake2b(f"{found} {set_up}".encode(), digest_size=6).hexdigest()
+
+
+def _module(slug: str) -> str:
+    return slug.replace("-", "_")
 
 
 def long_enough(sentence: str) -> bool:
     """Whether a sentence has the five words that one of the corpus has."""
     return len(sentence.split()) >= 5
-
-
-def read_table(file: Path, limit: int | None) -> tuple[list[str], list[int]]:
-    """Texts and labels of a TSV file; the first `limit` rows of a fixed shuffle."""
-    with file.open(encoding="utf-8", newline="") as stream:
-        table = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))
-    column = "text" if "text" in table[0] else "sentence"
-    order = np.random.default_rng(0).permutation(len(table))[:limit] if limit else range(len(table))
-    return [table[i][column] for i in order], [int(table[i]["label"]) for i in order]
 
 
 def hardware() -> str:

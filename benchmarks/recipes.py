@@ -20,7 +20,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.lab import Lab, Numbers, hardware
+from benchmarks.held_out import read_task
+from benchmarks.lab import Lab, hardware
+from benchmarks.set_up import Numbers, SetUp
 from stillhouse.encoders.measure import LSTM_FLOPS
 
 # The method's own training among the variants of its check.
@@ -63,7 +65,9 @@ class Timing(Lab):
 def main() -> None:
     args = arguments()
     logging.disable(logging.INFO)
-    given = (args.data, args.teacher, args.corpus, args.work, args.rows, args.rows, Numbers(epochs=1))
+    once = Numbers(epochs=1)
+    set_up = SetUp(args.rows, once, args.rows, once, args.rows)
+    given = (read_task(args.data, 0), args.teacher, args.corpus, args.work, set_up)
     found: dict[str, list[tuple[float, float]]] = {}  # of each phase: samples/s, GFLOP/s
     for slug in args.only or VARIANTS:
         train = importlib.import_module(f"benchmarks.claims.{slug}").CLAIM.variants[VARIANTS[slug]]

@@ -1,6 +1,6 @@
 """What the hint gives grows with the student's depth (Romero 2015, section 4).
 
-Of each validation row: right after hint → KD (1 or 0) less right after KD alone, of a student of 8 layers and of one
+Of each judged row: right after hint → KD (1 or 0) less right after KD alone, of a student of 8 layers and of one
 of 4.
 """
 

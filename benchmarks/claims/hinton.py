@@ -1,15 +1,14 @@
-"""Ensemble ≥ distilled > student on hard labels (Hinton 2015, sections 3 and 4)."""
+"""Distilled > student on hard labels (Hinton 2015, section 3)."""
 
 from torch import nn
 from transformers import PreTrainedModel
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.lab import Lab
+from benchmarks.set_up import CONVERGED
 from stillhouse.encoders.student import build_student
 from stillhouse.methods.hinton import distillation_loss
 from stillhouse.training.batches import Batch, model_inputs
-
-TEACHERS = (1, 2, 3)
 
 
 def student(lab: Lab) -> PreTrainedModel:
@@ -32,14 +31,10 @@ def distilled(lab: Lab, seed: int) -> list[int]:
     return lab.predictions(model)
 
 
-def ensemble(lab: Lab, seed: int) -> list[int]:
-    """The teachers themselves: the mean of their logits."""
-    return sum(lab.logits(lab.teacher(n), lab.validation) for n in TEACHERS).argmax(1).tolist()
-
-
 CLAIM = Claim(
     "hinton",
-    "ensemble ≥ distilled > student on hard labels",
-    {"hard": hard, "distilled": distilled, "ensemble": ensemble},
-    [Relation("distilled", "hard"), Relation("ensemble", "distilled")],
+    "distilled > student on hard labels",
+    {"hard": hard, "distilled": distilled},
+    [Relation("distilled", "hard", paper=0.0072, source="MNIST: 146 errors in 10,000, distilled 74")],
+    set_up=CONVERGED,
 )

@@ -34,7 +34,7 @@ def distilled(lab: Lab, seed: int) -> list[int]:
 
 def with_bias(model: PreTrainedModel, lab: Lab) -> list[int]:
     """Predictions after the bias of the missing class was corrected; of two classes."""
-    logits = lab.logits(model, lab.validation)
+    logits = lab.logits(model, lab.judged)
     margin = logits[:, MISSING] - logits[:, 1 - MISSING]
     share = float(np.mean(np.array(lab.train_labels) == MISSING))
     return np.where(margin > np.quantile(margin, 1 - share), MISSING, 1 - MISSING).tolist()

@@ -1,4 +1,4 @@
-"""int8 is faster than fp32 on this hardware: each validation sentence by itself, ONNX Runtime, one thread.
+"""int8 is faster than fp32 on this hardware: each judged row by itself, ONNX Runtime, one thread.
 
 The models take turns at every sentence, so that a busy machine slows all of them alike.
 """

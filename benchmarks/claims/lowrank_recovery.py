@@ -1,6 +1,6 @@
 """Recovery regains most of what the low rank lost: more than is still missing after it (Hsu 2022, table 2).
 
-Of each validation row: right after recovery (1 or 0) less right before it, and right with the whole teacher less right
+Of each judged row: right after recovery (1 or 0) less right before it, and right with the whole teacher less right
 after recovery.
 """
 

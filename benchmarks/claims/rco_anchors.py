@@ -1,6 +1,6 @@
 """A student comes closer to an early stop of its teacher's route than to a late one (Jin 2019, section 3 and figure 2).
 
-Equal steps on the logits of one stop alone; then, of each validation row, KL(stop ‖ student).
+Equal steps on the logits of one stop alone; then, of each judged row, KL(stop ‖ student).
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def run(stop: int, lab: Lab, seed: int) -> list[float]:
     anchor = lab.route()[stop]
     student = build_student(lab.bare(), layers=len(LAYERS), source_layers=LAYERS, seed=seed)
     lab.fit(student, learn_logits, lab.taught(teacher=anchor), seed=seed)
-    theirs, ours = (torch.from_numpy(lab.logits(model, lab.validation)).log_softmax(-1) for model in (anchor, student))
+    theirs, ours = (torch.from_numpy(lab.logits(model, lab.judged)).log_softmax(-1) for model in (anchor, student))
     return (theirs.exp() * (theirs - ours)).sum(-1).tolist()
 
 

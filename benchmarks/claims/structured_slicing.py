@@ -12,14 +12,14 @@ from stillhouse.surgery.gates import gate_sizes, gated, masks
 
 
 def agreeing(lab: Lab, seed: int) -> list[float]:
-    """−log₁₀ of the largest difference of a logit, of all validation sentences."""
+    """−log₁₀ of the largest difference of a logit, of all judged rows."""
     teacher = lab.teacher(seed)
     stays = keep(L0, lab, seed)
     model = slice_model(teacher, stays)
-    sliced = lab.logits(model, lab.validation)
+    sliced = lab.logits(model, lab.judged)
     gates = {kind: values.to(model.device) for kind, values in masks(stays, gate_sizes(teacher)).items()}
     with gated(teacher, gates):
-        masked = lab.logits(teacher, lab.validation)
+        masked = lab.logits(teacher, lab.judged)
     largest = float(np.abs(sliced - masked).max())
     return [-math.log10(max(largest, 1e-12))] * 2
 

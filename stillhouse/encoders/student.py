@@ -109,7 +109,10 @@ def _of_the_teachers_kind(teacher: PreTrainedModel, config: Any) -> PreTrainedMo
 
 
 def spread_layers(count: int, depth: int) -> list[int]:
-    """`count` of `depth` layers, evenly spaced, the last one among them: 3 of 6 gives [2, 4, 6].
+    """`count` of `depth` layers, evenly spaced, the last one among them, counted from 1: 3 of 6 gives [2, 4, 6].
+
+    The i-th is layer i·depth/count, halves rounded up. To even, as `round` has it, they would bunch: 8 of 12 would have
+    the gaps 2 1 1 2 2 1 1 2.
 
     Raises:
         InputError: more layers than there are.
@@ -118,7 +121,7 @@ def spread_layers(count: int, depth: int) -> list[int]:
         raise InputError(
             f"student.layers ({count}) is more than the teacher's {depth}: lower it, or set init to 'random'"
         )
-    return [round((i + 1) * depth / count) for i in range(count)]
+    return [(2 * (i + 1) * depth + count) // (2 * count) for i in range(count)]
 
 
 def _check_source(source_layers: list[int], layers: int, depth: int) -> None:

@@ -3,7 +3,8 @@
     L = α·T²·CE(softmax(z_T/T), softmax(z_S/T)) + (1−α)·CE(y, z_S)
 
 T² keeps the size of the soft gradient as T changes: by itself it shrinks as 1/T². As T → ∞ the soft part's gradient
-becomes that of ½·MSE on centred logits, which is to be had directly as `logit_loss` (section 2.1).
+becomes that of ½·MSE on centred logits, ((z_S − mean z_S) − (z_T − mean z_T))/(B·C), which is to be had directly as
+`logit_loss` (section 2.1, whose logits are centred already). α weighs the same in both.
 
 Several teachers give one soft target, the arithmetic or the geometric mean of their softmaxes at T: see `combine`.
 Text without labels can be the transfer set: it has the soft part alone.
@@ -38,7 +39,7 @@ def distillation_loss(
 
 
 def logit_loss(student: Tensor, teacher: Tensor, labels: Tensor | None, alpha: float) -> dict[str, Tensor]:
-    """The high-temperature limit: squared error of the logits in place of the soft part. Arguments as above."""
+    """The high-temperature limit: ½·MSE of centred logits in place of the soft part. Arguments as above."""
     return _weighted(logit_error(student, teacher), student, labels, alpha)
 
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stillhouse.encoders.student import spread_layers
 from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch, model_inputs
@@ -36,7 +37,7 @@ def layer_map(kind: str | Sequence[int], student: int, teacher: int) -> list[int
     """g(1) … g(M−1): for each layer of the student but its last, the teacher's layer it learns from, counted from 1.
 
     Args:
-        kind: skip (evenly spaced: m·N/M, rounded), last (the M−1 before the teacher's last), or the layers themselves.
+        kind: skip (evenly spaced: `spread_layers`), last (the M−1 before the teacher's last), or the layers themselves.
         student: M.
         teacher: N.
 
@@ -56,7 +57,7 @@ def layer_map(kind: str | Sequence[int], student: int, teacher: int) -> list[int
     if student > teacher:
         raise InputError(f"student.layers ({student}) is more than the teacher's {teacher}: lower it")
     if kind == "skip":
-        return [round(m * teacher / student) for m in range(1, student)]
+        return spread_layers(student, teacher)[:-1]
     if kind == "last":
         return list(range(teacher - student + 1, teacher))
     raise InputError(f"layers = '{kind}' is not one of skip, last, or a list of layers")

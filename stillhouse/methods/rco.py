@@ -11,10 +11,14 @@ The steps are divided into equal parts. At the start of each the anchor is chose
              rows; the next anchor is the first C_j with (H_ij − H_ii)/H_ii > δ, or C_K if none is that much harder.
              The last part has C_K, whatever was measured.
 
-Where we differ: all parts are one run of one optimizer and one learning-rate schedule, so the whole takes as many steps
-as plain distillation from C_K, and starts like it from the teacher's layers; the paper trains at each anchor until its
-own schedule is through. In greedy the number of parts is fixed for the same reason. T² is ours, as in Hinton's loss: λ
-then means the same at every T. H is the training loss's own KL. For regression, KL is the squared error of the scores.
+In each part the learning rate rises and falls anew, as in the paper, which trains at each anchor until its schedule is
+through: `fit` has it so with as many `parts`. One falling schedule over all parts would leave the smallest steps for
+C_K, the best of the anchors.
+
+Where we differ: the whole takes as many steps as plain distillation from C_K, and starts like it from the teacher's
+layers; in greedy the number of parts is fixed for the same reason. All parts are one run of one optimizer, which keeps
+its moments from one anchor to the next. T² is ours, as in Hinton's loss: λ then means the same at every T. H is the
+training loss's own KL. For regression, KL is the squared error of the scores.
 
 Shapes: B sentences, N held-out rows, C classes, K anchors of the route.
 """
@@ -31,6 +35,7 @@ from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch, by_length, model_inputs
 from stillhouse.training.losses import task_loss
 from stillhouse.training.outcomes import ROWS, Outcomes
+from stillhouse.training.schedules import first_steps
 from stillhouse.training.step import Step
 
 Choose = Callable[[int, int], int]  # (part, anchor of the part before), from 0: the anchor of this part
@@ -175,7 +180,7 @@ class Route(TrainerCallback):
 
     Args:
         model: keeps the anchor.
-        parts: of the training, equal numbers of steps.
+        parts: of the training, equal numbers of steps; `fit` is given as many.
         choose: gives the anchor at the start of each part.
     """
 
@@ -193,7 +198,7 @@ class Route(TrainerCallback):
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         # A checkpoint between two parts is written before this: a run that resumes from it chooses again, and alike.
-        firsts = [part * state.max_steps // self.parts for part in range(self.parts)]
+        firsts = first_steps(state.max_steps, self.parts)
         if state.global_step in firsts:
             part = firsts.index(state.global_step)
             self.model.anchor.fill_(self.choose(part, int(self.model.anchor)))

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
@@ -26,6 +28,7 @@ from stillhouse.training.batches import Batch, LengthGroupedSampler, RandomSampl
 from stillhouse.training.dropout import cheap_dropout
 from stillhouse.training.preemption import preemptible
 from stillhouse.training.progress import Log, Progress
+from stillhouse.training.schedules import rise_and_fall
 from stillhouse.training.seen_words import only_seen_words
 from stillhouse.training.step import Step
 
@@ -58,6 +61,7 @@ def fit(
     max_steps: int = -1,
     precision: str = "auto",
     warmup: float = 0.1,
+    parts: int = 1,
     weight_decay: float = 0.01,
     max_grad_norm: float = 1.0,
     words: Iterable[int] | None = None,
@@ -74,6 +78,7 @@ def fit(
         epochs: passes over the data; `max_steps` > 0 overrides it.
         batch_size: rows a forward pass, of all processes together; an optimizer step takes `accumulate` of them.
         learning_rate: peak; rises linearly over `warmup` (share of the steps), then falls linearly to 0.
+        parts: equal parts of the steps, in each of which the learning rate rises and falls anew.
         seed: order of the data, dropout.
         checkpoints: folder for checkpoints; two are kept. The caller removes it when the result is safe.
         precision: auto | fp32 | bf16 | fp16. auto takes bf16 where the hardware computes in it.
@@ -120,7 +125,7 @@ def fit(
     )
     seen = nullcontext() if words is None else only_seen_words(model, words)
     with preemptible() as stops, cheap_dropout(model), quick_attention(model), seen, _old_objects_left_alone():
-        trainer = _Trainer(step, model=model, args=arguments, train_dataset=data, data_collator=collate)
+        trainer = _Trainer(step, parts, model=model, args=arguments, train_dataset=data, data_collator=collate)
         trainer.remove_callback(PrinterCallback)
         progress = Progress(trainer.drain, log)
         for callback in (progress, *callbacks, stops):
@@ -195,9 +200,10 @@ def last_checkpoint(folder: Path) -> Path | None:
 class _Trainer(Trainer):
     """Trainer with our loss, our order of rows, and checkpoints that hold no pickled arguments."""
 
-    def __init__(self, step: Step, **options: Any) -> None:
+    def __init__(self, step: Step, parts: int, **options: Any) -> None:
         super().__init__(**options)
         self.step = step
+        self.parts = parts
         self.model_accepts_loss_kwargs = False  # `step` gives a mean: accumulation divides by the number of batches
         self.terms: dict[str, Tensor] = {}  # sums since the last report
         self.summed = 0
@@ -231,6 +237,14 @@ class _Trainer(Trainer):
         means = {name: total.item() / self.summed for name, total in self.terms.items()}
         self.terms, self.summed = {}, 0
         return means
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Optimizer | None = None) -> LRScheduler:
+        if self.parts == 1 or self.lr_scheduler is not None:
+            return super().create_scheduler(num_training_steps, optimizer)
+        share = rise_and_fall(num_training_steps, self.parts, self.args.get_warmup_steps)
+        self.lr_scheduler = LambdaLR(optimizer or self.optimizer, share)  # type: ignore[arg-type]  # there is one by now
+        self._created_lr_scheduler = True
+        return self.lr_scheduler
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows: Any = self.train_dataset

@@ -38,10 +38,22 @@ def soft_target_loss(student: Tensor, teacher: Tensor, temperature: float) -> Te
 
 
 def logit_error(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared error of logits, (N, C) each, the mean over the outcomes that the teacher's distributions have."""
-    there = teacher > NO_OUTCOME / 2
-    error = torch.where(there, student.float() - teacher.float(), 0).square()
-    return error.sum() / there.sum()
+    """The limit of `soft_target_loss` as T → ∞, up to a constant: ½·squared error of centred logits.
+
+    A distribution's logits are open by a constant, so each side loses its mean. The error is the mean over the outcomes
+    that the teacher's distribution has, then over distributions. Squared error of the scores where C is 1 (regression).
+
+    Args:
+        student: z_S (N, C).
+        teacher: z_T (N, C); NO_OUTCOME where a distribution is shorter.
+    """
+    if student.shape[-1] == 1:
+        return F.mse_loss(student.float(), teacher.float())
+    there = teacher > NO_OUTCOME / 2  # (N, C)
+    outcomes = there.sum(-1, keepdim=True)  # (N, 1)
+    error = torch.where(there, student.float() - teacher.float(), 0)
+    error = torch.where(there, error - error.sum(-1, keepdim=True) / outcomes, 0)
+    return (error.square() / outcomes).sum(-1).mean() / 2
 
 
 def task_loss(logits: Tensor, labels: Tensor) -> Tensor:

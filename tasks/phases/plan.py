@@ -55,6 +55,7 @@ class Plan:
         encode: makes encoded rows of a corpus and `train.max_length`; None: as the task's kind, or `tokenize`, does.
         keep: gives those of the encoded rows that are trained on; a method that measures on others takes them here.
         callbacks: what the method does between steps.
+        parts: equal parts of the steps, in each of which the learning rate rises and falls anew.
         finish: makes what is saved of the trained student; of the student as it is where there is no phase.
         extras: writes what else belongs to the checkpoint into its folder, once the student is trained.
     """
@@ -71,6 +72,7 @@ class Plan:
     encode: Callable[[Dataset, int], Dataset] | None = None
     keep: Callable[[Dataset], Dataset] | None = None
     callbacks: Sequence[TrainerCallback] = ()
+    parts: int = 1
     finish: Callable[[PreTrainedModel], PreTrainedModel] | None = None
     extras: Callable[[Path], None] | None = None
 
@@ -133,6 +135,7 @@ def run_phase(
         checkpoint_steps=train.checkpoint_steps,
         precision=train.precision,
         warmup=train.warmup,
+        parts=plan.parts,
         weight_decay=train.weight_decay,
         max_grad_norm=train.max_grad_norm,
         words=words_of(data, tokenizer.all_special_ids) if plan.seen_words else None,

@@ -25,7 +25,7 @@ class Distill(Block):
     rows: str = Field(description="The transfer set; dvc.yaml reads it")
     student: StudentParams
     loss: Literal["soft", "logits"] = Field(
-        description="Soft cross-entropy at T, or its limit, squared error of logits"
+        description="Soft cross-entropy at T, or its limit, ½·squared error of centred logits"
     )
     alpha: float = Field(ge=0, le=1, description="α, weight of the teacher; the labels have 1 − α")
     temperature: float = Field(gt=0, description="T")

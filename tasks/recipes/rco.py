@@ -1,4 +1,4 @@
-"""rco: one stage, along the checkpoints of the teacher's own training."""
+"""rco: one stage, along the checkpoints of the teacher's own training, with a learning-rate schedule for each."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +24,7 @@ class Distill(Block):
 
     student: StudentParams
     anchors: Literal["equal", "greedy"] = Field(description="Evenly spaced, or by what the student finds hard")
-    count: int = Field(gt=0, description="Parts of the training; equal: as many anchors, one a part")
+    count: int = Field(gt=0, description="Parts of the training, each with its schedule; equal: an anchor a part")
     delta: float = Field(gt=0, description="δ of greedy: how much harder the next anchor is, relative to this one")
     held_out: float = Field(gt=0, lt=1, description="Share of the training rows that greedy measures on instead")
     weight: float = Field(ge=0, description="λ, weight of the anchor; the labels have 1")
@@ -84,4 +84,5 @@ def _along(
         route=True,
         keep=rows,
         callbacks=[method.Route(model, params.count, choose)],
+        parts=params.count,
     )

@@ -12,8 +12,11 @@ from pathlib import Path
 PACKAGES = ("stillhouse", "tasks")
 
 
-def modules_of(root: Path, entry: str) -> list[Path]:
+def modules_of(root: Path, entry: str, packages: tuple[str, ...] = PACKAGES) -> list[Path]:
     """The project's files that a module runs, itself and through others, from `root`, sorted; not the empty ones.
+
+    Args:
+        packages: whose modules are the project's.
 
     Raises:
         FileNotFoundError: there is no such module.
@@ -28,7 +31,7 @@ def modules_of(root: Path, entry: str) -> list[Path]:
         if file is None or file in seen:
             continue
         seen.add(file)
-        ahead += _imports(root / file)
+        ahead += [name for name in _imports(root / file) if name.split(".")[0] in packages]
         # Importing a module runs the packages that it is in.
         ahead += [parent for parent in [module.rpartition(".")[0]] if parent]
     return sorted(file for file in seen if (root / file).stat().st_size)
@@ -70,7 +73,7 @@ def _imports(file: Path) -> tuple[str, ...]:
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
             found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(name for name in found if name.split(".")[0] in PACKAGES)
+    return tuple(found)
 
 
 def _runtime_nodes(tree: ast.AST) -> Iterator[ast.AST]:

@@ -1,33 +1,42 @@
-"""The paper checks: how a relation is judged, and that a stopped run goes on."""
+"""The paper checks: what is trained, once, and what the page says of it."""
 
 import json
-from dataclasses import replace
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from datasets import Dataset
+from filelock import FileLock, Timeout
 
-from benchmarks import fidelity
+from benchmarks import fidelity, trainings
 from benchmarks.claims import Claim, Relation, albert_order, as_given
 from benchmarks.claims.hinton_missing_class import recalled
-from benchmarks.lab import Lab, Numbers
+from benchmarks.fidelity_page import drawable, page_text, write_page
+from benchmarks.held_out import read_task
+from benchmarks.lab import Lab
+from benchmarks.set_up import Numbers, SetUp
+from benchmarks.trainings import Setting, Training
 from tests import tiny
+from tests.tasks.project import ROOT
 
 TRUTH = np.array([0, 1] * 50)
+ONCE = Numbers(epochs=1, batch_size=8)
 
 
 class Memory:
     """A lab without models: what a variant gives is what was predicted."""
 
     truth = TRUTH
+    task = SimpleNamespace(sentences=list(range(100)))
 
     def outcome(self, name, make):
         return np.array(make())
 
 
-def claim(*variants: np.ndarray) -> Claim:
+def claim(*variants: np.ndarray, **relation) -> Claim:
     makers = {str(i): lambda lab, seed, given=given: given.tolist() for i, given in enumerate(variants)}
-    return Claim("x", "0 > 1", makers, [Relation("0", "1")])
+    return Claim("x", "0 > 1", makers, [Relation("0", "1", **relation)])
 
 
 def flipped(count: int) -> np.ndarray:
@@ -36,57 +45,33 @@ def flipped(count: int) -> np.ndarray:
     return given
 
 
-@pytest.mark.parametrize(
-    ("wrong", "verdict"), [((5, 40), "holds"), ((40, 5), "does not hold"), ((10, 11), "within noise")]
-)
-def test_a_relation_is_judged_by_its_difference_and_the_noise(wrong, verdict):
-    result = fidelity.check(claim(*(flipped(count) for count in wrong)), Memory(), [1, 2])
-    assert result["verdict"] == verdict
-    (relation,) = result["relations"]
-    assert relation["difference"] == pytest.approx((wrong[1] - wrong[0]) / 100)
-    assert fidelity.line("x", result).startswith(f"x: {verdict}: 0 − 1 = ")
+def result(*wrong: int, **relation) -> dict:
+    """As it stands in a claim's JSON file."""
+    found = fidelity.check(claim(*map(flipped, wrong), **relation), Memory(), [1, 2])
+    numbers = {"epochs": 3.0, "learning_rate": 1e-4}
+    set_up = {"rows": 10, "numbers": numbers, "teacher_rows": 20, "teacher": numbers}
+    made = {"data": "sst2", "judged": "100 rows", "set_up": set_up, "hardware": "a machine", "date": "2026-11-23"}
+    return json.loads(json.dumps(found | made))
 
 
-@pytest.mark.parametrize(
-    ("wrong", "verdict"), [((5, 40), "does not hold"), ((40, 5), "does not hold"), ((9, 11), "holds")]
-)
-def test_variants_that_should_be_alike_are_as_long_as_no_difference_stands_out(wrong, verdict):
-    alike = claim(*(flipped(count) for count in wrong))
-    result = fidelity.check(replace(alike, relations=[Relation("0", "1", alike=True)]), Memory(), [1])
-    assert result["verdict"] == verdict
-    page = result | {"data": "sst2", "rows": 10, "epochs": 1.0, "hardware": "a machine", "date": "2026-11-23"}
-    assert "like 1 (" in fidelity.table([page])
+def test_a_claim_has_the_scores_of_every_seed_and_its_verdict():
+    found = result(5, 40)
+    assert found["verdict"] == "holds" and found["seeds"] == [1, 2]
+    assert found["variants"]["1"] == {"mean": 0.6, "seeds": [0.6, 0.6]}
+    assert fidelity.line("x", found).startswith("x: holds: 0 − 1 = +0.350 [+0.2")
 
 
-@pytest.mark.parametrize(
-    ("wrong", "verdict"), [((5, 5), "holds"), ((12, 5), "within noise"), ((40, 5), "does not hold")]
-)
-def test_with_a_margin_a_little_less_holds_as_well(wrong, verdict):
-    two = claim(*(flipped(count) for count in wrong))
-    result = fidelity.check(replace(two, relations=[Relation("0", "1", margin=0.1)]), Memory(), [1])
-    assert result["verdict"] == verdict
-    assert result["relations"][0]["difference"] == pytest.approx((wrong[1] - wrong[0]) / 100)
-    page = fidelity.table([result | {"data": "sst2", "rows": 10, "epochs": 1.0, "hardware": "a machine", "date": "d"}])
-    assert "above 1 (0.950) less 0.1 |" in page
+def test_where_nothing_can_be_told_the_effect_that_would_have_been_seen_is_named():
+    found = result(10, 11)
+    seen = found["relations"][0]["would_be_seen"]
+    assert fidelity.line("x", found).endswith(f"(cannot be told: {seen:.3f} would have been seen)")
+    assert f"| cannot be told: {seen:.3f} would have been seen |" in page_text([found], {}, None)
 
 
-def test_a_single_number_has_no_noise():
-    makers = {"3.9": lambda lab, seed: [3.9], "4": lambda lab, seed: [4.0]}
-    four = Claim("x", "near 4", makers, [Relation("3.9", "4", margin=0.2), Relation("3.9", "4")], score=as_given)
-    near, above = fidelity.check(four, Memory(), [1])["relations"]
-    assert (near["noise"], near["verdict"], above["verdict"]) == (0, "holds", "does not hold")
-
-
-def test_the_noise_is_that_of_paired_rows():
-    result = fidelity.check(claim(flipped(10), flipped(20)), Memory(), [1])
-    paired = (flipped(10) == TRUTH).astype(float) - (flipped(20) == TRUTH)
-    assert result["relations"][0]["noise"] == pytest.approx(1.645 * paired.std(ddof=1) / 10)
-
-
-def test_a_claim_fails_with_one_relation_and_holds_with_all():
-    assert fidelity.summary(["holds", "within noise", "does not hold"]) == "does not hold"
-    assert fidelity.summary(["holds", "within noise"]) == "within noise"
-    assert fidelity.summary(["holds", "holds"]) == "holds"
+def test_what_is_measured_of_other_things_than_the_judged_rows_has_no_sentences():
+    makers = {"0": lambda lab, seed: [1.0, 2.0, 4.0], "1": lambda lab, seed: [0.0, 0.0, 0.0]}
+    found = fidelity.check(Claim("x", "", makers, [Relation("0", "1")], score=as_given), Memory(), [1])
+    assert found["relations"][0]["difference"] == pytest.approx(7 / 3)
 
 
 def test_recall_of_the_missing_class_counts_its_rows_alone():
@@ -94,23 +79,98 @@ def test_recall_of_the_missing_class_counts_its_rows_alone():
     assert scores[[0, 2]].tolist() == [1.0, 0.0] and np.isnan(scores[1])
 
 
+def test_the_page_has_a_row_for_each_relation_with_the_papers_own_difference():
+    page = page_text([result(5, 40, paper=0.02, source="another task")], {"x": "Why."}, "x.png")
+    assert "| `x` | 0 (0.950) above 1 (0.600) | +0.02 (another task) | +0.350 (+0.2" in page
+    assert "| `x` | 10 × 3, 0.0001 | 20 × 3, 0.0001 | sst2: 100 rows | 2 | a machine | 2026-11-23 |" in page
+    assert "](x.png)" in page and "**x**: Why." in page and "## One seed" not in page
+
+
+def test_margins_and_likeness_stand_on_the_page():
+    assert "like 1 (0.890) within 0.1 |" in page_text([result(9, 11, alike=True, margin=0.1)], {}, None)
+    assert "above 1 (0.890) less 0.1 |" in page_text([result(9, 11, margin=0.1)], {}, None)
+
+
+def test_results_of_one_seed_stand_apart_as_they_were_judged():
+    relation = {"better": "0", "worse": "1", "difference": 0.35, "noise": 0.08, "verdict": "within noise"}
+    variants = {"0": {"mean": 0.95}, "1": {"mean": 0.6}}
+    made = {"data": "sst2", "rows": 2000, "epochs": 3.0, "hardware": "a machine", "date": "2026-11-23", "seeds": [1]}
+    former = {"slug": "y", "measure": "accuracy", "relations": [relation], "variants": variants, **made}
+    page = page_text([result(5, 40), former], {}, None)
+    above, below = page.split("## One seed")
+    assert "`x`" in above and "`y`" not in above
+    assert "| `y` | 0 (0.950) above 1 (0.600) | +0.350 ± 0.080 | within noise | accuracy |" in below
+    assert "| `y` | sst2 | 2000 × 3 | 1 | a machine | 2026-11-23 |" in below
+    assert drawable([former]) == []
+
+
+def test_page_and_picture_are_made_of_the_files_alone_and_alike(tmp_path):
+    folder = tmp_path / "checks"
+    folder.mkdir()
+    for name, wrong in (("a", (5, 40)), ("b", (10, 11))):
+        (folder / f"{name}.json").write_text(json.dumps(result(*wrong, paper=0.1, source="z") | {"slug": name}))
+    page = write_page(folder)
+    first = page.read_bytes(), (tmp_path / "checks.png").read_bytes()
+    assert first[1].startswith(b"\x89PNG") and b"](checks.png)" in first[0]
+    assert write_page(folder) == page
+    assert (page.read_bytes(), (tmp_path / "checks.png").read_bytes()) == first
+
+
+def test_the_committed_page_is_that_of_the_committed_files():
+    folder = ROOT / "docs/results/fidelity"
+    results = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
+    remarks = {file.stem: file.read_text().strip() for file in sorted(folder.glob("*.md"))}
+    picture = "fidelity.png" if drawable(results) else None
+    assert folder.with_suffix(".md").read_text() == page_text(results, remarks, picture)
+
+
 @pytest.fixture
-def lab(tmp_path):
+def data(tmp_path):
     for name, count, seed in (("train", 64, 1), ("dev", 24, 2)):
         texts, labels = tiny.sentences(count, seed)
         lines = [f"{text}\t{label}" for text, label in zip(texts, labels, strict=True)]
         (tmp_path / f"{name}.tsv").write_text("\n".join(["text\tlabel", *lines]) + "\n")
-    start = tiny.save(tiny.bert(layers=4).bert, tmp_path / "start")
-    return lambda: Lab(tmp_path, start, None, tmp_path / "work", 48, 10, Numbers(epochs=1, batch_size=8))
+    tiny.save(tiny.bert(layers=4).bert, tmp_path / "start")
+    return tmp_path
 
 
-def test_the_teacher_is_trained_once_and_its_route_ends_with_it(lab, capsys):
+@pytest.fixture
+def lab(data):
+    set_up = SetUp(rows=32, numbers=ONCE, teacher_rows=48, teacher=ONCE, sentences=10)
+    return lambda: Lab(read_task(data, 0), data / "start", None, data / "work", set_up)
+
+
+def test_the_teacher_is_trained_once_on_its_own_rows_and_its_route_ends_with_it(lab, capsys):
     route = lab().route()
-    assert "--- teacher, seed 1" in capsys.readouterr().out
+    assert "--- teacher of 48 rows, seed 1" in capsys.readouterr().out
     again = lab()
-    assert len(route) == 4
-    assert (again.logits(again.teacher(), again.validation) == again.logits(route[-1], again.validation)).all()
+    assert len(route) == 4 and len(again.rows) == 32
+    assert (again.logits(again.teacher(), again.judged) == again.logits(route[-1], again.judged)).all()
     assert "--- teacher" not in capsys.readouterr().out
+
+
+def test_what_a_kill_left_half_made_is_made_anew(lab, monkeypatch):
+    place = lab()
+
+    def dies(model, step, rows, *, callbacks, **_):
+        callbacks[0].save(callbacks[0].stops[0])
+        raise KeyboardInterrupt
+
+    def trains(model, step, rows, *, callbacks, **_):
+        assert not callbacks[0].stops[0].exists()
+        for stop in callbacks[0].stops:
+            callbacks[0].save(stop)
+
+    monkeypatch.setattr(place, "fit", dies)
+    with pytest.raises(KeyboardInterrupt):
+        place.route()
+    monkeypatch.setattr(place, "fit", trains)
+    assert len(place.route()) == 4
+
+
+def test_more_rows_than_the_task_has_are_refused(data):
+    with pytest.raises(SystemExit, match="65 rows to train on, of 64: lower --rows, or --test"):
+        Lab(read_task(data, 0), data / "start", None, data / "work", SetUp(rows=10, teacher_rows=65))
 
 
 def test_a_variant_does_not_go_on_where_another_one_ended(lab):
@@ -123,38 +183,120 @@ def test_a_variant_does_not_go_on_where_another_one_ended(lab):
 
 def test_what_a_variant_predicted_is_kept(lab):
     first = lab()
-    given = first.outcome("x/a-1", lambda: first.predictions(first.fine_tune(first.bare(), 1)))
+    given = first.outcome("hinton/a-1", lambda: first.predictions(first.fine_tune(first.bare(), 1)))
     assert given.shape == (24,)
     again = lab()
-    assert (again.outcome("x/a-1", lambda: pytest.fail("it was run again")) == given).all()
+    assert (again.outcome("hinton/a-1", lambda: pytest.fail("it was run again")) == given).all()
 
 
 def test_a_model_that_several_variants_share_is_trained_once(lab):
     place = lab()
-    first = place.kept("x/model", place.bare)
-    assert place.kept("x/model", lambda: pytest.fail("it was trained again")) == first
+    first = place.kept("hinton/model", place.bare)
+    assert place.kept("hinton/model", lambda: pytest.fail("it was trained again")) == first
     assert (first / "model.safetensors").is_file()
 
 
-def test_a_claim_writes_its_verdict(lab, tmp_path):
-    maker = {"0": lambda lab, seed: lab.truth.tolist(), "1": lambda lab, seed: (1 - lab.truth).tolist()}
-    result = fidelity.check(Claim("x", "0 > 1", maker, [Relation("0", "1")]), lab(), [1])
-    assert json.loads(json.dumps(result))["verdict"] == "holds"
+def test_another_set_up_has_outcomes_of_its_own_and_the_same_teacher(lab, data):
+    one = lab()
+    other = Lab(one.task, one.source, None, data / "work", SetUp(rows=16, numbers=ONCE, teacher_rows=48, teacher=ONCE))
+    assert one.place("hinton/a-1") != other.place("hinton/a-1")
+    assert one.place("hinton/a-1").parent != one.place("rco/a-1").parent
+    assert one.shared == other.shared
 
 
-def test_the_page_has_a_row_for_each_relation():
-    result = fidelity.check(claim(flipped(5), flipped(40)), Memory(), [1])
-    result |= {"data": "sst2", "rows": 10, "epochs": 1.0, "hardware": "a machine", "date": "2026-11-23"}
-    page = fidelity.table([result])
-    assert "| `x` | 0 (0.950) above 1 (0.600) | +0.350 ± " in page
-    assert "| `x` | sst2 | 10 × 1 | 1 | a machine | 2026-11-23 |" in page
+def test_what_another_process_makes_is_not_made_beside_it(lab):
+    place = lab()
+    file = place.place("hinton/a-1")
+    file.parent.mkdir(parents=True)
+    with FileLock(file.with_name(f".{file.name}.lock")), pytest.raises(Timeout):
+        place.outcome("hinton/a-1", lambda: pytest.fail("it was made"), wait=False)
+    assert place.outcome("hinton/a-1", lambda: [1]).tolist() == [1]
 
 
-@pytest.mark.parametrize("slug", fidelity.claims())
+@pytest.fixture
+def setting(data, monkeypatch):
+    """Trainings of two variants, of which one always says 0, by a claim that is not there otherwise."""
+    made = []
+
+    def variant(answer):
+        return lambda lab, seed: made.append((answer, seed)) or [answer] * 24
+
+    own = Claim("hinton", "0 > 1", {"0": variant(0), "1": variant(1)}, [Relation("0", "1")])
+    monkeypatch.setattr(trainings, "load_claim", lambda slug: own)
+    trainings.lab_of.cache_clear()
+    yield Setting(data, 0, data / "start", None, data / "work", rows=16, epochs=1.0), made
+    trainings.lab_of.cache_clear()
+
+
+def test_only_the_trainings_that_miss_are_made_in_any_order(setting, capsys):
+    setting, made = setting
+    wanted = trainings.trainings(["hinton"], [1, 2])
+    assert [each.name for each in wanted] == ["hinton/0-1", "hinton/1-1", "hinton/0-2", "hinton/1-2"]
+    trainings.make_all(setting, wanted[2:3], 1)
+    trainings.make_all(setting, wanted[::-1], 1)
+    assert made == [(0, 2), (1, 2), (1, 1), (0, 1)]
+    assert "1 of 4 trainings are made" in capsys.readouterr().out
+    trainings.make_all(setting, wanted, 1)
+    assert len(made) == 4
+
+
+def test_what_another_command_is_making_comes_last(setting, monkeypatch):
+    setting, made = setting
+    busy = [Training("hinton", "0", 1)]
+    once = trainings.make
+
+    def make(setting, wait, training):
+        return bool(wait or training not in busy) and once(setting, wait, training)
+
+    monkeypatch.setattr(trainings, "make", make)
+    trainings.make_all(setting, trainings.trainings(["hinton"], [1]), 1)
+    assert made == [(1, 1), (0, 1)]
+
+
+def test_a_command_changes_rows_and_passes_of_all_claims_for_a_try(data):
+    own = trainings.load_claim("hinton")
+    changed = trainings.set_up_of(Setting(data, 0, data, None, data, rows=16, epochs=0.5), own)
+    assert (changed.rows, changed.teacher_rows, changed.numbers.epochs) == (16, 16, 0.5)
+    assert changed.numbers.learning_rate == own.set_up.numbers.learning_rate
+    assert trainings.set_up_of(Setting(data, 0, data, None, data), own) == own.set_up
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_processes_train_what_one_does_and_the_command_writes_the_page(data, monkeypatch):
+    tiny.save(tiny.bert(layers=6).bert, data / "start")
+    found = []
+    for jobs in ("1", "2"):
+        out = data / jobs
+        words = ["hinton", "--test", "0", "--rows", "24", "--epochs", "0.3", "--seeds", "1", "--jobs", jobs]
+        paths = {"--data": data, "--teacher": data / "start", "--work": data / f"work-{jobs}", "--out": out}
+        monkeypatch.setattr(sys, "argv", ["fidelity", *words, *(str(part) for pair in paths.items() for part in pair)])
+        fidelity.main()
+        found.append(json.loads((out / "hinton.json").read_text()))
+        assert "| `hinton` |" in out.with_suffix(".md").read_text()
+    assert found[0]["variants"] == found[1]["variants"] and set(found[0]["variants"]) == {"hard", "distilled"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "name claims, or give --all, or --page"),
+        (["hinton", "--all"], "name claims, or give --all, or --page"),
+        (["hintn"], "no claim 'hintn': one of albert,"),
+        (["hinton"], "--data is missing"),
+        (["hinton", "--data", "d", "--seeds", "0"], "--seeds 0 is less than 1"),
+    ],
+)
+def test_a_command_that_asks_for_nothing_that_there_is_is_refused(monkeypatch, capsys, words, message):
+    monkeypatch.setattr(sys, "argv", ["fidelity", *words])
+    with pytest.raises(SystemExit) as left:
+        fidelity.main()
+    assert left.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("slug", trainings.slugs())
 def test_every_claim_names_variants_that_it_has(slug):
-    import importlib
-
-    claim = importlib.import_module(f"benchmarks.claims.{slug.replace('-', '_')}").CLAIM
+    claim = trainings.load_claim(slug)
     assert claim.slug == slug and claim.relations
     assert {name for r in claim.relations for name in (r.better, r.worse)} == set(claim.variants)
 
@@ -168,7 +310,6 @@ def test_pairs_of_a_corpus_follow_each_other_in_a_paragraph(lab, tmp_path):
     place.corpus_file = tmp_path / "corpus.txt"
     lines = ["= a heading of this text =", "the film is very good . it was a fine plot . this is of the actor .", ""]
     place.corpus_file.write_text("\n".join([*lines, "the scene is a dull . and it was very poor ."]))
-    place.sentences = 10
     assert place.pairs == [
         ("the film is very good", "it was a fine plot"),
         ("the scene is a dull", "and it was very poor"),

@@ -59,10 +59,7 @@ def test_each_loss_over_padded_windows_is_the_mean_over_windows_without_padding(
     ours, theirs, labels = SPANS.predicted(said, given), SPANS.taught(given), SPANS.labels(given)
     lengths = MASK.sum(1).repeat(2).tolist()
     parts = [LOSSES[name](ours[i : i + 1, :n], theirs[i : i + 1, :n], labels[i : i + 1]) for i, n in enumerate(lengths)]
-    # Squared error is the mean over outcomes, of which windows have different numbers.
-    weights = torch.tensor(lengths) if name == "logits" else torch.ones(4)
-    wanted = (torch.stack(parts) * weights).sum() / weights.sum()
-    assert LOSSES[name](ours, theirs, labels).item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert LOSSES[name](ours, theirs, labels).item() == pytest.approx(torch.stack(parts).mean().item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -114,9 +111,15 @@ def test_rows_of_different_lengths_are_filled_up_on_their_innermost_axis():
     assert collate(rows, 0)["teacher_logits"].tolist() == [[[1, 2], [3, 4]], [[5, -1], [6, -1]]]
 
 
-def test_without_padding_the_error_of_logits_is_torchs_mean_squared_error_to_the_bit():
+def test_without_padding_the_error_of_logits_is_half_torchs_mean_squared_error_of_centred_ones():
     torch.manual_seed(0)
-    ours, theirs = torch.randn(7, 5, requires_grad=True), torch.randn(7, 5)
-    one, other = logit_error(ours, theirs), F.mse_loss(ours, theirs)
-    assert torch.equal(one, other)
-    assert torch.equal(torch.autograd.grad(one, ours)[0], torch.autograd.grad(other, ours)[0])
+    ours, theirs = torch.randn(7, 5), torch.randn(7, 5)
+    centred = [logits - logits.mean(-1, keepdim=True) for logits in (ours, theirs)]
+    assert logit_error(ours, theirs).item() == pytest.approx(F.mse_loss(*centred).item() / 2, rel=1e-6)
+
+
+def test_of_yes_and_no_the_error_of_logits_is_an_eighth_of_the_squared_difference():
+    """BCE's limit: T²·BCE at T has the gradient (σ(z/T) − σ(v/T))·T, which goes to (z − v)/4."""
+    ours, theirs = torch.tensor([3.0, -1.0]), torch.tensor([1.0, 0.5])
+    pairs = [F.pad(logits[:, None], (1, 0)) for logits in (ours, theirs)]  # 0 for no
+    assert logit_error(*pairs).item() == pytest.approx((ours - theirs).square().mean().item() / 8)

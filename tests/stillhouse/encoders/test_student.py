@@ -69,10 +69,33 @@ def test_a_narrower_student_without_a_head_gets_a_new_one():
 
 
 @pytest.mark.parametrize(
-    ("count", "depth", "layers"), [(3, 6, [2, 4, 6]), (2, 6, [3, 6]), (1, 6, [6]), (4, 6, [2, 3, 4, 6])]
+    ("count", "depth", "layers"),
+    [
+        (3, 6, [2, 4, 6]),
+        (2, 6, [3, 6]),
+        (1, 6, [6]),
+        (4, 6, [2, 3, 5, 6]),
+        (6, 12, [2, 4, 6, 8, 10, 12]),
+        (8, 12, [2, 3, 5, 6, 8, 9, 11, 12]),
+    ],
 )
 def test_layers_are_spread_evenly_with_the_last_among_them(count, depth, layers):
     assert spread_layers(count, depth) == layers
+
+
+def test_of_every_depth_layers_are_spread_as_evenly_as_can_be():
+    """However many neighbouring gaps are added up, around the end too, no two sums differ by more than one."""
+    seen = 0
+    for depth in range(1, 25):
+        for count in range(1, depth + 1):
+            layers = spread_layers(count, depth)
+            assert len(layers) == count and layers[-1] == depth
+            gaps = [after - before for before, after in zip([0, *layers], layers, strict=False)] * 2
+            for width in range(1, count + 1):
+                sums = {sum(gaps[first : first + width]) for first in range(count)}
+                assert max(sums) - min(sums) <= 1, (count, depth, layers)
+            seen += 1
+    assert seen == 300
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
+from transformers import AutoModelForSequenceClassification, BertForSequenceClassification, Trainer
 
 from stillhouse.encoders.checkpoint import load_model
 from stillhouse.methods import rco as method
@@ -68,6 +68,23 @@ def test_equal_anchors_take_their_turns_and_the_last_is_the_teacher(clone, capsy
     project.params(clone, **{"rco.distill.count": 4, "rco.distill.phase.epochs": 2})
     run(*RCO)
     assert walked(capsys.readouterr().out) == [(0, 1), (3, 2), (6, 3), (9, 4)]
+
+
+@pytest.mark.parametrize("anchors", ["equal", "greedy"])
+def test_each_anchor_has_a_learning_rate_schedule_of_its_own(clone, monkeypatch, anchors):
+    seen = []
+    trains = Trainer.training_step
+
+    def watch(self, *batch):
+        seen.append(self.optimizer.param_groups[0]["lr"])
+        return trains(self, *batch)
+
+    monkeypatch.setattr(Trainer, "training_step", watch)
+    changes = {"anchors": anchors, "count": 3, "held_out": 0.25, "phase.epochs": 2, "phase.learning_rate": 0.006}
+    project.params(clone, **{f"rco.distill.{key}": value for key, value in changes.items()}, **{"train.warmup": 0.25})
+    run(*RCO)
+    # Twelve steps in three parts of four, a quarter of each warm-up.
+    assert seen == pytest.approx([0, 0.006, 0.004, 0.002] * 3)
 
 
 def test_each_step_reads_the_logits_of_the_checkpoint_that_its_anchor_names(clone, monkeypatch):
