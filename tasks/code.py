@@ -7,7 +7,7 @@ changed.
 
 It is the first stage of all, so it also looks at what the others cannot: whether a source that params.yaml names is
 what a stage writes, which DVC would clear, whether a shell would read more into a word of a command than it says, and
-whether a block is left that nothing reads any more, or a finished form is asked of what is no recipe.
+whether a block is left that nothing reads any more, or another form is asked of what is no recipe.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
     refuse_outputs(params, Path.cwd())
     refuse_words(params, Path.cwd())
     check_kind(params, kinds(Path.cwd()))
-    check_finished(params, recipes(Path.cwd()))
+    check_forms(params, recipes(Path.cwd()))
     with fresh_dir(args.out) as out:
         write_code(Path.cwd(), out)
 
@@ -76,15 +76,18 @@ def check_kind(params: dict[str, Any], known: Collection[str]) -> None:
         raise InputError(f"data.kind = '{name[:80]}' is not one of {', '.join(sorted(known))}: check its spelling")
 
 
-def check_finished(params: dict[str, Any], known: Collection[str]) -> None:
-    """Raise for a finished form of what is no recipe: DVC would say no more than that a file is missing.
+def check_forms(params: dict[str, Any], known: Collection[str]) -> None:
+    """Raise for another form of what is no recipe: DVC would say no more than that a file is missing.
 
     Raises:
-        InputError: there is one in finish.of.
+        InputError: there is one in finish.of or export.of.
     """
-    for name in (params.get("finish") or {}).get("of") or {}:
-        if known and name not in known:
-            raise InputError(f"finish.of.{name}: there is no recipe '{name}': name one of {', '.join(sorted(known))}")
+    for block in ("finish", "export"):
+        for name in (params.get(block) or {}).get("of") or {}:
+            if known and name not in known:
+                raise InputError(
+                    f"{block}.of.{name}: there is no recipe '{name}': name one of {', '.join(sorted(known))}"
+                )
 
 
 def is_kind(file: Path) -> bool:

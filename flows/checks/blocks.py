@@ -20,6 +20,7 @@ SHARED = {
     "augment": ("tasks.augment", "AugmentParams"),
     "bilstm-augment": ("tasks.augment_words", "AugmentWordsParams"),
     "finish": ("tasks.links.params", "FinishParams"),
+    "export": ("tasks.exported.params", "ExportParams"),
     "evaluate": ("tasks.stage.params", "EvaluateParams"),
     "budget": ("tasks.stage.params", "BudgetParams"),
     "search": ("flows.search.space", "SearchParams"),

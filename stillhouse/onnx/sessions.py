@@ -1,4 +1,4 @@
-"""Run exported models with ONNX Runtime on the CPU. B sentences in a batch, L tokens, N sentences in all."""
+"""Run exported models with ONNX Runtime. B sentences in a batch, L tokens, N sentences in all."""
 
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,13 @@ from stillhouse.errors import InputError
 from stillhouse.training.batches import collate
 from stillhouse.training.predict import token_rows
 
+CPU = "CPUExecutionProvider"
 
-def open_session(file: Path, threads: int) -> Any:
-    """An `onnxruntime.InferenceSession`.
+
+def open_session(file: Path, threads: int, provider: str = CPU, *, optimize: bool = True) -> Any:
+    """An `onnxruntime.InferenceSession`, on the CPU or as ONNX Runtime calls another of its providers.
+
+    Without `optimize` it computes node by node what the graph says, slowly, and fuses nothing.
 
     Its threads stop spinning when a call ends: else those of an idle session take the cores from the one that is timed
     (measured on 2 cores: 3 ms alone, 30 ms with four idle sessions open, 3 ms again with this setting).
@@ -29,18 +33,22 @@ def open_session(file: Path, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4  # of its errors it logs what it raises
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # Without VNNI, pairs of int8 products are summed in 16 bits, which overflow: this widens them there, at some speed.
     options.add_session_config_entry("session.x64quantprecision", "1")
+    providers = [provider] if provider == CPU else [provider, CPU]
     try:
         try:
-            return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(str(file), options, providers=providers)
         except Fail:
             # Widening takes each int8 matrix out of the graph, and fails at the second layer that uses the same one.
             graph = _own_matrices(file)
             if graph is None:
                 raise
-            return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            return onnxruntime.InferenceSession(graph, options, providers=providers)
     except (InvalidProtobuf, InvalidGraph, InvalidArgument, Fail, DecodeError) as error:
         raise InputError(f"'{file}': damaged ONNX file ({' '.join(str(error).split())[:200]}): export again") from None
 

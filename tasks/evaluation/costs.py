@@ -44,6 +44,18 @@ def latency_figures(folders: Mapping[str, Path], params: EvaluateParams, vocabul
 
     threads = params.threads or usable_cores()
     sessions = {name: open_session(folder / "model.onnx", threads) for name, folder in folders.items()}
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "hardware": latency.hardware(),
+        "threads": threads,
+        "runtime": f"ONNX Runtime {onnxruntime.__version__}, CPU",
+        "tokens": params.tokens,
+        **times_of(sessions, params, vocabulary, pair),
+    }
+
+
+def times_of(sessions: Mapping[str, Any], params: EvaluateParams, vocabulary: int, pair: bool) -> dict[str, Any]:
+    """`batches`, `teacher` and `speedup` of open sessions, the student's and maybe the teacher's, timed in turns."""
     rows: dict[str, dict[str, Any]] = {name: {} for name in sessions}
     for batch_size in params.batch_sizes:
         batch = latency.token_batch(batch_size, params.tokens, vocabulary, pair)
@@ -53,11 +65,6 @@ def latency_figures(folders: Mapping[str, Path], params: EvaluateParams, vocabul
             rows[name][str(batch_size)] = latency.summary(seconds, batch_size)
     student, teacher = rows["student"], rows.get("teacher", rows["student"])
     return {
-        "date": datetime.now(UTC).date().isoformat(),
-        "hardware": latency.hardware(),
-        "threads": threads,
-        "runtime": f"ONNX Runtime {onnxruntime.__version__}, CPU",
-        "tokens": params.tokens,
         "batches": student,
         "teacher": teacher,
         "speedup": {size: round(teacher[size]["p50_ms"] / row["p50_ms"], 3) for size, row in student.items()},

@@ -8,3 +8,6 @@ METRICS = {"matthews": "matthews_correlation", "pearson": "pearsonr", "spearman"
 def metric_type(name: str) -> str:
     """What hubs call a metric."""
     return METRICS.get(name, name)
+
+
+FORMATS_FILE = "formats.json"  # beside metrics.json: a student in other formats

@@ -3,7 +3,8 @@
 The same figures give the same bytes, so it holds no date.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tasks.evaluation.budget import sentence
 from tasks.reports.comparison import Comparison, Evaluated
@@ -23,7 +24,7 @@ def page(comparison: Comparison, title: str) -> str:
     ]
     curves = [part for model in comparison.models if model.curve for part in _curve_section(comparison, model)]
     parts = [f"# {title}", _markdown(table), "![metric against size and latency](report.png)"]
-    parts += [*_budget(comparison), _how(comparison)]
+    parts += [*_budget(comparison), _how(comparison), *_formats(comparison)]
     return (
         "\n\n".join([*parts, *curves, f"## All metrics of {split}", _markdown(scores), *_validation(comparison)]) + "\n"
     )
@@ -70,10 +71,57 @@ def _validation(comparison: Comparison) -> list[str]:
 
 def _budget(comparison: Comparison) -> list[str]:
     """Who meets the budget that stood in params.yaml at the evaluation, and who misses it."""
-    budgets = {model.name: model.figures.get("budget") for model in comparison.models}
+    budgets = {model.name: model.figures.get("budget") for model in comparison.models if not model.link}
     lines = [f"- **{name}** {sentence(figures)}" for name, figures in budgets.items() if figures]
     split = comparison.teacher.figures["split"]
     return [f"## The budget, on {split}", "\n".join(lines)] if lines else []
+
+
+def _formats(comparison: Comparison) -> list[str]:
+    """Students in other formats, each in the runtime that it is for."""
+    told = [(model.name, model.formats) for model in comparison.models if model.formats]
+    if not told:
+        return []
+    small, large = comparison.small, comparison.large
+    head = [
+        *("recipe", "format", "runtime", "ONNX", f"{comparison.metric} of validation", "kept"),
+        *(f"p50 b{small}", f"faster b{small}", f"faster b{large}", "ONNX − torch"),
+    ]
+    rows = [
+        [
+            *(
+                name,
+                form,
+                row["described"],
+                f"{made['bytes'] / 1e6:.1f} MB",
+                f"{row['value']:.4f}",
+                f"{row['kept']:.1%}",
+            ),
+            *(_at(row["batches"], small, "p50_ms", " ms"), _at(row["speedup"], small), _at(row["speedup"], large)),
+            f"{row['max_difference']:.1e}",
+        ]
+        for name, formats in told
+        for form, made in formats["formats"].items()
+        for row in made["runtimes"].values()
+    ]
+    machines = sorted({f"{formats['hardware']}, {formats['threads']} threads" for _, formats in told})
+    lines = [
+        "- *Faster* is the ratio of the medians of the teacher in fp32 and the student in this format, both in this "
+        f"runtime, timed in turns in one run, on {'; '.join(machines)}."
+    ]
+    lines += [
+        f"- **{name}** has no {form}: {why}." for name, formats in told for form, why in formats["refused"].items()
+    ]
+    missing = {place: why for _, formats in told for place, why in formats["missing"].items()}
+    lines += [f"- Nothing was run in **{place}**: {why}." for place, why in sorted(missing.items())]
+    return ["## Other formats, each in the runtime that it is for", _markdown([head, *rows]), "\n".join(lines)]
+
+
+def _at(figures: Mapping[str, Any], batch: str, key: str = "", unit: str = "×") -> str:
+    """A figure of a batch size; a dash where it was not measured."""
+    if batch not in figures:
+        return "–"
+    return f"{figures[batch][key] if key else figures[batch]:.2f}{unit}"
 
 
 def _how(comparison: Comparison) -> str:
@@ -94,6 +142,8 @@ def _how(comparison: Comparison) -> str:
         "student, timed in turns in one run. Each row was timed in a run of its own, so a quotient of two rows can "
         "differ from it. In the picture, latency is the teacher's divided by that ratio.",
     ]
+    if links := [model.name for model in comparison.models if model.link]:
+        lines.insert(0, f"- **On the way**: {', '.join(links)} are what the chain makes before its last link.")
     if any(model.finished for model in comparison.models):
         lines.insert(
             0,

@@ -16,7 +16,7 @@ ORDER = {
         *("answers", "tagging", "methods"),
     ],
     "tasks": [
-        *("stage", "tracking", "data", "sources", "evaluation", "kinds", "exported", "links"),
+        *("stage", "tracking", "data", "sources", "evaluation", "kinds", "links", "exported"),
         *("phases", "recipes", "reports", PROGRAMS),
     ],
     "flows": ["dag", "serving", "registry", "promotion", "checks", PROGRAMS, "search"],
