@@ -54,7 +54,7 @@ def wait_until_quiet(folder: Path) -> None:
         process.info["name"] for process in psutil.process_iter(["name", "cwd"]) if _below(process, folder)
     ]:
         if not told:
-            print(f"waiting for what was left running in {folder} ({', '.join(names)})", flush=True)
+            print(f"waiting for what was left running ({', '.join(names)}) in {folder}", flush=True)
             told = True
         time.sleep(ASK_AGAIN)
 

@@ -84,6 +84,9 @@ class Followed:
             time.sleep(EVERY)
             with self._lock:
                 runs = dict(self._runs)
+                if not runs:
+                    self._thread = None  # the next run starts another
+                    return
             try:
                 with get_client(sync_client=True) as client:
                     self._look_at(client, runs)
@@ -93,6 +96,9 @@ class Followed:
                     print(f"Prefect is away ({type(fault).__name__}): runners go on, asking again", flush=True)
                 away = True
             except BaseException as fault:
+                # Who waits for them raises it too.
+                with self._lock:
+                    self._runs, self._thread = {}, None
                 for run in runs.values():
                     if not run.ended.done():
                         run.ended.set_exception(fault)
