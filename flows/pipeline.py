@@ -188,15 +188,19 @@ def run_stages(
         stages: each after what it needs.
         environment: variables for the stages' processes.
         again: those that run though they are up to date; a stage after one of them runs if its inputs changed.
-        pool: the work pool whose runners run them, but not `code` and those of `again`, which read what lies here.
+        pool: the work pool whose runners run them, but for `code`, which each place runs.
 
     Raises:
-        InputError: a source in params.yaml is what a stage writes, or the pool cannot run stages.
+        InputError: a source in params.yaml is what a stage writes, or the pool cannot run these stages.
         StagesFailed: at least one did not end well; all that did not need it have run.
     """
     # Stage `code` looks too, but not again where a link has been put elsewhere since.
     if (root / PARAMS).is_file():
         refuse_outputs(read_yaml(root / PARAMS), root)
+    if again and pool:
+        raise InputError(
+            f"again = {list(again)}: run that without pool = {pool!r}: it reads anew what lies on this machine"
+        )
     outdated = {stage.name for stage in stages} if again else stale(root, stages)
     remote = remote_of(root)
     fleet = Fleet(root, pool, remote) if pool and outdated else None
@@ -215,7 +219,7 @@ def run_stages(
                 remote,
                 fresh=fresh,
                 force=stage.name in again,
-                fleet=None if stage.name in (code.STAGE, *again) else fleet,
+                fleet=None if stage.name == code.STAGE else fleet,
                 wait_for=needs,
                 return_state=False,
             )

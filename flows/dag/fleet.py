@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,9 @@ class Fleet:
             raise InputError(f"pool = {pool!r}: runners run a commit, and {root} is in no git repository with one")
         if changed := changed_code(root):
             raise InputError(f"pool = {pool!r}: runners run a commit, and {', '.join(changed)} differs: git commit")
-        self.root, self.pool, self.commit = root, pool, commit
+        self.root, self.pool, self.commit, self.remote = root, pool, commit, remote
+        self._sending = threading.Lock()
+        self._unsent = True  # the local cache may hold what the remote lacks
         with get_client(sync_client=True) as client:
             try:
                 self._deployment = _deployment(client, pool)
@@ -113,7 +116,10 @@ class Fleet:
         with turn(self.root, stage.name):
             if not stale(self.root, [stage]):
                 return False
-            if not self._fetch(stage):
+            if self._fetch(stage):
+                self._unsent = True
+            else:
+                self._send(stage)
                 self._run(stage, environment)
         # Beside the flow, where its result is by now: DVC checks it out and writes dvc.lock.
         return bring_up_to_date(self.root, stage, environment)
@@ -121,6 +127,17 @@ class Fleet:
     def stop(self) -> None:
         """Cancel what runners run for this flow; their stages write a last checkpoint."""
         self._followed.cancel()
+
+    def _send(self, stage: Stage) -> None:
+        """What was found in the local cache may be an input of a stage elsewhere."""
+        with self._sending:
+            if not self._unsent:
+                return
+            try:
+                self.remote.send()
+            except ConnectionError as away:
+                raise self._failed(stage, str(away), transient=True) from None
+            self._unsent = False
 
     def _fetch(self, stage: Stage) -> bool:
         try:
