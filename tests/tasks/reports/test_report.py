@@ -174,7 +174,9 @@ def test_the_page_shows_plain_and_finished_of_the_recipes_that_have_both(tmp_pat
         "prune-recover": (0.5, 1, 1, 0.7),
     }
     write_finished(tmp_path, finished)
-    links = {"trim": {"floor": 1}, "factorize": None, "int8": None, "of": {"hinton": {}, "tinybert": {"trim": None}}}
+    trim = {"floor": 1, "first": 0}
+    own = {"hinton": {}, "tinybert": {"trim": None}}
+    links = {"trim": trim, "corpus": "data/task", "factorize": None, "int8": None, "of": own}
     (tmp_path / "params.yaml").write_text(json.dumps({"finish": links}))
     text = run(monkeypatch, folders, tmp_path / "out", "--params", tmp_path / "params.yaml")
     table = [line.split(" | ")[0] for line in text.partition("![")[0].splitlines() if line.startswith("| ")]
