@@ -12,7 +12,9 @@ from tasks.stage import program
 
 def main() -> None:
     """Bring all recipes up to date and compare them."""
-    argparse.ArgumentParser(prog="python -m flows.compare", description=main.__doc__).parse_args()
+    parser = argparse.ArgumentParser(prog="python -m flows.compare", description=main.__doc__)
+    parser.add_argument("--pool", default="", metavar="NAME", help="the work pool whose runners run the stages")
+    pool = parser.parse_args().pool
     root = Path.cwd()
     graph = load_graph(root)
     stages = lineage(graph, "compare")
@@ -23,7 +25,7 @@ def main() -> None:
         with prefect_flow(root):
             from flows.pipeline import compare
 
-            compare()
+            compare(pool)
     else:
         print(f"all {len(stages)} stages are up to date")
         if remote := remote_of(root):

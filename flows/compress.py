@@ -17,7 +17,9 @@ def main() -> None:
     """Bring one recipe up to date, register what came out, and show it."""
     parser = argparse.ArgumentParser(prog="python -m flows.compress", description=main.__doc__)
     parser.add_argument("recipe", help="a slug, such as tinybert")
-    recipe = parser.parse_args().recipe
+    parser.add_argument("--pool", default="", metavar="NAME", help="the work pool whose runners run the stages")
+    given = parser.parse_args()
+    recipe, pool = given.recipe, given.pool
     root = Path.cwd()
     graph = load_graph(root)
     stages = lineage(graph, f"report@{known_recipe(recipe, recipes(graph))}")
@@ -30,7 +32,7 @@ def main() -> None:
         names = [stage.name for stage in stages if stage.name in outdated]
         print(f"{recipe}: {len(names)} of {len(stages)} stages to run: {', '.join(names) or 'just the registration'}")
         print("starting Prefect and MLflow …", flush=True)
-        _run(root, recipe)
+        _run(root, recipe, pool)
     else:
         print(f"{recipe}: all {len(stages)} stages are up to date, and {standing}\n")
         if remote := remote_of(root):
@@ -57,14 +59,14 @@ def _standing(recipe: str) -> str:
         return f"its model was registered; whether it still is cannot be asked: {away}"
 
 
-def _run(root: Path, recipe: str) -> None:
+def _run(root: Path, recipe: str, pool: str) -> None:
     from flows.dag.prefect import prefect_flow
 
     warm_up()
     with prefect_flow(root):
         from flows.pipeline import compress
 
-        version = compress(recipe)
+        version = compress(recipe, pool=pool)
     print(f"\n{version}\n")
 
 

@@ -15,6 +15,8 @@ from prefect.futures import PrefectFuture, wait
 from prefect.input import RunInput
 from prefect.runtime import flow_run
 
+from flows.dag import code
+from flows.dag.fleet import Fleet
 from flows.dag.graph import Stage, known_recipe, lineage, load_graph, recipes, stale
 from flows.dag.process import StagesFailed, stop_all
 from flows.dag.recipe_run import UI, Parent, parent_run
@@ -45,17 +47,18 @@ def run_name() -> str:
 
 
 @flow(name="compress", flow_run_name=run_name, persist_result=False)
-def compress(recipe: str, again: Sequence[str] = ()) -> str:
+def compress(recipe: str, again: Sequence[str] = (), pool: str = "") -> str:
     """Bring everything of one recipe up to date, and register what came out as the candidate of its task.
 
     Args:
         again: stages that run though they are up to date.
+        pool: the work pool whose runners run the stages; without one they run here.
 
     Returns:
         What happened in the registry, in a line; in another, why that form of the model, where it has two.
 
     Raises:
-        InputError: there is no such recipe, or it has no such stages.
+        InputError: there is no such recipe, it has no such stages, or the pool cannot run them.
         StagesFailed: at least one stage did not end well.
     """
     root = Path.cwd()
@@ -67,7 +70,7 @@ def compress(recipe: str, again: Sequence[str] = ()) -> str:
         )
     with parent_run(f"{recipe} · {task_name()}", "compress", {"recipe": recipe}) as parent:
         _refuse_other_task(parent)
-        run_stages(root, stages, parent.environment | {"STILLHOUSE_RECIPE": recipe}, again)
+        run_stages(root, stages, parent.environment | {"STILLHOUSE_RECIPE": recipe}, again, pool)
         _log_outcome(parent, recipe)
         choice = choose(recipe)
         version = register(recipe, parent.run_id, choice.finished)
@@ -80,17 +83,21 @@ def compress(recipe: str, again: Sequence[str] = ()) -> str:
 
 
 @flow(name="compare", flow_run_name=run_name, persist_result=False)
-def compare() -> None:
+def compare(pool: str = "") -> None:
     """Bring all recipes up to date, what they share once, and compare them.
 
+    Args:
+        pool: the work pool whose runners run the stages; without one they run here.
+
     Raises:
+        InputError: the pool cannot run them.
         StagesFailed: at least one stage did not end well.
     """
     root = Path.cwd()
     graph = load_graph(root)
     folder = REPORTS / "compare"
     with parent_run(f"compare · {task_name()}", "compare", {}) as parent:
-        run_stages(root, lineage(graph, "compare"), parent.environment)
+        run_stages(root, lineage(graph, "compare"), parent.environment, pool=pool)
         parent.run.log_artifact(folder)
     page = (folder / "report.md").read_text(encoding="utf-8")
     create_markdown_artifact(f"{page}\n\n{_mlflow_link(parent.run_id)}", key="compare-result")
@@ -172,25 +179,36 @@ def _show_decision(decision: Decision) -> None:
     create_markdown_artifact("\n".join(lines), key=f"{decision.recipe}-promotion")
 
 
-def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str], again: Sequence[str] = ()) -> None:
+def run_stages(
+    root: Path, stages: Sequence[Stage], environment: dict[str, str], again: Sequence[str] = (), pool: str = ""
+) -> None:
     """Run stages, each as soon as those it needs have ended well; with a DVC remote, pull what others have made.
 
     Args:
         stages: each after what it needs.
         environment: variables for the stages' processes.
         again: those that run though they are up to date; a stage after one of them runs if its inputs changed.
+        pool: the work pool whose runners run them, but for `code`, which each place runs.
 
     Raises:
-        InputError: a source in params.yaml is what a stage writes.
+        InputError: a source in params.yaml is what a stage writes, or the pool cannot run these stages.
         StagesFailed: at least one did not end well; all that did not need it have run.
     """
     # Stage `code` looks too, but not again where a link has been put elsewhere since.
     if (root / PARAMS).is_file():
         refuse_outputs(read_yaml(root / PARAMS), root)
+    if again and pool:
+        raise InputError(
+            f"again = {list(again)}: run that without pool = {pool!r}: it reads anew what lies on this machine"
+        )
     outdated = {stage.name for stage in stages} if again else stale(root, stages)
     remote = remote_of(root)
+    fleet = Fleet(root, pool, remote) if pool and outdated else None
     futures: dict[str, PrefectFuture] = {}
     try:
+        if fleet:
+            needed = {need for stage in stages if stage.name in outdated for need in stage.needs}
+            fleet.send(stage for stage in stages if stage.name in needed - outdated)
         for stage in stages:
             needs = [futures[need] for need in stage.needs if need in futures]
             fresh = stage.name not in outdated
@@ -201,6 +219,7 @@ def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str],
                 remote,
                 fresh=fresh,
                 force=stage.name in again,
+                fleet=None if stage.name == code.STAGE else fleet,
                 wait_for=needs,
                 return_state=False,
             )
@@ -211,6 +230,8 @@ def run_stages(root: Path, stages: Sequence[Stage], environment: dict[str, str],
     except BaseException:
         # Ctrl-C, or a cancelled run: threads would otherwise wait for hours of training.
         stop_all()
+        if fleet:
+            fleet.stop()
         if remote:
             remote.stop()
         raise

@@ -26,6 +26,7 @@ from flows.dag.remote import Remote
 from stillhouse.errors import InputError
 from tasks.stage.program import EXIT_TRANSIENT
 from tasks.stage.secrets import hidden
+from tasks.tracking.provenance import project
 
 LOGS = Path("logs")
 GRACE = 30.0  # seconds between asking a stage to end and killing it: enough for a checkpoint
@@ -110,7 +111,7 @@ def bring_up_to_date(
     Raises:
         StageFailed: it did not end well.
     """
-    with _turn(root, stage.name):
+    with turn(root, stage.name):
         waited = False
         while force or stale(root, [stage]):
             try:
@@ -170,11 +171,16 @@ def log_of(name: str) -> Path:
     return LOGS / f"{name}.log"
 
 
-@contextmanager
-def _turn(root: Path, name: str) -> Iterator[None]:
+def _locks(root: Path) -> Path:
     locks = root / ".dvc" / "tmp" / "stillhouse"
     locks.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(locks / f"{name}.lock", fallback_to_soft=False)
+    return locks
+
+
+@contextmanager
+def turn(root: Path, name: str) -> Iterator[None]:
+    """Wait until no other process of the clone brings this stage up to date, and keep others waiting."""
+    lock = FileLock(_locks(root) / f"{name}.lock", fallback_to_soft=False)
     try:
         lock.acquire(blocking=False)
     except Timeout:
@@ -189,8 +195,9 @@ def _turn(root: Path, name: str) -> Iterator[None]:
 @contextmanager
 def _machine(root: Path, alone: bool) -> Iterator[None]:
     """Share the machine with other stages, those of other flows included, or have it to itself."""
+    locks = _locks(project(root))  # a copy of the project is on the same machine
     # By hand: filelock's FileLock cannot be shared, and its ReadWriteLock is an SQLite database for what one call does.
-    with (root / ".dvc" / "tmp" / "stillhouse" / ".machine").open("w") as lock:
+    with (locks / ".machine").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
         yield
 

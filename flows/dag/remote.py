@@ -36,7 +36,7 @@ class Remote:
         self.root = root
         self.asked = True
         self._pushes = ThreadPoolExecutor(1, thread_name_prefix="push")
-        self._last: Future[None] | None = None
+        self._last: Future[str] | None = None
         self._process: subprocess.Popen | None = None
         self._lock = threading.Lock()
         self._stopped = False
@@ -59,6 +59,15 @@ class Remote:
         self.push_soon()
         self._pushes.shutdown()
 
+    def send(self) -> None:
+        """Send all that is new, now.
+
+        Raises:
+            ConnectionError: not all could be sent.
+        """
+        if fault := self._push():
+            raise ConnectionError(f"not all was pushed: {fault}")
+
     def stop(self) -> None:
         """End a push that runs; the next flow sends the rest."""
         with self._lock:
@@ -72,10 +81,11 @@ class Remote:
                 process.kill()
         self._pushes.shutdown(cancel_futures=True)
 
-    def _push(self) -> None:
+    def _push(self) -> str:
+        """Why not all was sent; empty where it was, or where nothing is to be sent any more."""
         with self._lock:
             if self._stopped:
-                return
+                return ""
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "flows.dag.remote"],
                 cwd=self.root,
@@ -93,8 +103,10 @@ class Remote:
         if self._process.returncode and not self._stopped:
             reason = hidden(lines[-1]).removeprefix("error: ") if lines else "no message"
             print(f"remote: not all was pushed, the next run sends the rest: {reason}", flush=True)
-        elif lines:
+            return reason
+        if lines:
             print(f"remote: {hidden(lines[-1])}", flush=True)
+        return ""
 
 
 def remote_of(root: Path) -> Remote | None:

@@ -178,6 +178,7 @@ def client_environment(prefect: str, mlflow: str) -> dict[str, str]:
         "PATH": path,
         "PREFECT_HOME": str((HOME / "prefect").resolve()),
         "PREFECT_API_URL": f"{prefect}/api",
+        "STILLHOUSE_CLONE": str(Path.cwd()),  # where the worker runs stages of flows elsewhere
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # In memory, the default, a killed server forgets who holds a slot, which then stays taken.
         "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",

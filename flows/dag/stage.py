@@ -10,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, State
 
+from flows.dag.fleet import Fleet
 from flows.dag.gpu import gpu_slot
 from flows.dag.graph import Stage
 from flows.dag.process import StageFailed, bring_up_to_date
@@ -49,6 +50,7 @@ def run_stage(
     remote: Remote | None = None,
     fresh: bool = False,
     force: bool = False,
+    fleet: Fleet | None = None,
 ) -> State:
     """Bring one stage up to date.
 
@@ -59,6 +61,7 @@ def run_stage(
         remote: where its outputs may be already, and where they go.
         fresh: known to be up to date: costs nothing.
         force: run it though it is up to date.
+        fleet: whose runners run it; None to run it here.
 
     Raises:
         StageFailed: it did not end well.
@@ -66,8 +69,11 @@ def run_stage(
     if fresh:
         return Completed(name="UpToDate", message="nothing to do")
     try:
-        slot = partial(gpu_slot, stage.name) if stage.gpu else nullcontext
-        done = bring_up_to_date(root, stage, environment, remote, slot, force)
+        if fleet:
+            done = fleet.bring_up_to_date(stage, environment)
+        else:
+            slot = partial(gpu_slot, stage.name) if stage.gpu else nullcontext
+            done = bring_up_to_date(root, stage, environment, remote, slot, force)
     except StageFailed as failed:
         print(f"[{stage.name}] {failed.reason}{' (may pass later)' if failed.transient else ''}", flush=True)
         raise

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
+from flows.dag.copies import wait_until_quiet
 from flows.dag.graph import lineage, load_graph, recipes
 from flows.dag.recipe_run import parent_run
 from flows.pipeline import run_name, run_stages
@@ -103,7 +104,7 @@ def search(
                 root / SEARCHES / "times.json",
             )
             judge = Judge(task, train, evaluate.metric, root / TEACHER, timer)
-            workspace.wait_until_quiet(folder)
+            wait_until_quiet(folder)
             copy = workspace.make(root, name, tree)
             runner = Runner(copy, tree, name, judge, parent, run_stages)
             print(f"search {name}: {budget}; {len(trials.finished)} proposals of before", flush=True)

@@ -9,7 +9,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stillhouse.errors import InputError
-from tasks.tracking.store import SEARCHES
+from tasks.stage.params import PARAMS
+from tasks.stage.workspace import CODE
+from tasks.tracking.store import COPIES
 
 LOCK = Path("dvc.lock")
 
@@ -22,6 +24,19 @@ def git_tags() -> dict[str, str]:
     # Every stage writes dvc.lock: counting it would call every run dirty.
     changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":!{LOCK}")
     return {"git_commit": commit, "git_dirty": str(bool(changed)).lower()}
+
+
+def commit_of(root: Path) -> str:
+    """The commit that is checked out; empty outside a git repository."""
+    return _git("rev-parse", "HEAD", here=root)
+
+
+def changed_code(root: Path) -> list[str]:
+    """What of the project differs from its commit, but for params.yaml and dvc.lock; of new files only modules."""
+    tracked = ["--untracked-files=no", "--", ".", f":!{LOCK}", f":!{PARAMS}"]
+    new = ["--untracked-files=all", "--", *(f"{package}/*.py" for package in CODE)]
+    lines = [line for which in (tracked, new) for line in _git("status", "--porcelain", *which, here=root).splitlines()]
+    return sorted({line.split(maxsplit=1)[1] for line in lines})
 
 
 def data_tags(reads: Sequence[Path], lock: Path = LOCK) -> dict[str, str]:
@@ -57,15 +72,15 @@ def dvc_hashes(lock: Path = LOCK) -> dict[str, str]:
     raise InputError(f"{lock}: not valid YAML: restore it from version control, then run dvc repro")
 
 
-def _project() -> Path:
-    """The folder that git knows: of a search's copy, which git ignores, the project that it is of."""
-    here = Path.cwd()
-    return next((place.parent for place in (here, *here.parents) if place.name == SEARCHES.name), here)
+def project(here: Path) -> Path:
+    """The folder that git knows: of a copy, which git ignores, the project that it is of."""
+    return next((place.parent for place in (here, *here.parents) if place.name in COPIES), here)
 
 
-def _git(*arguments: str) -> str:
+def _git(*arguments: str, here: Path | None = None) -> str:
+    where = project(here or Path.cwd())
     try:
-        done = subprocess.run(["git", *arguments], cwd=_project(), capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", *arguments], cwd=where, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

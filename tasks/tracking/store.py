@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 TEMPORARY = (".dvc", "tmp", "exps")  # below a project, where DVC runs experiments that are queued, or asked to be apart
-SEARCHES = Path(".search")  # below a project, where the copies of it are in which a search runs its trials
+# Below a project, where the copies of it are:
+SEARCHES = Path(".search")  # in which a search runs its trials
+FLEET = Path(".fleet")  # in which a runner runs stages of flows elsewhere
+COPIES = (SEARCHES.name, FLEET.name)
 
 
 def _store(here: Path) -> Path:
-    """`mlruns` of the project, by its place from here: what is in a temporary clone or a search's copy is not kept."""
+    """`mlruns` of the project, by its place from here: what is in a temporary clone or a copy is not kept."""
     places = (here, *here.parents)
     project = next((place.parents[2] for place in places if place.parts[-3:] == TEMPORARY), None)
-    project = project or next((place.parent for place in places if place.name == SEARCHES.name), None)
+    project = project or next((place.parent for place in places if place.name in COPIES), None)
     return Path("mlruns") if project is None else project / "mlruns"
 
 

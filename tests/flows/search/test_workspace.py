@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
+from flows.dag.copies import wait_until_quiet
 from flows.dag.graph import lineage, load_graph, stale
-from flows.search.workspace import make, wait_until_quiet, write_params
+from flows.search.workspace import make, write_params
 from stillhouse.errors import InputError
 from tasks.tracking.provenance import git_tags
 from tasks.tracking.store import _store

@@ -1,0 +1,83 @@
+"""A stage's result from the remote, made by whichever clone, without a chance that the stage runs for want of it.
+
+`dvc repro --pull` runs a stage whose result it does not find, and copies every entry of the remote's run cache each
+time. Here the entries of the one stage are looked at.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvc_objects.fs.generic import copy
+
+from flows.dag.graph import reading
+from flows.dag.remote import STORES
+
+# It says that it skips a run where only a look is taken.
+logging.getLogger("dvc.stage.cache").setLevel(logging.WARNING)
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.stage import PipelineStage
+    from dvc_data.hashfile.db import HashFileDB
+    from dvc_data.hashfile.hash_info import HashInfo
+
+
+def fetch(root: Path, name: str) -> bool:
+    """Bring a stage's result into the local cache; nothing is checked out, and dvc.lock stays as it is.
+
+    Returns:
+        Whether there is one for its command, inputs and parameters, here or in the remote: `dvc repro` then only checks
+        it out.
+
+    Raises:
+        ConnectionError: the remote cannot be used.
+    """
+    with reading(root) as repo:
+        (stage,) = [each for each in repo.index.stages if each.addressing == name]
+        try:
+            return _fetch(repo, stage)
+        except Exception as error:
+            if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in STORES:
+                raise
+            raise ConnectionError(f"the remote cannot be used: {type(error).__name__}: {error}") from error
+
+
+def _fetch(repo: "Repo", stage: "PipelineStage") -> bool:
+    from dvc.stage.cache import RunCacheNotFoundError, _can_hash, _get_stage_hash
+    from dvc_data.hashfile.hash_info import HashInfo
+
+    if not stage.changed_stage() and stage.deps_cached() and all(out.hash_info for out in stage.outs):
+        # dvc.lock names it.
+        _pull(repo, stage.get_used_objs())
+        if stage.outs_cached():
+            return True
+    stage.save_deps()  # in memory
+    for out in stage.outs:
+        out.hash_info = HashInfo()
+    if not _can_hash(stage):
+        return False
+    key = _get_stage_hash(stage)  # for which DVC has no public name
+    cache, remote = repo.cache.legacy, repo.cloud.get_remote_odb(None, "fetch --run-cache", hash_name="md5-dos2unix")
+    there = remote.fs.join(remote.path, "runs", key[:2], key)
+    here = Path(cache.path) / "runs" / key[:2] / key
+    values = {remote.fs.name(path) for path in remote.fs.find(there)} if remote.fs.exists(there) else set()
+    for value in sorted(value for value in values - _names(here) if not value.endswith(".tmp")):
+        here.mkdir(parents=True, exist_ok=True)
+        copy(remote.fs, remote.fs.join(there, value), cache.fs, str(here / value))
+    _pull(repo, repo.stage_cache.get_used_objs([(key, value) for value in sorted(_names(here))]))
+    try:
+        repo.stage_cache.restore(stage, dry=True)
+    except RunCacheNotFoundError:
+        return False
+    return True
+
+
+def _pull(repo: "Repo", wanted: "Mapping[HashFileDB | None, set[HashInfo]]") -> None:
+    for odb, objects in wanted.items():
+        repo.cloud.pull(objects, odb=odb)
+
+
+def _names(folder: Path) -> set[str]:
+    return {file.name for file in folder.glob("*")}
