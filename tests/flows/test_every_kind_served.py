@@ -184,7 +184,8 @@ def servers(folder: Path) -> Iterator[dict[str, str]]:
     """Both servers and a worker of a clone; the variables that make a client use them."""
     prefect, mlflow = free_port(), free_port()
     ports = ("--prefect-port", str(prefect), "--mlflow-port", str(mlflow))
-    variables = {"PYTHONPATH": str(folder)}
+    # The worker looks for runs each second, not each ten.
+    variables = {"PYTHONPATH": str(folder), "PREFECT_WORKER_QUERY_SECONDS": "1"}
     run(folder, sys.executable, "-m", "flows.servers", "up", *ports, **variables)
     at = {"PREFECT_API_URL": f"http://127.0.0.1:{prefect}/api", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow}"}
     try:
