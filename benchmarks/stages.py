@@ -65,26 +65,27 @@ def dag(target: str, rounds: int) -> None:
         clone = Path(folder) / "clone"
         run(["git", "clone", "--quiet", str(ROOT), str(clone)], ROOT)
         run([sys.executable, "-m", "tasks.profile", "smoke"], clone)
-        # Stage `code` says what the others depend on.
-        run([sys.executable, "-m", "dvc", "repro", "--quiet", "code"], clone)
-        dry = [sys.executable, "-m", "dvc", "repro", "--dry", target]
-        stages = stages_in(subprocess.run(dry, cwd=clone, check=True, capture_output=True, text=True).stdout)
-        starts = {program: start_of(program, rounds).cpu for program in {program for _, program in stages}}
-        repro = [sys.executable, "-m", "dvc", "repro", "--quiet", "--single-item"]
-        dvc = run([*repro, "code"], clone).cpu  # of a stage that is up to date
-        print(f"{'stage':32}{'start':>8}{'DVC':>8}{'work':>8}{'CPU s':>8}")
+        repro = [sys.executable, "-m", "dvc", "repro"]
+        one = [*repro, "--quiet", "--single-item"]
+        run([*one, "code"], clone)  # it says what the others depend on
+        dvc = run([*one, "code"], clone).cpu  # of a stage that is up to date
+        starts: dict[str, float] = {}
         sums = [0.0] * 4
-        for name, program in stages:
-            whole = run([*repro, name], clone).cpu
+        print(f"{'stage':32}{'start':>8}{'DVC':>8}{'work':>8}{'CPU s':>8}")
+        while found := first_stage(_output([*repro, "--dry", target], clone)):
+            name, program = found
+            starts[program] = starts.get(program) or start_of(program, rounds).cpu
+            whole = run([*one, name], clone).cpu
             figures = [starts[program], dvc, whole - starts[program] - dvc, whole]
             sums = [sum(pair) for pair in zip(sums, figures, strict=True)]
             print(_row(name, figures), flush=True)
-        print(_row(f"all {len(stages)}", sums))
+        print(_row("all", sums))
 
 
-def stages_in(dry: str) -> list[tuple[str, str]]:
-    """Names and programs of the stages that `dvc repro --dry` says it would run, in its order."""
-    return [(found["name"], found["program"]) for found in STAGE.finditer(dry)]
+def first_stage(dry: str) -> tuple[str, str] | None:
+    """Name and program of the first stage that `dvc repro --dry` says it would run; None where all are up to date."""
+    found = STAGE.search(dry)
+    return (found["name"], found["program"]) if found else None
 
 
 def run(command: list[str], folder: Path) -> Used:
@@ -93,16 +94,25 @@ def run(command: list[str], folder: Path) -> Used:
     Raises:
         RuntimeError: it failed.
     """
-    first = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    # The folder's modules, though another checkout may be installed.
-    variables = os.environ | {"PATH": first, "PYTHONPATH": str(folder)}
-    with subprocess.Popen(command, cwd=folder, env=variables, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, cwd=folder, env=_variables(folder), stdout=subprocess.DEVNULL) as process:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}")
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return Used(usage.ru_utime + usage.ru_stime, peak / 2**20)
+
+
+def _output(command: list[str], folder: Path) -> str:
+    """What a command prints; a dry run stops with an error where it wants to look at what is not made yet."""
+    done = subprocess.run(command, cwd=folder, env=_variables(folder), capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+def _variables(folder: Path) -> dict[str, str]:
+    """So that a stage's `python` is this one, and the folder's modules come before those of what is installed."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    return os.environ | {"PATH": path, "PYTHONPATH": str(folder)}
 
 
 def _row(name: str, figures: list[float]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.stages import programs, run, stages_in
+from benchmarks.stages import first_stage, programs, run
 
 DRY = """Stage 'code' didn't change, skipping
 Running stage 'prepare':
@@ -16,8 +16,9 @@ Running stage 'export@hinton':
 """
 
 
-def test_stages_and_their_programs_are_read_in_dvcs_order() -> None:
-    assert stages_in(DRY) == [("prepare", "tasks.prepare"), ("export@hinton", "tasks.export")]
+def test_the_next_stage_and_its_program_are_read_of_a_dry_run() -> None:
+    assert first_stage(DRY) == ("prepare", "tasks.prepare")
+    assert first_stage("Stage 'code' didn't change, skipping\nData and pipelines are up to date.\n") is None
 
 
 def test_every_program_of_the_pipeline_is_there() -> None:
