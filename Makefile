@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-RECIPE ?= tinybert
+RECIPE ?= smallest
 # Stages call `python`: DVC must find the environment's own first.
 export PATH := $(abspath $(BIN)):$(PATH)
 # Threads that spin while they wait starve their neighbours on a small machine: see docs/decisions.md.
@@ -12,7 +12,7 @@ export GOMP_SPINCOUNT ?= 3000
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make run        set up, compress with the TinyBERT recipe (RECIPE=hinton for another), show what came out"
+	@echo "make run        set up, compress with a chain of recipes (RECIPE=tinybert for another), show what came out"
 	@echo "make doctor     look at the whole set-up, and say what to do about each fault (RECIPE=… for one recipe)"
 	@echo "make test       set up, run the tests"
 	@echo "make test-slow  the tests that run whole recipes, real servers and injected faults"
@@ -62,7 +62,7 @@ sbom: $(VENV)/audit/ready
 # An environment of its own: the pinned one stays as it is.
 $(VENV)/audit/ready: Makefile
 	$(PYTHON) -m venv $(VENV)/audit
-	$(VENV)/audit/bin/python -m pip install --quiet pip-audit cyclonedx-bom
+	$(VENV)/audit/bin/python -m pip install --quiet pip-audit==2.10.1 cyclonedx-bom==7.5.0
 	touch $@
 
 # Rebuilt when what is to be installed changes.

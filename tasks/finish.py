@@ -1,4 +1,4 @@
-"""The last links of a recipe's student: `python -m tasks.finish hinton --data … --model … --out …`.
+"""The last links of a recipe's student: `python -m tasks.finish hinton --data … --model … --corpus … --out …`.
 
 Trims its vocabulary, makes its word vectors thinner, puts its weights into eight bits, as the block `finish` says.
 Nothing is trained. A link that the student has already, or that it does not take, is left out, in a line; where no link
@@ -14,6 +14,7 @@ from stillhouse.encoders.measure import checkpoint_bytes
 from tasks.kinds.find import load_task
 from tasks.links.chain import finished
 from tasks.links.params import FinishParams
+from tasks.links.trimming import corpus_texts
 from tasks.stage import program
 from tasks.stage.outputs import fresh_dir
 from tasks.stage.params import PARAMS, load
@@ -26,8 +27,11 @@ def main() -> None:
     links = finish.links(args.recipe)
     task = load_task(args.data, args.params)
     kind = task.kind
-    with stage_run("finish", {"finish": links, "kinds": {kind.name: kind.numbers}}, [args.data, args.model]) as run:
-        made = finished(links, kind.load(args.model), load_tokenizer(args.model), task)
+    corpus = [args.corpus] if args.corpus != args.data else []
+    blocks = {"finish": links, "kinds": {kind.name: kind.numbers}}
+    with stage_run("finish", blocks, [args.data, *corpus, args.model]) as run:
+        others = corpus_texts(args.corpus, args.data)
+        made = finished(links, kind.load(args.model), load_tokenizer(args.model), task, others)
         with fresh_dir(args.out) as out:
             if made is None:
                 print(f"no link is left for {args.recipe}: its student is copied as it is", flush=True)
@@ -44,6 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("recipe", help="its slug, which finish.of names")
     parser.add_argument("--data", type=Path, required=True, help="the task")
     parser.add_argument("--model", type=Path, required=True, help="the recipe's student")
+    parser.add_argument("--corpus", type=Path, required=True, help="whose text `trim` counts too; the task: none")
     parser.add_argument("--out", type=Path, required=True, help="where the finished student goes")
     parser.add_argument("--params", type=Path, default=PARAMS)
     return parser.parse_args()

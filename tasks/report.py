@@ -1,7 +1,8 @@
 """Compare evaluated models: `python -m tasks.report reports/evaluated/teacher reports/evaluated/hinton --out …`.
 
 `--all reports/evaluated` stands for all folders in it, the teacher's first. A recipe whose student has a finished form
-(`finish.of` in params.yaml) stands there in both. Writes report.md and report.png. The same inputs give the same bytes,
+(`finish.of` in params.yaml) stands there in both, and a chain with
+the models that it makes on its way. Writes report.md and report.png. The same inputs give the same bytes,
 so neither holds a date.
 """
 
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from tasks.exported.params import recipes_with_formats
 from tasks.links.params import finished_recipes
-from tasks.reports.comparison import evaluated_in, read_reports, with_finished
+from tasks.reports.comparison import evaluated_in, read_reports, with_finished, with_links
 from tasks.reports.page import page
 from tasks.reports.picture import draw
 from tasks.stage import program
@@ -45,8 +46,8 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if (args.all is None) == (not args.reports):
         parser.error("name the folders to compare, or give --all")
-    if args.all is not None:
-        args.reports = evaluated_in(args.all)
+    # Of one recipe the models that its chain made on the way are shown, of all of them what each ends with.
+    args.reports = with_links(args.reports) if args.all is None else evaluated_in(args.all)
     return args
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.encoders.measure import parameters
-from tasks.data.dataset import load_split
 from tasks.kinds.find import load_task
-from tasks.links.trimming import say_what_is_cut, texts_of
+from tasks.links.trimming import corpus_texts, say_what_is_cut, texts_of
 from tasks.phases.recipe import load_phase
 from tasks.stage import program
 from tasks.stage.outputs import fresh_dir
@@ -31,8 +30,7 @@ def main() -> None:
     with stage_run("trim", blocks, [args.data, *others, args.model]) as run:
         model, tokenizer = kind.load(args.model), load_tokenizer(args.model)
         texts = list(chain.from_iterable(texts_of(task.train, kind.present)))
-        for folder in others:
-            texts += load_split(folder / "corpus.parquet")["text"][:]
+        texts += corpus_texts(args.corpus, args.data)
         small, ours = trim(params, model, tokenizer, texts)
         cut = say_what_is_cut(tokenizer, ours, texts_of(task.validation, kind.present))
         print(f"{parameters(small):,} of {parameters(model):,} parameters", flush=True)

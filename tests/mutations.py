@@ -1,7 +1,11 @@
-"""Damage that a seed draws: how often, and what it does to the bytes of a file or of a request."""
+"""Damage that a seed draws: how often, what it does to the bytes of a file or of a request, and what a server says."""
 
+import json
 import os
 import random
+from typing import Any
+
+from fastapi.testclient import TestClient
 
 COUNT, SEED = int(os.environ.get("STILLHOUSE_MUTATIONS", "6")), int(os.environ.get("STILLHOUSE_SEED", "1"))
 
@@ -28,3 +32,22 @@ def mutated(content: bytes, draw: random.Random) -> bytes:
         old, new = draw.choice([(b'"', b""), (b"1", b"null"), (b":", b": 7, "), (b"\t", b","), (b"e", b"\\ud83d")])
         return content.replace(old, new, more)
     return content[:at] + bytes(draw.randrange(256) for _ in range(more)) + content[at:]
+
+
+def ask_damaged(client: TestClient, rows: list[dict[str, Any]], name: str, count: int) -> None:
+    """Send a request of these rows, damaged in `count` ways: each is answered or refused as the caller's own fault.
+
+    Args:
+        client: of a served model.
+        name: what the seed's draws are told apart by.
+    """
+    good, draw = json.dumps({"dataframe_records": rows}).encode(), random.Random(f"{SEED} {name}")
+    seen = set()
+    for number in range(count):
+        body = mutated(good, draw)
+        reply = client.post("/invocations", content=body, headers={"Content-Type": "application/json"})
+        what = f"{name}, seed {SEED}, mutation {number}: {reply.status_code} {reply.text[:300]}"
+        assert reply.status_code in (200, 400), what
+        assert "unexpected error" not in reply.text and "Traceback" not in reply.text, what
+        seen.add(reply.status_code)
+    assert seen == {200, 400}

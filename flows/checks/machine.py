@@ -68,12 +68,13 @@ def devices(setup: Setup) -> Iterator[Finding]:
         yield warning("devices", f"{threads} threads on {cores} cores", f"set OMP_NUM_THREADS={cores}")
     load, machine = os.getloadavg()[0], os.cpu_count() or 1
     if load > max(1, machine / 2):
-        # OpenMP's threads spin while they wait for one that another program keeps from its core.
+        # Stages wait politely by themselves (tasks/__init__.py, flows/dag/process.py): there is nothing to set.
         yield warning(
             "devices",
-            f"this machine is busy: {load:.1f} of its {machine} cores worked in the last minute, "
-            "and a stage that trains beside another program may take many times as long",
-            "wait for the other program, or set GOMP_SPINCOUNT=3000",
+            f"this machine is busy: {load:.1f} programs at a time wanted its {machine} cores in the last minute, "
+            "so training takes longer, and latencies that are measured now come out too high",
+            "look at `top` for which programs these are, and stop them or wait for them; what is trained meanwhile is "
+            f"right, what is timed is measured anew by `dvc repro -s -f evaluate@{setup.recipe or 'RECIPE'}`",
         )
     stated = (setup.params.get("train") or {}).get("precision", "auto")
     try:

@@ -49,14 +49,15 @@ def prefect_flow(root: Path) -> Iterator[None]:
 
     home = PREFECT_HOME.value()
     home.mkdir(parents=True, exist_ok=True)
+    # Before the server is started, which takes a minute on a busy machine: the default action would leave it behind.
+    # Prefect raises the signal again when it has stopped a flow.
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     # Two servers that make the tables of one database disturb each other.
     with FileLock(home / "stillhouse.lock", fallback_to_soft=False):
         client = get_client(sync_client=True)
     if (fault := client.api_healthcheck()) is not None:
         where = os.environ.get("PREFECT_API_URL", "its own address")
         raise ConnectionError(f"Prefect at {where} cannot be reached ({type(fault).__name__})")
-    # Prefect raises the signal again when it has stopped the flow; the default action would leave the server behind.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
         yield
     except StagesFailed as failed:

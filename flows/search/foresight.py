@@ -27,6 +27,7 @@ from tasks.evaluation.costs import latency_figures
 from tasks.kinds.contract import Task
 from tasks.links.chain import finished
 from tasks.links.params import FinishParams, finished_recipes
+from tasks.links.trimming import corpus_texts
 from tasks.phases.recipe import load_recipe
 from tasks.phases.run import Given
 from tasks.stage.json_files import read_json, write_json
@@ -105,10 +106,12 @@ class Foresight:
         model, tokenizer = untrained(params, self.given, self.tokens)
         kind = self.given.kind
         if recipe in finished_recipes(params):
-            links = load("finish", FinishParams, params).links(recipe)
-            assert self.given.task is not None
+            finish = load("finish", FinishParams, params)
+            task = self.given.task
+            assert task is not None
+            others = corpus_texts(Path(finish.corpus), task.folder)
             with redirect_stdout(StringIO()):  # what links say of themselves, they say when they run
-                model, tokenizer = finished(links, model, tokenizer, self.given.task) or (model, tokenizer)
+                model, tokenizer = finished(finish.links(recipe), model, tokenizer, task, others) or (model, tokenizer)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             export_onnx(model.eval(), tokenizer, folder / "model.onnx", outputs=kind.outputs, per_token=kind.per_token)

@@ -5,14 +5,16 @@ each piece stands in texts of the languages that are wanted, keeps those above a
 XNLI with up to 45 % fewer weights. Here the texts are a task's training rows, and a corpus's where one is given: what
 a task reads is narrower still than what its language has. Nothing is trained.
 
-    stays = {piece : count(piece) ≥ floor} ∪ special ∪ characters and bytes ∪ what the tokenizer needs to make those
+    stays = {piece : count(piece) ≥ floor} ∪ the tokenizer's first ∪ special ∪ characters and bytes
+            ∪ what the tokenizer needs to make those
 
 So every text can still be cut, if into more pieces; which texts are cut as before, and why, stands in
 `stillhouse.text.trimming`. The logits of those are the same to the last bit, for no number that makes them has changed
 (two files may place the same numbers so differently in memory that a processor sums them in another order).
 
 Where we differ: the paper trims WordPiece and lets words that it lost be cut by what is left; so do we, and also for
-BPE and Unigram, whose rules need more than the pieces that were counted.
+BPE and Unigram, whose rules need more than the pieces that were counted. And so many of the tokenizer's first pieces as
+are asked for stay uncounted: they were the most common ones of its own text, and few rows have them all.
 
 N texts, V pieces.
 """
@@ -27,7 +29,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.errors import InputError
 from stillhouse.surgery.trimming import named_pieces
-from stillhouse.text.trimming import needed_pieces
+from stillhouse.text.trimming import first_pieces, needed_pieces
 
 BATCH = 1000  # texts that are cut at a time
 
@@ -56,7 +58,7 @@ def count_pieces(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> np
 
 
 def pieces_that_stay(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, counts: np.ndarray, floor: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, counts: np.ndarray, floor: int, first: int = 0
 ) -> list[int]:
     """The pieces of the module's formula, by id, in order.
 
@@ -64,7 +66,8 @@ def pieces_that_stay(
         model: what the word vectors are of.
         tokenizer: its own.
         counts: (V,) as `count_pieces` gives them.
-        floor: a piece with fewer goes.
+        floor: a piece with fewer goes,
+        first: unless it is one of so many that `first_pieces` gives.
 
     Raises:
         InputError: a tokenizer that cannot be trimmed, or texts without a single piece.
@@ -72,7 +75,7 @@ def pieces_that_stay(
     if not counts.any():
         raise InputError("the texts that pieces are counted in are empty: give others, or another corpus")
     used = np.flatnonzero(counts >= floor).tolist()
-    return needed_pieces(tokenizer, {*used, *named_pieces(model, tokenizer)})
+    return needed_pieces(tokenizer, {*used, *first_pieces(tokenizer, first), *named_pieces(model, tokenizer)})
 
 
 def cut_differently(

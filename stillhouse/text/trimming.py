@@ -64,6 +64,30 @@ def needed_pieces(tokenizer: PreTrainedTokenizerBase, wanted: Iterable[int]) -> 
     return sorted(stay)
 
 
+def first_pieces(tokenizer: PreTrainedTokenizerBase, count: int) -> list[int]:
+    """The first pieces of a tokenizer besides those that always stay, by id, in order; all, where there are fewer.
+
+    A tokenizer that was trained has its pieces in the order of how common they were in its own text: WordPiece and BPE
+    as they were joined, Unigram by their score. WordPiece's that no text can have, such as [unused1], are not counted.
+
+    Args:
+        tokenizer: of WordPiece, BPE or Unigram.
+        count: how many.
+
+    Raises:
+        InputError: a tokenizer of another kind.
+    """
+    if not count:
+        return []
+    tree = _tree(tokenizer)
+    always = set(needed_pieces(tokenizer, ()))
+    others = sorted((number, piece) for piece, number in _vocabulary(tree).items() if number not in always)
+    if tree["model"]["type"] == "WordPiece" and (cutter := tokenizer.backend_tokenizer.pre_tokenizer) is not None:
+        mark = tree["model"]["continuing_subword_prefix"]
+        others = [each for each in others if len(cutter.pre_tokenize_str(each[1].removeprefix(mark))) == 1]
+    return [number for number, _ in others[:count]]
+
+
 def trim_tokenizer(tokenizer: PreTrainedTokenizerBase, keep: Sequence[int]) -> PreTrainedTokenizerBase:
     """The tokenizer with some of its pieces, of the same class and settings; piece keep[i] has the id i.
 

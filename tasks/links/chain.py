@@ -1,6 +1,7 @@
 """A student's last links, one after the other; each says what it does, or why it is left out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import chain
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -28,20 +29,23 @@ class LeftOut(Exception):
     """A link has nothing to do on this model; the message says why."""
 
 
-def finished(links: Links, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task) -> Model | None:
+def finished(
+    links: Links, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, others: Sequence[str] = ()
+) -> Model | None:
     """The model and its tokenizer after all links that it takes; None where it takes none.
 
     Args:
         model: left as it is.
         tokenizer: its own.
         task: whose training rows say which pieces stay, and calibrate.
+        others: texts that say which pieces stay too.
 
     Raises:
         InputError: a link's numbers do not fit the model.
     """
     made, took = (model, tokenizer), False
     steps: tuple[tuple[str, Callable[..., Model], Block | None], ...] = (
-        ("trim", _trim, links.trim),
+        ("trim", partial(_trim, others=others), links.trim),
         ("factorize", _factorize, links.factorize),
         ("int8", _int8, links.int8),
     )
@@ -57,11 +61,14 @@ def finished(links: Links, model: PreTrainedModel, tokenizer: PreTrainedTokenize
     return made if took else None
 
 
-def _trim(params: Trim, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task) -> Model:
+def _trim(
+    params: Trim, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, others: Sequence[str]
+) -> Model:
     if (kind := kind_of(tokenizer)) not in KINDS:
         raise LeftOut(f"the pieces of a {kind} tokenizer cannot be trimmed")
     train, validation = (texts_of(rows, task.kind.present) for rows in (task.train, task.validation))
-    small, ours = trimmed(model, tokenizer, list(chain.from_iterable(train)), params.floor)
+    texts = [*chain.from_iterable(train), *others]
+    small, ours = trimmed(model, tokenizer, texts, params.floor, params.first)
     if len(ours) == len(tokenizer):
         raise LeftOut("all pieces stay")
     say_what_is_cut(tokenizer, ours, validation)

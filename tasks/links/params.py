@@ -20,7 +20,8 @@ class Calibration(Block):
 class Trim(Block):
     """`finish.trim`: the vocabulary."""
 
-    floor: int = Field(gt=0, description="A piece that stands in the training rows less often goes")
+    floor: int = Field(gt=0, description="A piece that stands in the training rows (and the corpus) less often goes,")
+    first: int = Field(ge=0, description="Unless it is one of the tokenizer's so many first, its most common")
 
 
 class Factorize(Block):
@@ -56,6 +57,7 @@ class Own(Block):
 class FinishParams(Links):
     """`finish` in params.yaml."""
 
+    corpus: str = Field(description="Whose text `trim` counts too; data/task: the task's alone; dvc.yaml reads it")
     of: dict[str, Own] = Field(description="The recipes that have a finished form")
 
     def links(self, recipe: str) -> Links:

@@ -1,27 +1,32 @@
 """The link `trim`: a model and its tokenizer without the pieces that some texts do not use."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.methods import trim as method
 from stillhouse.surgery import trim as trim_vocabulary
+from tasks.data.dataset import load_split
 
 
 def trimmed(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], floor: int
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], floor: int, first: int = 0
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Both without the pieces that stand in the texts less often than `floor`; says how many pieces that leaves.
+    """Both without the pieces that stand in the texts less often than `floor`, but for the tokenizer's `first`.
+
+    It says how many pieces that leaves.
 
     Raises:
         InputError: a tokenizer that cannot be trimmed, or texts that are empty.
     """
     counts = method.count_pieces(tokenizer, texts)
-    keep = method.pieces_that_stay(model, tokenizer, counts, floor)
+    keep = method.pieces_that_stay(model, tokenizer, counts, floor, first)
     print(
         f"{(counts >= floor).sum():,} of {len(tokenizer):,} pieces stand {floor} times or more in "
-        f"{len(texts):,} texts; {len(keep):,} stay, for what every text can be cut into stays too",
+        f"{len(texts):,} texts; {len(keep):,} stay, for what every text can be cut into stays too"
+        + (f", and the first {first:,}" if first else ""),
         flush=True,
     )
     return trim_vocabulary(model, tokenizer, keep)
@@ -38,6 +43,11 @@ def say_what_is_cut(
         flush=True,
     )
     return cut
+
+
+def corpus_texts(corpus: Path, task: Path) -> list[str]:
+    """The text of a corpus that counts beside the task's; none where the task itself is named."""
+    return [] if corpus.resolve() == task.resolve() else load_split(corpus / "corpus.parquet")["text"][:]
 
 
 def texts_of(rows: Dataset, columns: Sequence[str]) -> list[list[str]]:

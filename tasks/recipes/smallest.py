@@ -17,8 +17,7 @@ from pydantic import Field
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.encoders.checkpoint import load_tokenizer
-from tasks.data.dataset import load_split
-from tasks.links.trimming import texts_of
+from tasks.links.trimming import corpus_texts, texts_of
 from tasks.phases.plan import Plan
 from tasks.phases.run import Given, Untrained
 from tasks.phases.student import start_any_student
@@ -91,8 +90,7 @@ def untrained(file: Path, given: Given, tokens: int) -> Untrained:
     def trimmed() -> Untrained:
         assert given.task is not None
         texts = list(chain.from_iterable(texts_of(given.task.train, given.kind.present)))
-        if Path(params.trim.corpus).resolve() != given.task.folder.resolve():
-            texts += load_split(Path(params.trim.corpus) / "corpus.parquet")["text"][:]
+        texts += corpus_texts(Path(params.trim.corpus), given.task.folder)
         return trim(params.trim, *checkpoint(params.trim.source), texts)
 
     def factorized() -> Untrained:

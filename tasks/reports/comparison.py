@@ -15,6 +15,7 @@ from tasks.stage.json_files import read_json
 CurvePoints = Sequence[tuple[float, float, float]]  # share of weights pruned, score before recovery, score after
 
 TEACHER = "teacher"
+LINKS = "links"  # in a recipe's folder: the models of its chain before the last link
 EVALUATE = "evaluate that model (dvc repro evaluate@NAME)"
 
 
@@ -26,6 +27,7 @@ class Evaluated:
     times: dict[str, Any]  # latency.json
     curve: CurvePoints  # [] for most
     formats: dict[str, Any] | None = None  # formats.json, of a plain student that was written in others
+    link: bool = False  # a model that a chain makes on its way
 
     @property
     def name(self) -> str:
@@ -56,6 +58,14 @@ class Comparison:
         places = {model.figures["recipe"]: place for place, model in enumerate(self.models) if not model.finished}
         finished = [(model.figures["recipe"], place) for place, model in enumerate(self.models) if model.finished]
         return [(places[recipe], place) for recipe, place in finished if recipe in places]
+
+    def way(self) -> list[int]:
+        """The places of the teacher, the models that a chain makes on its way, and its end; [] without a chain."""
+        links = [place for place, model in enumerate(self.models) if model.link]
+        if not links:
+            return []
+        end = [place for place in range(links[-1] + 1, len(self.models)) if not self.models[place].finished]
+        return [self.models.index(self.teacher), *links, *end[:1]]
 
     def smaller(self, model: Evaluated) -> float:
         """How many times the model's ONNX file goes into the teacher's."""
@@ -95,6 +105,16 @@ def with_finished(folders: Sequence[Path], recipes: Collection[str]) -> list[Pat
     return found
 
 
+def with_links(folders: Sequence[Path]) -> list[Path]:
+    """The folders, and before each one those of the models that its chain made on the way, the largest first."""
+    found = []
+    for folder in folders:
+        links = [file.parent for file in (folder / LINKS).glob("*/metrics.json")]
+        sizes = {link: read_json(link / "metrics.json", EVALUATE)["onnx_bytes"] for link in links}
+        found += [*sorted(links, key=lambda link: (-sizes[link], link.name)), folder]
+    return found
+
+
 def read_reports(report_dirs: Sequence[Path], formats: Collection[str] = ()) -> Comparison:
     """Read the files of `tasks.evaluate`, and what `tasks.formats` wrote of these recipes.
 
@@ -107,6 +127,7 @@ def read_reports(report_dirs: Sequence[Path], formats: Collection[str] = ()) -> 
             read_json(folder / "latency.json", EVALUATE),
             _curve(folder),
             _formats(folder) if folder.name in formats else None,
+            folder.parent.name == LINKS,
         )
         for folder in report_dirs
     ]

@@ -71,7 +71,7 @@ def _validation(comparison: Comparison) -> list[str]:
 
 def _budget(comparison: Comparison) -> list[str]:
     """Who meets the budget that stood in params.yaml at the evaluation, and who misses it."""
-    budgets = {model.name: model.figures.get("budget") for model in comparison.models}
+    budgets = {model.name: model.figures.get("budget") for model in comparison.models if not model.link}
     lines = [f"- **{name}** {sentence(figures)}" for name, figures in budgets.items() if figures]
     split = comparison.teacher.figures["split"]
     return [f"## The budget, on {split}", "\n".join(lines)] if lines else []
@@ -142,6 +142,8 @@ def _how(comparison: Comparison) -> str:
         "student, timed in turns in one run. Each row was timed in a run of its own, so a quotient of two rows can "
         "differ from it. In the picture, latency is the teacher's divided by that ratio.",
     ]
+    if links := [model.name for model in comparison.models if model.link]:
+        lines.insert(0, f"- **On the way**: {', '.join(links)} are what the chain makes before its last link.")
     if any(model.finished for model in comparison.models):
         lines.insert(
             0,

@@ -106,11 +106,10 @@ def _trade(axis: Axes, comparison: Comparison, costs: list[float], title: str, x
     axis.plot(
         ends, heights, drawstyle="steps-post", color=BLUE, linewidth=1.8, alpha=0.6, zorder=2, label="Pareto front"
     )
-    for plain, finished in comparison.pairs():
-        both = [plain, finished]
+    for line in [*comparison.pairs(), *([way] if (way := comparison.way()) else [])]:
         axis.plot(
-            [costs[i] for i in both],
-            [values[i] for i in both],
+            [costs[i] for i in line],
+            [values[i] for i in line],
             color=GREY,
             linewidth=0.8,
             alpha=0.7,
@@ -122,8 +121,8 @@ def _trade(axis: Axes, comparison: Comparison, costs: list[float], title: str, x
         axis.scatter(
             costs[i],
             values[i],
-            s=190 if teacher else 70 if model.finished else 85,
-            marker="*" if teacher else "D" if model.finished else "o" if best else "X",
+            s=190 if teacher else 70 if model.finished else 50 if model.link else 85,
+            marker="*" if teacher else "D" if model.finished else "s" if model.link else "o" if best else "X",
             color=VERMILION if teacher else BLUE if best else GREY,
             edgecolor="white",
             linewidth=0.8,
@@ -140,6 +139,8 @@ def _handles(comparison: Comparison) -> list[Line2D]:
     shapes = [("*", VERMILION, "teacher"), ("o", BLUE, "on the front"), ("X", GREY, "dominated")]
     if comparison.pairs():
         shapes += [("D", BLUE, "finished, on the front"), ("D", GREY, "finished, dominated")]
+    if any(model.link for model in comparison.models):
+        shapes += [("s", GREY, "on the way")]
     points = [Line2D([], [], marker=m, color=c, linestyle="none", markersize=9, label=text) for m, c, text in shapes]
     front = Line2D([], [], color=BLUE, linewidth=1.8, alpha=0.6, label="Pareto front")
     return [*points, front, Line2D([], [], color=VERMILION, linewidth=1, linestyle=DOTS, label="teacher's level")]
@@ -193,7 +194,7 @@ def _label(axis: Axes, comparison: Comparison, costs: list[float]) -> None:
 
 
 def _named(comparison: Comparison, front: Sequence[int]) -> list[int]:
-    """The places of the models that are named: those on the front, and of a recipe with none there the plain one."""
+    """The places of the models that are named: those on the front, on the way, or of another recipe and plain."""
     shown = {comparison.models[i].figures["recipe"] for i in front}
     return [
         i

@@ -226,7 +226,13 @@ def train_again(root: Path, recipe: str, value: float, **more: Any) -> None:
     evaluate_again(root, recipe, value, **more)
 
 
-FINISH = {"trim": {"floor": 1}, "factorize": None, "int8": None, "of": {"hinton": {}}}
+FINISH = {
+    "trim": {"floor": 1, "first": 0},
+    "corpus": "data/task",
+    "factorize": None,
+    "int8": None,
+    "of": {"hinton": {}},
+}
 
 
 def finish(root: Path, recipe: str, value: float, **more: Any) -> None:

@@ -353,6 +353,8 @@ def test_a_busy_machine_is_a_warning(tiny_project: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr("os.getloadavg", lambda load=load: (load, 0.0, 0.0))
         lines = [line for line in found(machine.devices, tiny_project) if "this machine is busy" in line]
         assert len(lines) == busy and all(starts(line, "warning", "devices") for line in lines)
+    (line,) = lines
+    assert "`top`" in line and "`dvc repro -s -f evaluate@RECIPE`" in line, "it says what to do"
 
 
 def test_a_precision_that_the_machine_cannot_do_is_a_fault(tiny_project: Path) -> None:

@@ -116,20 +116,39 @@ def test_two_flows_at_once_in_one_clone_lose_nothing(recipe_project: Path) -> No
     assert {each.info.run_name for each in runs()} == {"hinton · docstrings", "tinybert · docstrings"}
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_flow_leaves_no_process_behind(recipe_project: Path, number: signal.Signals, code: int) -> None:
     change(recipe_project, "prepare", "sleep 61.7")
     flow = start("flows.compress", "hinton")
-    deadline = time.monotonic() + 120
-    while not (family := _named("sleep", "61.7")) and time.monotonic() < deadline:
+    # Its own family alone: another test's may sleep as long, and would be taken for it before it listens to signals.
+    family, deadline = _family(flow), time.monotonic() + 200
+    while not (asleep := [each for each in family if command(each) == ["sleep", "61.7"]]):
+        if flow.poll() is not None or time.monotonic() > deadline:
+            flow.terminate()
+            pytest.fail(f"the stage has not begun: {finish(flow)}")
         time.sleep(0.2)
-    assert family
-    servers = psutil.Process(flow.pid).children(recursive=True)
+        family = _family(flow)
     flow.send_signal(number)
     assert finish(flow)[0] == code
     # The sender stays for some seconds after the flow, and for more of them on a busy machine.
+    _, left = psutil.wait_procs(family, timeout=60)
+    assert not [command(each) for each in left] and not any(each.is_running() for each in asleep)
+
+
+@pytest.mark.timeout(600)
+def test_a_flow_that_is_stopped_while_its_server_starts_leaves_no_server(recipe_project: Path) -> None:
+    flow = start("flows.compress", "hinton")
+    deadline = time.monotonic() + 200
+    while not (servers := [each for each in _family(flow) if "uvicorn" in command(each)]):
+        assert flow.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    flow.send_signal(signal.SIGTERM)
+    code = flow.wait(timeout=200)
     _, left = psutil.wait_procs(servers, timeout=60)
-    assert not _named("sleep", "61.7") and not [command(each) for each in left]
+    for each in left:
+        each.kill()
+    assert code == 143 and not left, finish(flow)
 
 
 @pytest.fixture
@@ -195,5 +214,9 @@ def _ask(what: str) -> list[dict]:
         return json.loads(reply.read())
 
 
-def _named(*command: str) -> list[psutil.Process]:
-    return [each for each in psutil.process_iter(["cmdline"]) if each.info["cmdline"] == list(command)]
+def _family(process: subprocess.Popen) -> list[psutil.Process]:
+    """What a process has started, and what that has; nothing once it has ended."""
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []

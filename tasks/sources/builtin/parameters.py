@@ -83,7 +83,7 @@ def draw_questions(pool: QuestionPool, kind: tuple[str, bool], count: int, seed:
     if len(found) < count:
         split, answerable = kind
         raise InputError(
-            f"qa.docstrings.{split}_per_library: '{pool.library}' has {len(found)} questions "
+            f"data.docstrings.{split}_per_library: '{pool.library}' has {len(found)} questions "
             f"{'with' if answerable else 'without'} an answer, {count} are wanted: lower it, or leave the library out"
         )
     return sorted(found, key=lambda row: digest(f"{seed}\n{row['id']}"))[:count]

@@ -1,7 +1,6 @@
 """What a served model is asked: held to what the training data were held to, and answered with 400 where it is not."""
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from stillhouse.onnx.export import export_onnx
 from tasks.tracking.store import tracking_uri
 from tests import tiny
 from tests.flows.conftest import refuse_unstated, registered_project, write_evaluated
-from tests.mutations import COUNT, SEED, mutated
+from tests.mutations import COUNT, ask_damaged
 
 NAME = "stillhouse-docstrings"
 
@@ -83,14 +82,7 @@ def test_a_row_that_is_no_text_is_named(value: Any, said: str) -> None:
 @pytest.mark.usefixtures("here")
 def test_a_damaged_request_is_answered_or_refused_and_the_server_lives() -> None:
     client = TestClient(scoring_server.init(mlflow.pyfunc.load_model(f"models:/{NAME}/1")))
-    good = json.dumps({"dataframe_records": [{"text": "good film"}, {"text": "naïve, and dull"}]}).encode()
-    draw, seen = random.Random(f"{SEED} request"), set()
-    for number in range(COUNT * 5):
-        reply = client.post("/invocations", content=mutated(good, draw), headers={"Content-Type": "application/json"})
-        assert reply.status_code in (200, 400), f"seed {SEED}, mutation {number}: {reply.text}"
-        assert "unexpected error" not in reply.text, f"seed {SEED}, mutation {number}: {reply.text}"
-        seen.add(reply.status_code)
-    assert seen == {200, 400}
+    ask_damaged(client, [{"text": "good film"}, {"text": "naïve, and dull"}], "request", COUNT * 5)
 
 
 @pytest.mark.usefixtures("here")

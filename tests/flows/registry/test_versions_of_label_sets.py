@@ -8,6 +8,8 @@ import mlflow.pyfunc
 import numpy as np
 import pandas as pd
 import pytest
+from fastapi.testclient import TestClient
+from mlflow.pyfunc import scoring_server
 
 from flows.promotion.decision import try_to_promote
 from flows.registry.versions import register
@@ -20,6 +22,7 @@ from tasks.stage import program
 from tasks.tracking.store import tracking_uri
 from tests import tiny
 from tests.flows.conftest import PROMOTE, copy_store, lock_data, refuse_unstated
+from tests.mutations import COUNT, ask_damaged
 from tests.tasks import project
 
 
@@ -70,6 +73,12 @@ def test_it_gives_the_labels_that_evaluate_gave(
         "models:/stillhouse-docstrings-multi-label@champion", pd.DataFrame({"text": rows["text"][:]}), given
     )
     np.testing.assert_allclose([list(each["scores"].values()) for each in given], probable, atol=1e-5)
+    client = TestClient(scoring_server.init(served))
+    ask_damaged(client, [{"text": "a good film"}, {"text": "naïve, and long"}], f"label sets, {threshold}", COUNT * 5)
+    for bad, said in ((None, "has no text"), (5, "is 5: give text"), (["a"], "is ['a']: give text"), (" ", "is ' ': ")):
+        rows = [{"text": "good"}, {"text": bad}]
+        reply = client.post("/invocations", json={"dataframe_records": rows})
+        assert reply.status_code == 400 and f"row 2: column 'text' {said}" in reply.text, reply.text
 
 
 def words(name: str) -> tuple[str, ...]:

@@ -37,7 +37,8 @@ def costs(recipe: str, **changes) -> Costs:
 
 def exported(recipe: str) -> int:
     """Bytes of the finished form."""
-    run(finish, recipe, "--data", "data/task", "--model", f"models/{recipe}", "--out", "models/finished")
+    words = ("--data", "data/task", "--model", f"models/{recipe}", "--corpus", "data/task")
+    run(finish, recipe, *words, "--out", "models/finished")
     run(export, "--kind", "classes", "--model", "models/finished", "--out", "models/onnx/finished")
     return Path("models/onnx/finished/model.onnx").stat().st_size
 

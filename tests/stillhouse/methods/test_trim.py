@@ -11,7 +11,7 @@ from stillhouse.encoders.measure import parameters
 from stillhouse.errors import InputError
 from stillhouse.methods.trim import count_pieces, cut_differently, pieces_that_stay
 from stillhouse.surgery import trim
-from stillhouse.text.trimming import needed_pieces, trim_tokenizer
+from stillhouse.text.trimming import first_pieces, needed_pieces, trim_tokenizer
 from tests import pieces, tiny
 
 TEXTS = pieces.texts(80, seed=1, words=60)
@@ -40,6 +40,29 @@ def test_the_floor_decides_besides_what_is_needed(kind):
             assert stay == needed | set(np.flatnonzero(counts >= floor))
         before = stay
     assert pieces_that_stay(model, tokenizer, counts, counts.max() + 1) == sorted(needed)
+
+
+@pytest.mark.parametrize("kind", pieces.KINDS)
+def test_the_first_pieces_of_the_tokenizer_stay_whatever_was_counted(kind):
+    model, tokenizer = model_for(kind), pieces.tokenizer(kind)
+    counts = count_pieces(tokenizer, TEXTS[:2])
+    needed = set(needed_pieces(tokenizer, []))
+    others = [number for number in range(len(tokenizer)) if number not in needed]
+    first = first_pieces(tokenizer, 50)
+    assert first == others[:50] and first_pieces(tokenizer, 10_000) == others
+    counted = set(pieces_that_stay(model, tokenizer, counts, 1))
+    assert set(pieces_that_stay(model, tokenizer, counts, 1, 50)) >= {*counted, *first} > counted
+    assert pieces_that_stay(model, tokenizer, counts, 1, 10_000) == list(range(len(tokenizer)))
+    cut = [
+        cut_differently(tokenizer, trim_tokenizer(tokenizer, keep), [[text] for text in TEXTS]).tokens
+        for keep in (pieces_that_stay(model, tokenizer, counts, 1, count) for count in (0, 50, 150, 10_000))
+    ]
+    assert cut == sorted(cut, reverse=True) and cut[0] > cut[2] and cut[3] == 0
+
+
+def test_words_that_no_text_can_have_are_none_of_the_first():
+    ids = {piece: i for i, piece in enumerate(["[UNK]", "[unused0]", "a", "##a", "aa", "[unused1]", "##aa", "aaa"])}
+    assert first_pieces(_wordpiece(ids), 2) == [ids["aa"], ids["##aa"]]
 
 
 def test_what_goes_is_a_row_of_the_word_vectors_a_piece():

@@ -26,7 +26,7 @@ from tests.tasks.recipes.test_kinds import METRICS, ROWS, TINY, commands, recipe
 pytestmark = pytest.mark.slow
 
 LINKS = {
-    "trim": {"floor": 1},
+    "trim": {"floor": 1, "first": 0},
     "factorize": {"energy": 0.4},
     "int8": {"embeddings": True, "reduce_range": False, "calibration": None},
 }
@@ -84,7 +84,7 @@ def check(slug: str, kind: str, left_out: tuple[str, ...], capsys: pytest.Captur
         run(importlib.import_module(module), *words)
     capsys.readouterr()
     out = f"models/finished/{slug}"
-    run(finish, slug, "--data", "data/task", "--model", f"models/{slug}", "--out", out)
+    run(finish, slug, "--data", "data/task", "--model", f"models/{slug}", "--corpus", "data/task", "--out", out)
     said = [line for line in capsys.readouterr().out.splitlines() if " is left out: " in line]
     assert len(said) == len(left_out) and all(map(str.startswith, said, left_out)), said
     of = load_task(Path("data/task")).kind

@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from datasets import Dataset
 
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.models.quantized_modules import LARGEST
@@ -15,6 +16,7 @@ from stillhouse.models.shape import Shape
 from stillhouse.surgery import dequantize, factorize_embedding, slice_heads, trim
 from stillhouse.surgery.factorizing import svd
 from stillhouse.surgery.quantizing import quantized
+from stillhouse.text.trimming import first_pieces
 from tasks import code, evaluate, export, finish
 from tasks.kinds.find import load_task
 from tests import pieces, tiny
@@ -23,14 +25,14 @@ from tests.tasks import project
 from tests.tasks.project import loaded, refused, run
 from tests.tasks.recipes.test_kinds import TINY, commands
 
-TRIM, FACTORIZE = {"floor": 1}, {"energy": 0.8}
+TRIM, FACTORIZE = {"floor": 1, "first": 0}, {"energy": 0.8}
 DYNAMIC = {"embeddings": True, "reduce_range": False, "calibration": None}
 STATIC = {**DYNAMIC, "calibration": {"rows": 8, "momentum": None, "max_length": 16, "seed": 1}}
 ALL = {"trim": TRIM, "factorize": FACTORIZE, "int8": DYNAMIC}
 NONE = dict.fromkeys(ALL)
 
 
-def finished(recipe: str, links: dict | None = None, **own: dict | None) -> None:
+def finished(recipe: str, links: dict | None = None, corpus: str = "data/task", **own: dict | None) -> None:
     """Run the stage, with these links of all recipes, and these of its own."""
     changes = {f"finish.{name}": numbers for name, numbers in (links or {}).items()}
     tree = json.loads(Path("params.yaml").read_text())
@@ -38,8 +40,8 @@ def finished(recipe: str, links: dict | None = None, **own: dict | None) -> None
         tree["finish"][key.removeprefix("finish.")] = value
     tree["finish"]["of"][recipe] = own
     Path("params.yaml").write_text(json.dumps(tree))
-    words = ("--data", "data/task", "--model", f"models/{recipe}", "--out", f"models/finished/{recipe}")
-    run(finish, recipe, *words)
+    words = ("--data", "data/task", "--model", f"models/{recipe}", "--corpus", corpus)
+    run(finish, recipe, *words, "--out", f"models/finished/{recipe}")
 
 
 def evaluated(recipe: str, kind: str) -> dict:
@@ -185,8 +187,32 @@ def test_a_link_that_the_recipe_has_is_left_out_and_the_others_are_not(student, 
     assert again == before
 
 
+def test_the_first_pieces_of_the_tokenizer_stay_though_the_training_rows_have_none_of_them(student, capsys):
+    finished("structured", {**NONE, "trim": TRIM})
+    few = load_tokenizer(Path("models/finished/structured")).get_vocab()
+    finished("structured", {**NONE, "trim": {**TRIM, "first": 100}})
+    more = load_tokenizer(Path("models/finished/structured")).get_vocab()
+    assert ", and the first 100\n" in capsys.readouterr().out
+    whole = load_tokenizer(Path("models/structured"))
+    first = set(whole.convert_ids_to_tokens(first_pieces(whole, 100)))
+    assert set(more) == {*few, *first} > set(few)
+
+
+def test_the_pieces_of_a_corpus_stay_too(student, capsys):
+    finished("structured", {**NONE, "trim": TRIM})
+    few = load_tokenizer(Path("models/finished/structured"))
+    text = pieces.texts(200, seed=5)
+    (student / "data/more").mkdir()
+    Dataset.from_dict({"text": text}).to_parquet(student / "data/more/corpus.parquet")
+    finished("structured", {**NONE, "trim": TRIM}, corpus="data/more")
+    whole, more = (load_tokenizer(Path(f"models/{name}")) for name in ("structured", "finished/structured"))
+    assert "in 264 texts" in capsys.readouterr().out and set(few.get_vocab()) < set(more.get_vocab())
+    assert all(more.tokenize(row) == whole.tokenize(row) for row in text)
+    assert any(few.tokenize(row) != whole.tokenize(row) for row in text)
+
+
 def test_a_recipe_says_its_own_links_and_has_the_others_as_all_do(student, capsys):
-    finished("structured", ALL, int8=None, trim={"floor": 3})
+    finished("structured", ALL, int8=None, trim={"floor": 3, "first": 0})
     said = capsys.readouterr().out
     assert "pieces stand 3 times or more" in said and "\nint8: " not in said and "\nfactorize: " in said
     assert quantized(loaded("models/finished/structured")) is None
@@ -195,7 +221,8 @@ def test_a_recipe_says_its_own_links_and_has_the_others_as_all_do(student, capsy
 @pytest.mark.parametrize(
     ("links", "own", "line"),
     [
-        ({"trim": {"floor": 0}}, {}, "finish.trim.floor = 0: Input should be greater than 0"),
+        ({"trim": {"floor": 0, "first": 0}}, {}, "finish.trim.floor = 0: Input should be greater than 0"),
+        ({"trim": {"floor": 1, "first": -1}}, {}, "finish.trim.first = -1: Input should be greater than or equal to 0"),
         ({}, {"int8": {"embeddings": True}}, "finish.of.structured.int8.reduce_range is missing"),
         ({}, {"prune": None}, "finish.of.structured.prune = None is not a known key"),
         ({"factorize": {"energy": 1.0}}, {}, "finish.factorize.energy = 1.0: Input should be less than 1"),
@@ -205,14 +232,14 @@ def test_a_recipe_says_its_own_links_and_has_the_others_as_all_do(student, capsy
             "calibration.max_length = 9000, but the model reads 80 tokens at most",
         ),
     ],
-    ids=["floor", "missing", "unknown", "energy", "length"],
+    ids=["floor", "first", "missing", "unknown", "energy", "length"],
 )
 def test_numbers_that_do_not_fit_are_refused_in_one_line(student, capsys, links, own, line):
     tree = json.loads(Path("params.yaml").read_text())
     tree["finish"] |= links
     tree["finish"]["of"]["structured"] = own
     Path("params.yaml").write_text(json.dumps(tree))
-    out = ("--out", "models/finished/structured")
+    out = ("--corpus", "data/task", "--out", "models/finished/structured")
     assert line in refused(capsys, finish, "structured", "--data", "data/task", "--model", "models/structured", *out)
     assert not Path("models/finished").exists()
 
@@ -233,5 +260,6 @@ def test_a_recipe_without_a_line_has_no_finished_form(student, capsys):
     tree = json.loads(Path("params.yaml").read_text())
     del tree["finish"]["of"]["structured"]
     Path("params.yaml").write_text(json.dumps(tree))
-    words = ("structured", "--data", "data/task", "--model", "models/structured", "--out", "models/finished/structured")
+    words = ("structured", "--data", "data/task", "--model", "models/structured", "--corpus", "data/task")
+    words = (*words, "--out", "models/finished/structured")
     assert "finish.of does not name 'structured': it has no finished form" in refused(capsys, finish, *words)

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from stillhouse.errors import InputError
 from tasks import report
 from tasks.reports import picture
-from tasks.reports.comparison import read_reports, with_finished
+from tasks.reports.comparison import read_reports, with_finished, with_links
 from tasks.reports.page import page
 
 # accuracy, MB, p50 in ms, share of zeros
@@ -174,7 +174,9 @@ def test_the_page_shows_plain_and_finished_of_the_recipes_that_have_both(tmp_pat
         "prune-recover": (0.5, 1, 1, 0.7),
     }
     write_finished(tmp_path, finished)
-    links = {"trim": {"floor": 1}, "factorize": None, "int8": None, "of": {"hinton": {}, "tinybert": {"trim": None}}}
+    trim = {"floor": 1, "first": 0}
+    own = {"hinton": {}, "tinybert": {"trim": None}}
+    links = {"trim": trim, "corpus": "data/task", "factorize": None, "int8": None, "of": own}
     (tmp_path / "params.yaml").write_text(json.dumps({"finish": links}))
     text = run(monkeypatch, folders, tmp_path / "out", "--params", tmp_path / "params.yaml")
     table = [line.split(" | ")[0] for line in text.partition("![")[0].splitlines() if line.startswith("| ")]
@@ -204,6 +206,23 @@ def test_in_the_picture_a_recipe_is_named_once_or_where_it_is_on_the_front(tmp_p
     picture.draw(comparison, tmp_path / "report.png")
     assert names == [["teacher", "hinton", "tinybert", "tinybert", "prune-recover"]] * 2
     assert marks == [2, 2], "a line joins the two forms"
+
+
+def test_of_one_recipe_the_models_on_its_chains_way_are_shown_largest_first_and_joined(tmp_path, monkeypatch):
+    folders = write(tmp_path, {"teacher": MODELS["teacher"], "smallest": (0.90, 9.0, 3.0, 0.0)})
+    links = {"smallest-retrain": (0.89, 40.0, 4.0, 0.0), "smallest-student": (0.905, 90.0, 9.0, 0.0)}
+    write(tmp_path / "smallest/links", links)
+    text = run(monkeypatch, folders, tmp_path / "out")
+    table = [line.split(" | ")[0] for line in text.partition("![")[0].splitlines() if line.startswith("| ")]
+    assert table == ["| recipe", "| teacher", "| smallest-student", "| smallest-retrain", "| smallest"]
+    assert "- **On the way**: smallest-student, smallest-retrain are what" in text
+    comparison = read_reports(with_links(folders))
+    assert comparison.way() == [0, 1, 2, 3]
+    assert read_reports(folders).way() == []
+    # Of all recipes each is shown as it ends.
+    (tmp_path / "all").mkdir()
+    everyone = run(monkeypatch, [], tmp_path / "all", "--all", str(tmp_path))
+    assert "smallest-student" not in everyone and "| smallest |" in everyone
 
 
 def test_reports_without_the_teacher_are_refused(tmp_path):
