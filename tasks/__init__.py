@@ -14,7 +14,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
 if os.getloadavg()[0] > max(1, (os.cpu_count() or 1) / 2) and "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
-# A program's imports stay to its end: to look for garbage among them takes a quarter of its start. `program.ending` has
+# A program's imports stay to its end: to look for garbage among them took two fifths of its start. `program.ending` has
 # the collector on again. "-m" is what Python says while it looks for the program, so whoever imports this keeps theirs.
 if sys.argv[:1] == ["-m"]:
     gc.disable()
