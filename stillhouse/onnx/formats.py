@@ -8,14 +8,14 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from stillhouse.errors import InputError
-from stillhouse.onnx.export import export_onnx
-from stillhouse.onnx.pairs import with_pairs
-from stillhouse.surgery.quantizing import Range, dequantize, quantize
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from stillhouse.surgery.quantizing import Range
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ FORMATS = {
 
 def write_format(
     name: str,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
     file: Path,
     *,
-    ranges: Mapping[str, Range] | None = None,
+    ranges: "Mapping[str, Range] | None" = None,
     **kind: Any,
 ) -> None:
     """Export a model in one of `FORMATS`. The same weights give the same bytes.
@@ -61,6 +61,11 @@ def write_format(
         InputError: the model has no such form, or there is no such format.
         RuntimeError: the graph does not give the model's outputs.
     """
+    # Not at the top: who asks what formats there are, a report or a flow, does not start torch.
+    from stillhouse.onnx.export import export_onnx
+    from stillhouse.onnx.pairs import with_pairs
+    from stillhouse.surgery.quantizing import dequantize, quantize
+
     check_formats([name])
     full = dequantize(model)
     if name == "fp32":

@@ -4,18 +4,18 @@ N rows, W labels; truth and given are (N, W) of bool, shares (N, W) probabilitie
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, f1_score
+
+from tasks.evaluation.metrics import sklearn_metric
 
 Marks = NDArray[np.bool_]
 # A label that is neither there nor given does not count in the mean; a row without labels that is given none is right.
 OF_GIVEN: dict[str, Callable[[Marks, Marks], float]] = {
-    "micro_f1": partial(f1_score, average="micro", zero_division=0),
-    "macro_f1": partial(f1_score, average="macro", zero_division=np.nan),
-    "samples_f1": partial(f1_score, average="samples", zero_division=1),
+    "micro_f1": sklearn_metric("f1_score", average="micro", zero_division=0),
+    "macro_f1": sklearn_metric("f1_score", average="macro", zero_division=np.nan),
+    "samples_f1": sklearn_metric("f1_score", average="samples", zero_division=1),
 }
 
 
@@ -24,7 +24,7 @@ def mean_average_precision(truth: Marks, shares: NDArray) -> float:
     there = truth.any(axis=0)
     if not there.any():
         return 0.0
-    return float(average_precision_score(truth[:, there], shares[:, there], average="macro"))
+    return sklearn_metric("average_precision_score", average="macro")(truth[:, there], shares[:, there])
 
 
 def best_thresholds(truth: Marks, shares: NDArray, each: bool) -> NDArray[np.float64]:

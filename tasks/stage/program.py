@@ -7,6 +7,7 @@ exit 75  passing trouble (EX_TEMPFAIL: GPU memory, disk space, network, SIGTERM)
 """
 
 import errno
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -35,6 +36,9 @@ def run(main: Callable[[], None]) -> None:
 def ending(main: Callable[[], None]) -> tuple[int, str] | None:
     """Run `main`; the exit code and the line that it ends with, None if it is done."""
     limit_threads()
+    if not gc.isenabled():  # see tasks/__init__.py
+        gc.freeze()
+        gc.enable()
     try:
         main()
     except InputError as error:

@@ -1,6 +1,7 @@
 """Toy projects: DVC repositories whose stages sleep, copy and fail, and one whose stages copy a real tiny model."""
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
@@ -10,13 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from flows.registry.versions import register
 from tasks.evaluation.rows import Rows, write_rows
 from tasks.exported.card import card
 from tasks.kinds.find import kind_class
 from tasks.stage.json_files import write_json
-from tests import tiny
+from tests import clones, tiny
 
 Toy = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
@@ -111,6 +113,21 @@ def toy(empty_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in ("STILLHOUSE_TRACKING", "MLFLOW_TRACKING_URI", "STILLHOUSE_RECIPE", "STILLHOUSE_PARENT_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     return make
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone in which DVC has made report@hinton: to be read, or copied. The first of all processes makes it."""
+    root = tmp_path_factory.getbasetemp()
+    # pytest-xdist gives each of its processes a folder in one that is theirs together.
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    folder = root / "reproduced"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            draft = clones.clone(tmp_path_factory.mktemp("draft") / "clone")
+            clones.run(draft, "dvc", "repro", "report@hinton")
+            draft.rename(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -22,14 +22,10 @@ import psutil
 import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
-from transformers import AutoModel
 
 from flows.dag.graph import lineage, load_graph
 from flows.promotion.decision import try_to_promote
-from stillhouse.encoders.checkpoint import load_tokenizer, save_model
-from stillhouse.encoders.student import build_student
 from tasks.kinds.find import kind_names
-from tasks.phases.teacher import teacher_source
 from tests.clones import ROOT, clone, environment, free_port, run
 from tests.tasks import project
 
@@ -52,8 +48,7 @@ NAMES = {"classes": "docstrings", "scores": "pairs", **{kind: f"docstrings-{kind
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_kind_is_deployed_promoted_and_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = clone(tmp_path / "clone", epochs=1)
-    narrow_teacher(folder / "start")
+    folder = clone(tmp_path / "clone", epochs=1, narrow=True)
     pairs(folder / "pairs")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("STILLHOUSE_TRACKING", "off")
@@ -131,14 +126,6 @@ def asked(kind: str) -> list[dict[str, str]]:
     return [{"text": text} for text in TEXTS]
 
 
-def narrow_teacher(folder: Path) -> None:
-    """A model of the built-in one's vocabulary that trains in a moment."""
-    source = teacher_source("builtin")
-    shape = {"layers": 4, "hidden_size": 32, "heads": 2, "intermediate_size": 64}
-    narrow = build_student(AutoModel.from_pretrained(source), **shape, source_layers=None, seed=1)
-    save_model(narrow, load_tokenizer(source), folder)
-
-
 def pairs(folder: Path) -> None:
     """A table of pairs of sentences and how alike they are."""
     folder.mkdir()
@@ -197,7 +184,8 @@ def servers(folder: Path) -> Iterator[dict[str, str]]:
     """Both servers and a worker of a clone; the variables that make a client use them."""
     prefect, mlflow = free_port(), free_port()
     ports = ("--prefect-port", str(prefect), "--mlflow-port", str(mlflow))
-    variables = {"PYTHONPATH": str(folder)}
+    # The worker looks for runs each second, not each ten.
+    variables = {"PYTHONPATH": str(folder), "PREFECT_WORKER_QUERY_SECONDS": "1"}
     run(folder, sys.executable, "-m", "flows.servers", "up", *ports, **variables)
     at = {"PREFECT_API_URL": f"http://127.0.0.1:{prefect}/api", "MLFLOW_TRACKING_URI": f"http://127.0.0.1:{mlflow}"}
     try:

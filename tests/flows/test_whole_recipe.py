@@ -24,10 +24,7 @@ def kill_the_teacher_in_training(folder: Path, flow: subprocess.Popen) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_dvc_and_a_flow_whose_teacher_was_killed_leave_the_same_hashes(tmp_path):
-    plain = clone(tmp_path / "plain")
-    run(plain, "dvc", "repro", "report@hinton")
-
+def test_dvc_and_a_flow_whose_teacher_was_killed_leave_the_same_hashes(tmp_path, reproduced):
     flown = clone(tmp_path / "flown")
     compress = [sys.executable, "-m", "flows.compress", "hinton"]
     log = flown / "flow.log"
@@ -37,7 +34,7 @@ def test_dvc_and_a_flow_whose_teacher_was_killed_leave_the_same_hashes(tmp_path)
         assert flow.wait(timeout=500) == 0, log.read_text()[-3000:]
     assert "resuming from" in log.read_text()
 
-    expected = hashes(plain)
+    expected = hashes(reproduced)
     assert {"data/task", "models/teacher", "models/teacher-route", "models/hinton", "models/onnx/hinton"} <= set(
         expected
     )

@@ -1,6 +1,8 @@
 """Imports go one way, flows → tasks → stillhouse, and the heavy tools stay where they belong."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,13 @@ FORBIDDEN = {
     "stillhouse": {"tasks", "flows", "prefect", "mlflow", "dvc", "datasets", "pydantic", "sklearn", "pandas", "ruamel"},
     "tasks": {"flows", "prefect", "dvc"},
     "benchmarks": {"flows", "prefect", "dvc"},
+}
+# Programs, and what takes seconds to import and is not theirs.
+NOT_IMPORTED = {
+    "tasks.code tasks.curve tasks.profile tasks.report tasks.tracking.sender": "torch transformers datasets scipy",
+    "tasks.corpus_phase tasks.evaluate tasks.export tasks.kinds.classes tasks.kinds.multi_label tasks.task_phase": (
+        "sklearn scipy.stats mlflow matplotlib onnx onnxruntime"
+    ),
 }
 MLFLOW_IN_TASKS = {"tasks/tracking/sender.py", "tasks/tracking/store.py"}
 
@@ -35,6 +44,14 @@ def test_a_package_imports_nothing_that_stands_above_it(package):
     for file in files(package):
         wrong = FORBIDDEN[package] & set(imported(file))
         assert not wrong, f"{file.relative_to(ROOT)} imports {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("programs", NOT_IMPORTED)
+def test_a_program_imports_nothing_heavy_that_it_does_not_use(programs):
+    code = f"import gc, sys; gc.disable(); import {', '.join(programs.split())}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert set(programs.split()) <= set(loaded.split())
+    assert not set(NOT_IMPORTED[programs].split()) & set(loaded.split())
 
 
 def test_tracking_alone_imports_mlflow_among_the_tasks():

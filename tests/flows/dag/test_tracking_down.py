@@ -70,7 +70,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_an_mlflow_that_is_away_or_dies_costs_neither_models_nor_metrics(tmp_path: Path, server: Server) -> None:
-    folder = clone(tmp_path / "clone", epochs=1)
+    folder = clone(tmp_path / "clone", epochs=1, narrow=True)
     variables = environment() | {"MLFLOW_TRACKING_URI": server.url}
 
     def run(*command: str) -> tuple[int, str]:

@@ -14,22 +14,18 @@ from ruamel.yaml import YAML
 
 from tests.clones import clone, environment, run
 
-SPACE = {
-    "hinton": {
-        "hinton.distill.student.layers": [1, 2, 3],
-        "hinton.distill.alpha": {"low": 0.1, "high": 0.9, "step": 0.1},
-    }
-}
+DEPTHS = {"hinton.distill.student.layers": [1, 2, 3]}
+SPACE = DEPTHS | {"hinton.distill.alpha": {"low": 0.1, "high": 0.9, "step": 0.1}}
 SEARCH = [sys.executable, "-m", "flows.search", "--bytes", "66MB", "--kept", "0.01"]
 
 
-def project(folder: Path) -> Path:
-    """A clone at the smallest size, whose searches train two chains, the better of them with all passes."""
-    clone(folder, epochs=1)
+def project(folder: Path, space: dict) -> Path:
+    """A clone at the smallest size, whose searches train two chains of hinton, the better of them with all passes."""
+    clone(folder, epochs=1, narrow=True)
     yaml = YAML()
     params = folder / "params.yaml"
     tree = yaml.load(params)
-    tree["search"] |= {"trials": 2, "rungs": 2, "reduction": 2, "startup": 2, "space": SPACE}
+    tree["search"] |= {"trials": 2, "rungs": 2, "reduction": 2, "startup": 2, "space": {"hinton": space}}
     tree["data"]["test_share"] = 0.3
     yaml.dump(tree, params)
     return folder
@@ -65,7 +61,7 @@ def kill_in_a_trial(folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_killed_search_goes_on_and_its_winner_is_registered(tmp_path: Path) -> None:
-    one = project(tmp_path / "one")
+    one = project(tmp_path / "one", SPACE)
     kill_in_a_trial(one)
     (finished, *_) = [each for each in outcomes(one) if each.get("value") is not None]
     params = (one / "params.yaml").read_bytes()
@@ -87,10 +83,10 @@ def test_a_killed_search_goes_on_and_its_winner_is_registered(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_what_no_chain_meets_is_said_with_the_nearest_and_nothing_is_trained(tmp_path: Path) -> None:
-    folder = project(tmp_path)
-    words = [sys.executable, "-m", "flows.search", "--bytes", "1MB"]
+    folder = project(tmp_path, DEPTHS)
+    words = [sys.executable, "-m", "flows.search", "--bytes", "100KB"]
     done = subprocess.run(words, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stdout[-2000:] + done.stderr[-2000:]
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "meets 1 MB, so nothing was trained; the nearest is hinton (distill.student.layers 1" in line
+    assert "meets 0.1 MB, so nothing was trained; the nearest is hinton (distill.student.layers 1" in line
     assert "[hinton]" not in done.stdout and not list(folder.glob("profiles/found.yaml"))

@@ -1,7 +1,11 @@
 import errno
+import gc
+import importlib
+import sys
 
 import pytest
 
+import tasks
 from stillhouse.errors import InputError, Preempted
 from tasks.stage import program
 
@@ -39,3 +43,16 @@ def test_faults_of_ours_keep_their_traceback(fault):
 
     with pytest.raises(type(fault)):
         program.run(main)
+
+
+@pytest.mark.parametrize(("started", "off"), [("-m", True), ("/bin/pytest", False)])
+def test_garbage_is_collected_while_a_program_works_and_not_while_it_is_imported(monkeypatch, started, off):
+    monkeypatch.setattr(sys, "argv", [started])
+    collected = []
+    try:
+        importlib.reload(tasks)
+        assert gc.isenabled() != off
+        program.run(lambda: collected.append(gc.isenabled()))
+        assert collected == [True]
+    finally:
+        gc.enable()
