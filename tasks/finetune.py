@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from stillhouse.encoders.fits import check_fit
 from stillhouse.errors import InputError
+from stillhouse.training import processes
 from tasks.kinds.find import load_task
 from tasks.kinds.judging import Scorer
 from tasks.phases.plan import Plan, run_phase
@@ -121,7 +122,9 @@ class Route(TrainerCallback):
                 save_model(self.model, self.tokenizer, out)
 
     def move_to(self, out: Path) -> None:
-        """Move the checkpoints, named 01, 02, … in order, to `out`."""
+        """Move the checkpoints, named 01, 02, … in order, to `out`: of several processes, which share them, the first."""
+        if not processes.is_first():
+            return
         for stop in sorted(self.folder.glob("[0-9]*")):
             shutil.move(stop, out / stop.name)
 

@@ -13,7 +13,10 @@ import torch
 from safetensors.torch import load_file
 
 from stillhouse.errors import InputError
+from stillhouse.training import processes
+from tasks.finetune import Route
 from tasks.stage import launch
+from tests import tiny
 from tests.tasks import project
 
 DATA = ("--data", "data/task")
@@ -71,6 +74,21 @@ def test_two_processes_have_the_loss_curve_of_one_at_the_same_global_batch(clone
             continue  # softmax takes no notice of it: its gradient is rounding, which AdamW blows up
         torch.testing.assert_close(weights, models[1][name], rtol=1e-3, atol=1e-5)
     assert not list(Path(".cache/unfinished").iterdir())
+
+
+def test_of_several_processes_the_first_alone_moves_the_route_that_they_share(tmp_path, monkeypatch):
+    stop = tmp_path / "work/01"
+    stop.mkdir(parents=True)
+    (stop / "model.safetensors").write_bytes(b"weights")
+    route = Route(tiny.bert(layers=1), tiny.tokenizer(), 1, stop.parent)
+    (tmp_path / "other").mkdir()
+    with monkeypatch.context() as second:
+        second.setattr(processes, "is_first", lambda: False)
+        route.move_to(tmp_path / "other")  # a folder of its own, which goes with it
+    assert not list((tmp_path / "other").iterdir())
+    (tmp_path / "route").mkdir()
+    route.move_to(tmp_path / "route")
+    assert (tmp_path / "route/01/model.safetensors").read_bytes() == b"weights"
 
 
 @pytest.mark.slow
