@@ -122,7 +122,7 @@ class Route(TrainerCallback):
                 save_model(self.model, self.tokenizer, out)
 
     def move_to(self, out: Path) -> None:
-        """Move the checkpoints, named 01, 02, … in order, to `out`: of several processes, which share them, the first."""
+        """Move the checkpoints, named 01, 02, … in order, to `out`; of several processes, which share them, one."""
         if not processes.is_first():
             return
         for stop in sorted(self.folder.glob("[0-9]*")):
