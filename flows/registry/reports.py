@@ -70,7 +70,8 @@ def table(recipe: str) -> str:
     batch = smallest_batch(latency)
     rows = [_row(TEACHER, teacher, latency["teacher"][batch])]
     rows += [_row(shown_name(metrics), metrics, times["batches"][batch]) for metrics, times in students]
-    note = f"latency: {latency['runtime']}, batch {batch}, {latency['threads']} threads, {latency['hardware']}"
+    threads = "1 thread" if latency["threads"] == 1 else f"{latency['threads']} threads"
+    note = f"latency: {latency['runtime']}, batch {batch}, {threads}, {latency['hardware']}"
     return "\n".join([*_aligned([head, *rows]), "", note])
 
 

@@ -104,7 +104,7 @@ def _formats(comparison: Comparison) -> list[str]:
         for form, made in formats["formats"].items()
         for row in made["runtimes"].values()
     ]
-    machines = sorted({f"{formats['hardware']}, {formats['threads']} threads" for _, formats in told})
+    machines = sorted({f"{formats['hardware']}, {_threads(formats)}" for _, formats in told})
     lines = [
         "- *Faster* is the ratio of the medians of the teacher in fp32 and the student in this format, both in this "
         f"runtime, timed in turns in one run, on {'; '.join(machines)}."
@@ -117,6 +117,11 @@ def _formats(comparison: Comparison) -> list[str]:
     return ["## Other formats, each in the runtime that it is for", _markdown([head, *rows]), "\n".join(lines)]
 
 
+def _threads(figures: Mapping[str, Any]) -> str:
+    """How many, of a latency.json or a formats.json."""
+    return "1 thread" if figures["threads"] == 1 else f"{figures['threads']} threads"
+
+
 def _at(figures: Mapping[str, Any], batch: str, key: str = "", unit: str = "×") -> str:
     """A figure of a batch size; a dash where it was not measured."""
     if batch not in figures:
@@ -126,9 +131,7 @@ def _at(figures: Mapping[str, Any], batch: str, key: str = "", unit: str = "×")
 
 def _how(comparison: Comparison) -> str:
     figures, examples = comparison.teacher.figures, comparison.teacher.figures["examples"]
-    machines = sorted(
-        {f"{m.times['hardware']}, {m.times['threads']} threads, {m.times['runtime']}" for m in comparison.models}
-    )
+    machines = sorted({f"{m.times['hardware']}, {_threads(m.times)}, {m.times['runtime']}" for m in comparison.models})
     lines = [
         f"- **{comparison.metric}** over {examples} examples of {figures['split']}, from torch in fp32; *kept* is the "
         "share of the teacher's. The front is what nothing else beats in both metric and cost; dominated models are "
