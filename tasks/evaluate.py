@@ -22,12 +22,13 @@ from tasks.evaluation.budget import against, sentence
 from tasks.evaluation.costs import latency_figures, rounded, size_figures
 from tasks.evaluation.forms import FINISHED, PLAIN, shown_name
 from tasks.evaluation.predictions import write_pairs
+from tasks.evaluation.reference import read_metrics
 from tasks.evaluation.rows import FILE, VALIDATION, write_rows
 from tasks.exported.folder import write_exported
 from tasks.kinds.find import load_task
 from tasks.kinds.judging import Judged, judge
 from tasks.stage import program
-from tasks.stage.json_files import read_json, write_json
+from tasks.stage.json_files import write_json
 from tasks.stage.outputs import fresh_dir
 from tasks.stage.params import PARAMS, BudgetParams, EvaluateParams, TrainParams, load
 from tasks.tracking.journal import StageRun, stage_run
@@ -73,21 +74,6 @@ def arguments() -> argparse.Namespace:
     if (args.teacher is None) != (args.teacher_onnx is None):
         raise InputError("--teacher and --teacher-onnx go together: give both, or neither for the teacher itself")
     return args
-
-
-def read_metrics(folder: Path, metric: str) -> dict[str, Any]:
-    """The teacher's metrics.json.
-
-    Raises:
-        InputError: it is missing, damaged, or of another metric.
-    """
-    file = folder / "metrics.json"
-    figures = read_json(file, "evaluate the teacher first (dvc repro evaluate-teacher)")
-    if figures["task_metric"] != metric:
-        raise InputError(
-            f"'{file}' is of {figures['task_metric']}, evaluate.metric = '{metric}': evaluate the teacher again"
-        )
-    return figures
 
 
 def all_figures(

@@ -23,6 +23,7 @@ from stillhouse.onnx.runtimes import RUNTIMES, Runtime
 from stillhouse.surgery.quantizing import dequantize
 from stillhouse.training.threads import usable_cores
 from tasks.evaluation.costs import rounded, sample, times_of
+from tasks.evaluation.reference import read_metrics
 from tasks.exported.names import FORMATS_FILE
 from tasks.exported.params import ExportParams
 from tasks.kinds.contract import Examples, Kind, Predictions, Task, check_head
@@ -30,7 +31,7 @@ from tasks.kinds.find import load_task
 from tasks.kinds.judging import difference
 from tasks.links.rounding import ranges_of
 from tasks.stage import program
-from tasks.stage.json_files import read_json, write_json
+from tasks.stage.json_files import write_json
 from tasks.stage.outputs import fresh_dir, fresh_file
 from tasks.stage.params import PARAMS, EvaluateParams, TrainParams, load
 from tasks.tracking.journal import StageRun, stage_run
@@ -91,16 +92,8 @@ def arguments() -> argparse.Namespace:
 
 
 def teacher_figures(folder: Path, metric: str) -> dict[str, Any]:
-    """The teacher's score on validation, and its vocabulary.
-
-    Raises:
-        InputError: its metrics.json is missing, damaged, or of another metric.
-    """
-    file = folder / "metrics.json"
-    again = "evaluate the teacher first (dvc repro evaluate-teacher)"
-    figures = read_json(file, again)
-    if figures["task_metric"] != metric:
-        raise InputError(f"'{file}' is of {figures['task_metric']}, evaluate.metric = '{metric}': {again}")
+    """The teacher's score on validation, and its vocabulary. Raises as `read_metrics` does."""
+    figures = read_metrics(folder, metric)
     value = figures["value"] if figures["split"] == "validation" else figures["validation"]["value"]
     return {"value": value, "vocabulary": figures["vocabulary"]}
 
