@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from flows.dag.code import BUSY, python_first
 from flows.dag.graph import Stage, mend, stale
+from flows.dag.own_files import lost_by
 from flows.dag.remote import Remote
 from stillhouse.errors import InputError
 from tasks.stage.program import EXIT_TRANSIENT
@@ -114,6 +115,7 @@ def bring_up_to_date(
     with turn(root, stage.name):
         waited = False
         while force or stale(root, [stage]):
+            _refuse_loss(root, stage.name)
             try:
                 # The GPU first: a stage that waits for one does not keep others from the processor.
                 with slot(), _slots, _machine(root, stage.alone):
@@ -137,6 +139,15 @@ def bring_up_to_date(
                 waited = True
             time.sleep(ASK_AGAIN)
     return False
+
+
+def _refuse_loss(root: Path, name: str) -> None:
+    # In a copy of the project nothing is anybody's.
+    if project(root) == root and (file := lost_by(root, name)):
+        reason = f"'{file}' is of no stage and in no cache, and would be lost: move it elsewhere, or delete it"
+        (root / log_of(name)).parent.mkdir(exist_ok=True)
+        (root / log_of(name)).write_text(f"{reason}\n", encoding="utf-8")
+        raise StageFailed(name, 2, reason, log_of(name), transient=False, said=False)
 
 
 def stop_all() -> None:

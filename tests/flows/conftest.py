@@ -325,7 +325,7 @@ def recipe_project(toy: Toy, made: Path) -> Path:
             "compare": {
                 "cmd": f"mkdir -p reports/compare && cp {made / 'report.md'} {made / 'report.png'} reports/compare",
                 "deps": [f"reports/evaluated/{slug}/metrics.json" for slug in slugs],
-                "outs": ["reports/compare"],
+                "outs": ["reports/compare/report.md", "reports/compare/report.png"],
             },
         },
         seed="x",

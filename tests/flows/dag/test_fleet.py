@@ -37,7 +37,11 @@ def stages(middle: str = "cp prepared made-{0}") -> dict[str, dict]:
         tree[name] = {"cmd": cmd, "deps": ["prepared"], "params": ["x"], "outs": [f"made-{name}"]}
     cmd = "mkdir -p reports/compare && cat made-* > reports/compare/report.md && cp made-a reports/compare/report.png"
     made = [f"made-{name}" for name in MIDDLE]
-    tree["compare"] = {"cmd": NOTED.format("compare") + cmd, "deps": made, "outs": ["reports/compare"]}
+    tree["compare"] = {
+        "cmd": NOTED.format("compare") + cmd,
+        "deps": made,
+        "outs": ["reports/compare/report.md", "reports/compare/report.png"],
+    }
     return tree
 
 

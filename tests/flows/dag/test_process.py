@@ -27,6 +27,13 @@ for stage in lineage(load_graph(root), sys.argv[1]):
     bring_up_to_date(root, stage, {})
 """
 
+MANY = """
+from pathlib import Path
+from tasks.stage.outputs import fresh_dir
+with fresh_dir(Path("out")) as out:
+    [(out / str(n)).write_text(f"{n}\\n" * n) for n in range(4000)]
+"""
+
 
 def start_flow(target: str) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
@@ -181,9 +188,9 @@ def test_a_killed_flow_leaves_no_stage_running_and_the_next_one_goes_on(toy: Toy
 @pytest.mark.slow
 @pytest.mark.parametrize("committed", [0, 1, 1000, 3900])
 def test_a_kill_while_dvc_commits_costs_nothing_and_leaves_a_whole_cache(toy: Toy, committed: int) -> None:
-    write = "import pathlib; [pathlib.Path(f'out/{n}').write_text(f'{n}\\n' * n) for n in range(4000)]"
-    root = toy({"a": {"cmd": f'mkdir -p out && python -c "{write}" && touch made', "outs": ["out"]}})
-    dvc = subprocess.Popen(["dvc", "repro", "-q"])
+    root = toy({"a": {"cmd": "python write.py && touch made", "outs": ["out"]}}, **{"write.py": MANY})
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    dvc = subprocess.Popen(["dvc", "repro", "-q"], env=environment)
     while not (root / "made").exists():
         assert dvc.poll() is None
         time.sleep(0.01)
@@ -191,7 +198,7 @@ def test_a_kill_while_dvc_commits_costs_nothing_and_leaves_a_whole_cache(toy: To
         assert dvc.poll() is None
     dvc.kill()
     assert dvc.wait() == -signal.SIGKILL and not (root / "dvc.lock").exists(), "it had committed already"
-    assert bring_up_to_date(root, Stage("a", ()), {})
+    assert bring_up_to_date(root, Stage("a", ()), environment)
     assert stale(root, load_graph(root)) == set()
     shutil.rmtree(root / "out")
     subprocess.run(["dvc", "checkout", "-q"], check=True)

@@ -66,11 +66,11 @@ def test_a_lock_that_was_cut_off_after_a_flow_asked_what_is_stale_is_put_back(
     assert bring_up_to_date(root, Stage("a", ()), {})
     assert stale(root, load_graph(root)) == {"b"}
 
-    def cut(root: Path, stages: list[Stage]) -> set[str]:
+    def cut(root: Path, name: str) -> None:
         (root / "dvc.lock").write_text("")
-        return {"b"}
 
-    monkeypatch.setattr("flows.dag.process.stale", cut)
+    # The last look before DVC runs.
+    monkeypatch.setattr("flows.dag.process.lost_by", cut)
     assert bring_up_to_date(root, Stage("b", ()), {})
     assert "it is mended: once more" in capfd.readouterr().out
     assert stale(root, load_graph(root)) == set()
