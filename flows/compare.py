@@ -1,6 +1,6 @@
 """`python -m flows.compare`: every recipe, what they share once, then a table and a picture."""
 
-import argparse
+from argparse import ArgumentParser
 from pathlib import Path
 
 from flows.dag.graph import lineage, load_graph, stale
@@ -8,13 +8,12 @@ from flows.dag.recipe_run import UI, warm_up
 from flows.dag.remote import remote_of
 from flows.registry.reports import REPORTS
 from tasks.stage import program
+from tasks.stage.commands import command_parser
 
 
 def main() -> None:
     """Bring all recipes up to date and compare them."""
-    parser = argparse.ArgumentParser(prog="python -m flows.compare", description=main.__doc__)
-    parser.add_argument("--pool", default="", metavar="NAME", help="the work pool whose runners run the stages")
-    pool = parser.parse_args().pool
+    pool = parser().parse_args().pool
     root = Path.cwd()
     graph = load_graph(root)
     stages = lineage(graph, "compare")
@@ -34,6 +33,13 @@ def main() -> None:
     print(f"\n{(folder / 'report.md').read_text(encoding='utf-8')}")
     print(f"\npicture:  {folder / 'report.png'}")
     print(f"MLflow:   {UI}")
+
+
+def parser() -> ArgumentParser:
+    """The options of this program."""
+    own = command_parser("flows.compare", main.__doc__)
+    own.add_argument("--pool", default="", metavar="NAME", help="the work pool whose runners run the stages")
+    return own
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """`python -m flows.compress SLUG`: one recipe from data to registered candidate, with a table of what came out."""
 
-import argparse
+from argparse import ArgumentParser
 from pathlib import Path
 
 from flows.dag.graph import known_recipe, lineage, load_graph, recipes, stale
@@ -11,14 +11,12 @@ from flows.promotion.forms import choose
 from flows.registry.reports import REPORTS, table
 from flows.registry.versions import is_registered
 from tasks.stage import program
+from tasks.stage.commands import command_parser
 
 
 def main() -> None:
     """Bring one recipe up to date, register what came out, and show it."""
-    parser = argparse.ArgumentParser(prog="python -m flows.compress", description=main.__doc__)
-    parser.add_argument("recipe", help="a slug, such as tinybert")
-    parser.add_argument("--pool", default="", metavar="NAME", help="the work pool whose runners run the stages")
-    given = parser.parse_args()
+    given = parser().parse_args()
     recipe, pool = given.recipe, given.pool
     root = Path.cwd()
     graph = load_graph(root)
@@ -48,6 +46,14 @@ def main() -> None:
     print(f"\npicture:  {REPORTS / recipe / 'report.png'}")
     print(f"MLflow:   {UI}")
     print(f"next:     python -m flows.promote {recipe}")
+
+
+def parser() -> ArgumentParser:
+    """The options of this program."""
+    own = command_parser("flows.compress", main.__doc__)
+    own.add_argument("recipe", help="a slug, such as tinybert")
+    own.add_argument("--pool", default="", metavar="NAME", help="the work pool whose runners run the stages")
+    return own
 
 
 def _standing(recipe: str) -> str:

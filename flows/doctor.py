@@ -3,9 +3,9 @@
 One line a finding, and what to do about it. Nothing is changed: probes are deleted. Exit code 0 without faults, 2 with.
 """
 
-import argparse
 import importlib
 import sys
+from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +14,7 @@ from flows.checks.finding import Finding, Setup, fault, reason
 from flows.dag.graph import known_recipe, lineage, load_graph, recipes
 from stillhouse.errors import InputError
 from tasks.stage import program
+from tasks.stage.commands import command_parser
 from tasks.stage.params import PARAMS, read_yaml
 
 # What is looked at, in this order: its name, its file in flows/checks, its function. What is quick comes first.
@@ -39,9 +40,10 @@ BROKEN = (OSError, ValueError, LookupError, TypeError, AttributeError, Arithmeti
 
 def main() -> None:
     """Check versions, devices, disk, remote, servers, teacher and data; show how long stale stages took before."""
-    parser = argparse.ArgumentParser(prog="python -m flows.doctor", description=main.__doc__)
-    parser.add_argument("recipe", nargs="?", help="a slug, such as tinybert; default: all")
-    setup = set_up(Path.cwd(), parser.parse_args().recipe)
+    recipe = parser().parse_args().recipe
+    if not Path(".dvc").is_dir():
+        raise InputError(f"{Path.cwd()}: not a DVC project: run from its folder")
+    setup = set_up(Path.cwd(), recipe)
     levels: Counter[str] = Counter()
     for finding in examine(setup):
         print(finding, flush=True)
@@ -49,6 +51,13 @@ def main() -> None:
     print(f"\n{levels['fault']} faults, {levels['warning']} warnings", flush=True)
     if levels["fault"]:
         sys.exit(program.EXIT_INPUT)
+
+
+def parser() -> ArgumentParser:
+    """The options of this program."""
+    own = command_parser("flows.doctor", main.__doc__)
+    own.add_argument("recipe", nargs="?", help="a slug, such as tinybert; default: all")
+    return own
 
 
 def set_up(root: Path, recipe: str | None) -> Setup:

@@ -3,8 +3,8 @@
 `--rollback` gives the task its previous champion back. `flows.promotion.decision` does the work.
 """
 
-import argparse
 import getpass
+from argparse import ArgumentParser
 
 from flows.promotion.decision import Verdict, roll_back, serve_command, try_to_promote
 from flows.promotion.lock import unlock
@@ -12,18 +12,14 @@ from flows.registry.names import registered_model
 from flows.registry.versions import reach_store
 from stillhouse.errors import InputError
 from tasks.stage import program
+from tasks.stage.commands import command_parser
 
 WAITS = "promote.approval.required = true: say yes with --approve REASON, or run the deployment promote, which asks"
 
 
 def main() -> None:
     """Promote a recipe's newest version, or roll back."""
-    parser = argparse.ArgumentParser(prog="python -m flows.promote", description=main.__doc__)
-    parser.add_argument("recipe", nargs="?", help="the recipe to promote; to roll back or to unlock none is needed")
-    parser.add_argument("--rollback", action="store_true", help="give the task its previous champion back")
-    parser.add_argument("--approve", metavar="REASON", help="say yes, where promote.approval asks for it, and why")
-    parser.add_argument("--unlock", action="store_true", help="remove the lock of a promotion whose process is gone")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     if arguments.unlock:
         _unlock()
     elif arguments.rollback:
@@ -32,6 +28,16 @@ def main() -> None:
         _promote(arguments.recipe, arguments.approve)
     else:
         raise InputError("recipe is missing: give its slug, or --rollback")
+
+
+def parser() -> ArgumentParser:
+    """The options of this program."""
+    own = command_parser("flows.promote", main.__doc__)
+    own.add_argument("recipe", nargs="?", help="the recipe to promote; to roll back or to unlock none is needed")
+    own.add_argument("--rollback", action="store_true", help="give the task its previous champion back")
+    own.add_argument("--approve", metavar="REASON", help="say yes, where promote.approval asks for it, and why")
+    own.add_argument("--unlock", action="store_true", help="remove the lock of a promotion whose process is gone")
+    return own
 
 
 def _promote(recipe: str, reason: str | None) -> None:

@@ -4,8 +4,8 @@ Pushed are the checkpoint, the exported folder as `onnx/`, and the card, after t
 happens by itself: no flow calls this. The token is huggingface_hub's own (HF_TOKEN, or `hf auth login`).
 """
 
-import argparse
 import tempfile
+from argparse import ArgumentParser
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,13 +14,14 @@ from flows.registry.hub import Standing, check_id, push, reach_hub, repository_f
 from flows.registry.versions import find_version, reach_store, stored_card
 from stillhouse.errors import InputError
 from tasks.stage import program
+from tasks.stage.commands import command_parser
 
 PUBLISHED = "published"  # the version's tag
 
 
 def main() -> None:
     """Push a registered model to the Hugging Face hub."""
-    arguments = _arguments()
+    arguments = parser().parse_args()
     check_id(arguments.to)
     client, _ = reach_store()
     version = find_version(client, arguments.model)
@@ -48,15 +49,16 @@ def main() -> None:
         client.set_model_version_tag(version.name, version.version, PUBLISHED, f"{arguments.to}@{commit}")
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m flows.publish", description=main.__doc__)
-    parser.add_argument("model", help="models:/NAME@champion, or models:/NAME/VERSION")
-    parser.add_argument("--to", required=True, metavar="OWNER/NAME", help="the repository; a new one is private")
-    parser.add_argument("--public", action="store_true", help="make a new repository public")
-    parser.add_argument("--license", metavar="ID", help="what the card says, such as apache-2.0 or mit")
-    parser.add_argument("--again", action="store_true", help="push over what lies there with other contents")
-    parser.add_argument("--check", "--dry-run", action="store_true", help="say what would be pushed; ask no hub")
-    return parser.parse_args()
+def parser() -> ArgumentParser:
+    """The options of this program."""
+    own = command_parser("flows.publish", main.__doc__)
+    own.add_argument("model", help="models:/NAME@champion, or models:/NAME/VERSION")
+    own.add_argument("--to", required=True, metavar="OWNER/NAME", help="the repository; a new one is private")
+    own.add_argument("--public", action="store_true", help="make a new repository public")
+    own.add_argument("--license", metavar="ID", help="what the card says, such as apache-2.0 or mit")
+    own.add_argument("--again", action="store_true", help="push over what lies there with other contents")
+    own.add_argument("--check", "--dry-run", action="store_true", help="say what would be pushed; ask no hub")
+    return own
 
 
 def _licensed(card: str, name: str | None) -> str:

@@ -4,12 +4,12 @@
 digests that were registered, and the code among them must be this project's own, before any of it runs.
 """
 
-import argparse
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,15 +19,12 @@ from flows.registry.files import fetch
 from flows.registry.versions import find_version, reach_store
 from stillhouse.errors import InputError
 from tasks.stage import program
+from tasks.stage.commands import command_parser
 
 
 def main() -> None:
     """Check a registered model, and serve it on loopback."""
-    parser = argparse.ArgumentParser(prog="python -m flows.serve", description=main.__doc__)
-    parser.add_argument("model", help="models:/NAME@champion, or models:/NAME/VERSION")
-    parser.add_argument("--port", type=int, default=5001)
-    parser.add_argument("--check", action="store_true", help="check it only")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     if not arguments.check:
         _refuse_taken(arguments.port)
     client, _ = reach_store()
@@ -42,6 +39,15 @@ def main() -> None:
         print(f"{version.name} version {version.version}: weights sha256 {weights}, as registered", flush=True)
         if not arguments.check:
             raise SystemExit(_serve(folder, arguments.port))
+
+
+def parser() -> ArgumentParser:
+    """The options of this program."""
+    own = command_parser("flows.serve", main.__doc__)
+    own.add_argument("model", help="models:/NAME@champion, or models:/NAME/VERSION")
+    own.add_argument("--port", type=int, default=5001)
+    own.add_argument("--check", action="store_true", help="check it only")
+    return own
 
 
 def _serve(folder: Path, port: int) -> int:

@@ -3,18 +3,17 @@
 `flows.dag.sources` says what is compared.
 """
 
-import argparse
+from argparse import ArgumentParser
 from pathlib import Path
 
 from flows.dag.sources import changed, nothing_new
 from tasks.stage import program
+from tasks.stage.commands import command_parser
 
 
 def main() -> None:
     """Run a recipe again if what lies behind its data has changed."""
-    parser = argparse.ArgumentParser(prog="python -m flows.watch", description=main.__doc__)
-    parser.add_argument("recipe", help="a slug, such as tinybert")
-    recipe = parser.parse_args().recipe
+    recipe = parser().parse_args().recipe
     root = Path.cwd()
     new, _ = changed(root, recipe)
     if not new:
@@ -27,6 +26,13 @@ def main() -> None:
         from flows.pipeline import watch
 
         print(f"\n{watch(recipe)}")
+
+
+def parser() -> ArgumentParser:
+    """The options of this program."""
+    own = command_parser("flows.watch", main.__doc__)
+    own.add_argument("recipe", help="a slug, such as tinybert")
+    return own
 
 
 if __name__ == "__main__":

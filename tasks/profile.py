@@ -8,7 +8,7 @@ params.yaml itself is changed, with its comments and order kept: what runs is al
 `git diff params.yaml` shows it.
 """
 
-import argparse
+from argparse import ArgumentParser
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -19,6 +19,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from stillhouse.errors import InputError
 from tasks.stage import program
+from tasks.stage.commands import command_parser
 from tasks.stage.outputs import fresh_file
 from tasks.stage.outside import refuse_outputs
 from tasks.stage.params import PARAMS, read_yaml
@@ -27,14 +28,8 @@ PROFILES = Path("profiles")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Lay profiles over params.yaml.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="profiles, laid one over the other in this order")
-    parser.add_argument("--list", action="store_true", help="show the profiles there are")
-    parser.add_argument("--folder", type=Path, help="read the task from this folder, not from the hub")
-    parser.add_argument("--corpus", type=Path, help="read the corpus from the .txt files of this folder")
-    parser.add_argument("--params", type=Path, default=PARAMS)
-    parser.add_argument("--profiles", type=Path, default=PROFILES, help="folder of the profiles")
-    arguments = parser.parse_intermixed_args()
+    """Lay profiles over params.yaml."""
+    arguments = parser().parse_intermixed_args()
     if arguments.list:
         shipped = list_profiles(arguments.profiles)
         widest = max((len(name) for name, _ in shipped), default=0)
@@ -49,6 +44,18 @@ def main() -> None:
     for key, old, new in changes:
         print(f"{key}: {_text(old)} -> {_text(new)}")
     print(f"{arguments.params}: {len(changes)} values changed" if changes else f"{arguments.params}: says so already")
+
+
+def parser() -> ArgumentParser:
+    """The options of this program."""
+    own = command_parser("tasks.profile", main.__doc__)
+    own.add_argument("names", nargs="*", metavar="NAME", help="profiles, laid one over the other in this order")
+    own.add_argument("--list", action="store_true", help="show the profiles there are")
+    own.add_argument("--folder", type=Path, help="read the task from this folder, not from the hub")
+    own.add_argument("--corpus", type=Path, help="read the corpus from the .txt files of this folder")
+    own.add_argument("--params", type=Path, default=PARAMS)
+    own.add_argument("--profiles", type=Path, default=PROFILES, help="folder of the profiles")
+    return own
 
 
 def list_profiles(folder: Path) -> list[tuple[str, str]]:

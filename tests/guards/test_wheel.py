@@ -1,6 +1,7 @@
 """The built wheel of the library, in an environment that holds it and what it says that it needs, and nothing else."""
 
 import json
+import re
 import subprocess
 import sys
 import venv
@@ -109,3 +110,11 @@ def test_the_wheel_alone_compresses_a_model_in_an_empty_environment(tmp_path: Pa
     assert found["steps"] == 6 and found["trained"]
     assert found["heads"] == [1, 2]
     assert found["unloaded"] == [] and found["same"]
+
+    # The console script is there too, and says what its commands need.
+    script = str(tmp_path / "venv" / "bin" / "stillhouse")
+    helped = subprocess.run([script, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "compress" in helped.stdout
+    done = subprocess.run([script, "compress", "hinton"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert re.fullmatch(r"error: stillhouse compress needs \w+, which is not installed: .*\n", done.stderr), done.stderr
