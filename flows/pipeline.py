@@ -74,8 +74,9 @@ def compress(recipe: str, again: Sequence[str] = (), pool: str = "") -> str:
         _log_outcome(parent, recipe)
         choice = choose(recipe)
         version = register(recipe, parent.run_id, choice.finished)
-    outcome = f"candidate: {version.name} version {version.version}" + ("" if version.new else " (known already)")
-    outcome += f"\n{choice.why}" if choice.why else ""
+        outcome = f"candidate: {version.name} version {version.version}" + ("" if version.new else " (known already)")
+        outcome += f"\n{choice.why}" if choice.why else ""
+        parent.describe(f"{table(recipe)}\n\n{outcome}")
     shown = f"{table(recipe)}\n\n{outcome}\n\n{_mlflow_link(parent.run_id)}"
     create_markdown_artifact(shown, key=f"{recipe}-result", description=f"{recipe} and its teacher")
     _show_picture(REPORTS / recipe / "report.png", f"{recipe}-picture")
@@ -99,7 +100,8 @@ def compare(pool: str = "") -> None:
     with parent_run(f"compare · {task_name()}", "compare", {}) as parent:
         run_stages(root, lineage(graph, "compare"), parent.environment, pool=pool)
         parent.run.log_artifact(folder)
-    page = (folder / "report.md").read_text(encoding="utf-8")
+        page = (folder / "report.md").read_text(encoding="utf-8")
+        parent.describe(page)
     create_markdown_artifact(f"{page}\n\n{_mlflow_link(parent.run_id)}", key="compare-result")
     _show_picture(folder / "report.png", "compare-picture")
 

@@ -6,13 +6,16 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tasks.stage.params import PARAMS, read_yaml
-from tasks.tracking.journal import OUTBOX, StageRun, away_since, entries, flatten, start_sender
-from tasks.tracking.provenance import git_tags
+from tasks.tracking.journal import OUTBOX, StageRun, append, away_since, entries, flatten, start_sender
+from tasks.tracking.provenance import data_tags, git_tags
 
 UI = "mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db"  # shows the store of this clone, on loopback
+TASK = Path("data/task")
+LONGEST = 7_900  # characters of a note: MLflow takes 8,000 in a tag
 PATIENCE = 60.0  # seconds until the store answers; making its tables takes a while
 
 
@@ -27,6 +30,12 @@ class Parent:
     def environment(self) -> dict[str, str]:
         """What stages need to find their parent."""
         return {"STILLHOUSE_PARENT_RUN_ID": self.run_id} if self.run_id else {}
+
+    def describe(self, note: str) -> None:
+        """Give the run a description that MLflow's page shows, in Markdown, and the task that it was about."""
+        if self.run.journal:
+            tags = {"mlflow.note.content": _cut(note)} | data_tags([TASK])
+            append(self.run.journal, {"op": "tags", "values": tags})
 
 
 @contextmanager
@@ -54,6 +63,13 @@ def warm_up() -> None:
     """Let another process open the MLflow store, which takes seconds, while this one starts Prefect."""
     if _tracked():
         start_sender(lives_with=os.getpid())
+
+
+def _cut(note: str) -> str:
+    """A note with as many of its lines as MLflow takes in a tag."""
+    if len(note) <= LONGEST:
+        return note
+    return f"{note[:LONGEST].rpartition(chr(10))[0]}\n…"
 
 
 def _tracked() -> bool:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tasks.stage import program
 from tasks.stage.outputs import alive, fresh_file
 from tasks.tracking.journal import AWAY, OUTBOX, append, entries
+from tasks.tracking.known import log_data, source_tags
 from tasks.tracking.store import STORE, open_store, prepare_environment, shown_uri
 
 if TYPE_CHECKING:
@@ -205,7 +206,8 @@ def _one_run(journal: Journal, client: "MlflowClient", experiment: str) -> str:
     find = partial(client.search_runs, [experiment], f"tags.{JOURNAL} = '{journal.path.stem}'")
     if not (found := list(find())):
         first = journal.lines[0]
-        client.create_run(experiment, start_time=first["time"], run_name=first["name"], tags=first["tags"] | tag)
+        tags = first["tags"] | source_tags(first["tags"]) | tag
+        client.create_run(experiment, start_time=first["time"], run_name=first["name"], tags=tags)
         found = list(find())
     for other in found[1:]:
         client.delete_run(other.info.run_id)
@@ -221,6 +223,11 @@ def _send_next(journal: Journal, client: "MlflowClient") -> int:
         params = [Param(key, value) for key, value in line["params"].items()]
         for at in range(0, len(params), 100):
             client.log_batch(journal.run_id, params=params[at : at + 100])
+        log_data(client, journal.run_id, line["tags"])
+    elif line["op"] == "tags":
+        for key, value in line["values"].items():
+            client.set_tag(journal.run_id, key, value)
+        log_data(client, journal.run_id, line["values"])
     elif line["op"] == "artifact":
         client.log_artifact(journal.run_id, str(journal.path.with_suffix("") / line["name"]))
     elif line["op"] == "end":

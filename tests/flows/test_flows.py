@@ -78,6 +78,12 @@ def test_a_recipe_runs_registers_shows_its_table_and_then_has_nothing_to_do(reci
     assert "next:     python -m flows.promote hinton" in shown
     (parent,) = runs()
     assert parent.info.run_name == "hinton · docstrings" and parent.data.metrics["value"] == 0.9
+    note = parent.data.tags["mlflow.note.content"]
+    assert "hinton |" in note and "| teacher |" in note and "candidate: stillhouse-docstrings version 1" in note
+    assert parent.data.tags["mlflow.source.name"] == "python -m flows.compress"
+    (data,) = parent.inputs.dataset_inputs
+    assert data.dataset.name == "data/task" and len(data.dataset.digest) == 32
+    assert json.loads(data.dataset.profile) == {"train": 8, "validation": 8}
     started = time.monotonic()
     code, shown = run("flows.compress", "hinton")
     assert code == 0 and "all 7 stages are up to date" in shown and "| teacher |" in shown

@@ -21,7 +21,7 @@ NOT_IMPORTED = {
         "sklearn scipy.stats mlflow matplotlib onnx onnxruntime"
     ),
 }
-MLFLOW_IN_TASKS = {"tasks/tracking/sender.py", "tasks/tracking/store.py"}
+MLFLOW_IN_TASKS = {"tasks/tracking/known.py", "tasks/tracking/sender.py", "tasks/tracking/store.py"}
 
 
 def imported(file: Path) -> Iterator[str]:

@@ -1,4 +1,5 @@
 import io
+import json
 import os
 import shutil
 import signal
@@ -9,15 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from pyarrow import parquet
 from pydantic import BaseModel
 
 from stillhouse.errors import InputError
 from tasks.stage import program
 from tasks.tracking import sender
 from tasks.tracking.journal import AWAY, OUTBOX, away_since, flatten, stage_run
+from tasks.tracking.known import rows_of
 from tasks.tracking.store import open_store, tracking_uri
 
 NOWHERE = "http://user:secret@127.0.0.1:9"  # the discard port: nothing listens there
@@ -88,6 +92,9 @@ def test_a_stage_leaves_a_finished_run_with_params_metrics_tags_and_artifacts(
     (project / "dvc.lock").write_text(
         "schema: '2.0'\nstages:\n  prepare:\n    cmd: x\n    outs:\n    - path: data/task\n      md5: abc.dir\n"
     )
+    (project / "data" / "task").mkdir(parents=True)
+    for split, count in (("train", 3), ("validation", 2)):
+        parquet.write_table(pa.table({"text": ["a"] * count}), project / "data" / "task" / f"{split}.parquet")
     monkeypatch.setenv("DVC_STAGE", "hinton")
     monkeypatch.setenv("STILLHOUSE_RECIPE", "hinton")
     monkeypatch.setenv("STILLHOUSE_PARENT_RUN_ID", "0" * 32)
@@ -106,10 +113,25 @@ def test_a_stage_leaves_a_finished_run_with_params_metrics_tags_and_artifacts(
     assert tags["recipe"] == tags["stage"] == "hinton" and tags["kind"] == "task_distill"
     assert tags["md5.data/task"] == "abc.dir" and tags["mlflow.parentRunId"] == "0" * 32
     assert len(tags["git_commit"]) == 40 and tags["git_dirty"] == "false"
+    # What MLflow's own pages show as source, commit and dataset.
+    assert tags["mlflow.source.name"] == "dvc repro hinton" and tags["mlflow.source.git.commit"] == tags["git_commit"]
+    (read,) = sent.inputs.dataset_inputs
+    assert (read.dataset.name, read.dataset.digest) == ("data/task", "abc")
+    assert json.loads(read.dataset.profile) == {"train": 3, "validation": 2}
+    assert [(tag.key, tag.value) for tag in read.tags] == [("mlflow.data.context", "training")]
     history = MlflowClient(tracking_uri()).get_metric_history(sent.info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(0, 1.0), (1, 0.5), (2, pytest.approx(1 / 3))]
     artifact = project / "mlruns" / "artifacts" / sent.info.run_id / "artifacts" / "note.txt"
     assert artifact.read_text() == "kept"
+
+
+def test_rows_are_counted_of_the_data_that_a_run_read_and_of_no_others(project: Path) -> None:
+    (project / "data").mkdir()
+    parquet.write_table(pa.table({"text": ["a"]}), project / "data" / "train.parquet")
+    lock = "schema: '2.0'\nstages:\n  prepare:\n    cmd: x\n    outs:\n    - path: data\n      md5: new.dir\n"
+    (project / "dvc.lock").write_text(lock)
+    assert rows_of(Path("data"), "new.dir") == {"train": 1}
+    assert rows_of(Path("data"), "old.dir") == {}
 
 
 @pytest.mark.usefixtures("with_store")
