@@ -29,6 +29,7 @@ from tasks.stage.secrets import hidden
 HOME = Path(".servers")
 STATE = HOME / "processes.json"
 PATIENCE = 180.0  # seconds until a server answers: the first start makes the tables of its database
+TELL_EVERY = 10.0  # seconds between two lines that say what is waited for
 GRACE = 20.0  # seconds between asking a server to end and killing it
 LOOPBACK = "127.0.0.1"
 EPOCH = 1e9  # seconds: no machine has run for so long
@@ -105,10 +106,12 @@ def up(prefect_port: int, mlflow_port: int, mlflow_store: str, basic_auth: bool,
         _start("mlflow", mlflow_command(mlflow_port, basic_auth), mlflow, mlflow_environment)
         _wait_for("prefect", f"{prefect}/api/health")
         _wait_for("mlflow", f"{mlflow}/health")
+        print("prefect: making the work pool", flush=True)
         limit_gpus(f"{prefect}/api", gpus or _gpus_here())
         _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], environment)
         worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
         _start("worker", worker, "", environment)
+        print("prefect: deploying what prefect.yaml names", flush=True)
         _prefect(["--no-prompt", "deploy", "--all"], environment)
     except BaseException:
         down(quiet=True)
@@ -247,11 +250,16 @@ def _start(name: str, command: Sequence[str], url: str, environment: dict[str, s
 
 def _wait_for(name: str, url: str) -> None:
     (server,) = [each for each in _known() if each.name == name]
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline and server.process:
+    began = told = time.monotonic()
+    print(f"{name}: waiting until {url} answers (a first start makes its database)", flush=True)
+    while time.monotonic() < began + PATIENCE and server.process:
+        if time.monotonic() > told + TELL_EVERY:
+            told = time.monotonic()
+            print(f"{name}: still waiting after {told - began:.0f} s; its log ends: {_last_line(name)}", flush=True)
         try:
             with urllib.request.urlopen(url, timeout=5) as reply:
                 if reply.status == 200:
+                    print(f"{name}: answers after {time.monotonic() - began:.0f} s", flush=True)
                     return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.5)

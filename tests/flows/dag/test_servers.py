@@ -7,8 +7,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psutil
@@ -33,6 +35,40 @@ def test_a_port_that_is_taken_is_named_and_nothing_is_started(tmp_path: Path, mo
         with pytest.raises(InputError, match=rf"--mlflow-port {port}: address already in use: stop what uses it"):
             servers.up(free_port(), port, "", False)
     assert not servers.STATE.exists()
+
+
+def test_whoever_waits_for_a_server_is_told_for_what(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Slow(BaseHTTPRequestHandler):
+        asked = 0
+
+        def do_GET(self) -> None:
+            Slow.asked += 1
+            self.send_response(200 if Slow.asked == 3 else 503)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(servers, "TELL_EVERY", 0.1)
+    (servers.HOME / "logs").mkdir(parents=True)
+    (servers.HOME / "logs" / "mlflow.log").write_text("Creating tables\n")
+    me = psutil.Process()
+    known = [{"name": "mlflow", "pid": me.pid, "started": servers._started(me), "url": ""}]
+    servers.STATE.write_text(json.dumps(known))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/health"
+        servers._wait_for("mlflow", url)
+        server.shutdown()
+    first, *more, last = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"mlflow: waiting until {url} answers")
+    assert len(more) >= 1
+    assert all(line.startswith("mlflow: still waiting after ") for line in more)
+    assert all(line.endswith(" s; its log ends: Creating tables") for line in more)
+    assert last.startswith("mlflow: answers after ")
 
 
 def test_authentication_needs_a_first_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
