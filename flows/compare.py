@@ -32,6 +32,7 @@ def main() -> None:
     folder = REPORTS / "compare"
     print(f"\n{(folder / 'report.md').read_text(encoding='utf-8')}")
     print(f"\npicture:  {folder / 'report.png'}")
+    print(f"page:     {folder / 'report.html'}")
     print(f"MLflow:   {UI}")
 
 

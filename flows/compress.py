@@ -44,6 +44,7 @@ def main() -> None:
         remember()
     print(table(recipe))
     print(f"\npicture:  {REPORTS / recipe / 'report.png'}")
+    print(f"page:     {REPORTS / recipe / 'report.html'}")
     print(f"MLflow:   {UI}")
     print(f"next:     python -m flows.promote {recipe}")
 

@@ -77,7 +77,7 @@ def compress(recipe: str, again: Sequence[str] = (), pool: str = "") -> str:
         outcome = f"candidate: {version.name} version {version.version}" + ("" if version.new else " (known already)")
         outcome += f"\n{choice.why}" if choice.why else ""
         parent.describe(f"{table(recipe)}\n\n{outcome}")
-    shown = f"{table(recipe)}\n\n{outcome}\n\n{_mlflow_link(parent.run_id)}"
+    shown = f"{table(recipe)}\n\n{outcome}\n\n{_mlflow_link(parent.run_id)}\n\n{_page(REPORTS / recipe)}"
     create_markdown_artifact(shown, key=f"{recipe}-result", description=f"{recipe} and its teacher")
     _show_picture(REPORTS / recipe / "report.png", f"{recipe}-picture")
     return outcome
@@ -102,7 +102,8 @@ def compare(pool: str = "") -> None:
         parent.run.log_artifact(folder)
         page = (folder / "report.md").read_text(encoding="utf-8")
         parent.describe(page)
-    create_markdown_artifact(f"{page}\n\n{_mlflow_link(parent.run_id)}", key="compare-result")
+    shown = f"{page}\n\n{_mlflow_link(parent.run_id)}\n\n{_page(folder)}"
+    create_markdown_artifact(shown, key="compare-result")
     _show_picture(folder / "report.png", "compare-picture")
 
 
@@ -262,7 +263,7 @@ def _log_outcome(parent: Parent, recipe: str) -> None:
         latency = {"latency": read_report(recipe, "latency.json", finished)["batches"]}
         figures = numbers(read_report(recipe, "metrics.json", finished)) | numbers(latency)
         parent.run.log_metrics({f"{FINISHED}.{name}" if finished else name: value for name, value in figures.items()})
-    for name in ("report.md", "report.png"):
+    for name in ("report.md", "report.png", "report.html"):
         parent.run.log_artifact(REPORTS / recipe / name)
 
 
@@ -270,6 +271,11 @@ def _show_picture(file: Path, key: str) -> None:
     # There may be no server to link to, so the artifact holds the picture itself.
     picture = base64.b64encode(file.read_bytes()).decode()
     create_image_artifact(f"data:image/png;base64,{picture}", key=key, description=str(file))
+
+
+def _page(folder: Path) -> str:
+    """Where the page for a browser is: an artifact of Prefect's shows no HTML."""
+    return f"To look at: `{folder / 'report.html'}`, which is an artifact of the MLflow run too"
 
 
 def _mlflow_link(run_id: str) -> str:

@@ -18,7 +18,7 @@ from tasks.phases.teacher import teacher_source
 
 ROOT = Path(__file__).parents[1]
 # Timings differ from run to run, and so does what shows them.
-TIMED = ("latency.json", "report.md", "report.png")
+TIMED = ("latency.json", "report.md", "report.png", "report.html")
 
 
 def clone(folder: Path, epochs: float = 4, narrow: bool = False) -> Path:

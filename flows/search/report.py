@@ -42,7 +42,8 @@ def draw(points: Sequence[Point], teacher: float, metric: str, budget: Budget, f
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    from tasks.reports.picture import BLUE, DOTS, DPI, GREY, STYLE, VERMILION, pareto
+    from tasks.reports.pareto import pareto
+    from tasks.reports.picture import BLUE, DOTS, DPI, GREY, STYLE, VERMILION
 
     sizes = [each.onnx_bytes / 1e6 for each in points]
     panels = (

@@ -23,6 +23,7 @@ EVALUATE = "evaluate that model (dvc repro evaluate@NAME)"
 class Evaluated:
     """What `tasks.evaluate` wrote about one model, and the curve of a pruning recipe."""
 
+    folder: Path
     figures: dict[str, Any]  # metrics.json
     times: dict[str, Any]  # latency.json
     curve: CurvePoints  # [] for most
@@ -123,6 +124,7 @@ def read_reports(report_dirs: Sequence[Path], formats: Collection[str] = ()) -> 
     """
     models = [
         Evaluated(
+            folder,
             read_json(folder / "metrics.json", EVALUATE),
             read_json(folder / "latency.json", EVALUATE),
             _curve(folder),

@@ -15,7 +15,17 @@ SMALLER = 1.05  # times the model's ONNX file goes into the teacher's
 
 def page(comparison: Comparison, title: str) -> str:
     """The report in Markdown."""
-    table = [headings(comparison), *(cells(comparison, model) for model in comparison.models)]
+    parts = [f"# {title}", table(comparison), "![metric against size and latency](report.png)", *sections(comparison)]
+    return "\n\n".join(parts) + "\n"
+
+
+def table(comparison: Comparison) -> str:
+    """All models, in one table of Markdown."""
+    return _markdown([headings(comparison), *(cells(comparison, model) for model in comparison.models)])
+
+
+def sections(comparison: Comparison) -> list[str]:
+    """What stands below the picture, in Markdown."""
     split = comparison.teacher.figures["split"]
     metrics = sorted(comparison.teacher.figures["metrics"])
     scores = [["recipe", *metrics, "ONNX − torch"]] + [
@@ -23,11 +33,8 @@ def page(comparison: Comparison, title: str) -> str:
         for model in comparison.models
     ]
     curves = [part for model in comparison.models if model.curve for part in _curve_section(comparison, model)]
-    parts = [f"# {title}", _markdown(table), "![metric against size and latency](report.png)"]
-    parts += [*_budget(comparison), _how(comparison), *_formats(comparison)]
-    return (
-        "\n\n".join([*parts, *curves, f"## All metrics of {split}", _markdown(scores), *_validation(comparison)]) + "\n"
-    )
+    parts = [*_budget(comparison), _how(comparison), *_formats(comparison), *curves]
+    return [*parts, f"## All metrics of {split}", _markdown(scores), *_validation(comparison)]
 
 
 def headings(comparison: Comparison) -> list[str]:

@@ -19,6 +19,7 @@ from matplotlib.transforms import Bbox
 
 from tasks.reports.comparison import Comparison, CurvePoints
 from tasks.reports.label_places import NEAR, place
+from tasks.reports.pareto import pareto
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; shapes differ as well.
 BLUE, VERMILION, GREY, INK = "#0072B2", "#D55E00", "#9A9A9A", "#222222"
@@ -80,16 +81,6 @@ def draw_curve(name: str, curve: CurvePoints, metric: str, level: float, file: P
         _curve(axis, name, curve, metric, level)
         figure.savefig(file, format="png", metadata={"Software": None})
         plt.close(figure)
-
-
-def pareto(costs: Sequence[float], values: Sequence[float]) -> list[int]:
-    """Indices of the points that no other beats (as cheap and as good, and better in one), cheapest first."""
-    points = list(zip(costs, values, strict=True))
-
-    def beaten(point: tuple[float, float]) -> bool:
-        return any(cost <= point[0] and value >= point[1] and (cost, value) != point for cost, value in points)
-
-    return sorted((i for i, point in enumerate(points) if not beaten(point)), key=lambda i: points[i])
 
 
 def _trade(axis: Axes, comparison: Comparison, costs: list[float], title: str, xlabel: str) -> None:

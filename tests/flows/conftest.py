@@ -159,6 +159,7 @@ def made(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.write_task(folder / "task", train=8, validation=8)
     write_evaluated(folder / "evaluated", recipe="hinton")
     (folder / "report.md").write_text("# A report\n")
+    (folder / "report.html").write_text("<title>A report</title>\n")
     pyplot.figure(figsize=(1, 1)).savefig(folder / "report.png")
     copy_store(empty_store, folder)
     return folder
@@ -317,13 +318,13 @@ def recipe_project(toy: Toy, made: Path) -> Path:
                 "foreach": slugs,
                 "do": {
                     "cmd": "mkdir -p reports/${item} && "
-                    f"cp {made / 'report.md'} {made / 'report.png'} reports/${{item}}",
+                    f"cp {made / 'report.md'} {made / 'report.png'} {made / 'report.html'} reports/${{item}}",
                     "deps": ["reports/evaluated/${item}/metrics.json"],
-                    "outs": ["reports/${item}/report.md", "reports/${item}/report.png"],
+                    "outs": [f"reports/${{item}}/report.{kind}" for kind in ("md", "png", "html")],
                 },
             },
             "compare": {
-                "cmd": f"mkdir -p reports/compare && cp {made / 'report.md'} {made / 'report.png'} reports/compare",
+                "cmd": f"mkdir -p reports/compare && cp {made}/report.* reports/compare",
                 "deps": [f"reports/evaluated/{slug}/metrics.json" for slug in slugs],
                 "outs": ["reports/compare/report.md", "reports/compare/report.png"],
             },

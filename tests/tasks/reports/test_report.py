@@ -13,6 +13,7 @@ from tasks import report
 from tasks.reports import picture
 from tasks.reports.comparison import read_reports, with_finished, with_links
 from tasks.reports.page import page
+from tasks.reports.pareto import pareto
 
 # accuracy, MB, p50 in ms, share of zeros
 MODELS = {
@@ -87,11 +88,11 @@ def run(monkeypatch, folders: list[Path], out: Path, *words: object) -> str:
 
 def test_the_front_is_what_no_other_beats_in_cost_and_value():
     costs, values = [438, 267, 58, 438, 12, 58], [0.912, 0.897, 0.901, 0.880, 0.86, 0.899]
-    assert picture.pareto(costs, values) == [4, 2, 0]
+    assert pareto(costs, values) == [4, 2, 0]
 
 
 def test_equal_models_are_both_on_the_front():
-    assert picture.pareto([1, 1, 2], [0.5, 0.5, 0.5]) == [0, 1]
+    assert pareto([1, 1, 2], [0.5, 0.5, 0.5]) == [0, 1]
 
 
 def test_latencies_are_compared_as_if_all_had_been_timed_together(tmp_path):
