@@ -14,6 +14,7 @@ from tasks.stage.json_files import read_json
 
 WIDEST = 20  # classes of a confusion matrix: more of them are a list of what is confused most
 MOST = 30  # lines of that list
+CONFUSED = ("classes", "tokens", "answers")  # kinds of task
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,9 @@ def scores_by_class(
 def confusion(kind: str, pairs: Sequence[Pair] | None) -> Confusion | None:
     """Which class is taken for which: rows, or words, or questions with and without an answer.
 
-    None of scores, of rows with several labels, and where there are no predictions.
+    None of kinds whose rows do not have one class each, and where there are no predictions.
     """
-    if pairs is None or kind in ("scores", "multi-label"):
+    if pairs is None or kind not in CONFUSED:
         return None
     counts = Counter(pairs)
     names = sorted({name for pair in counts for name in pair})

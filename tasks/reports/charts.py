@@ -1,7 +1,7 @@
 """The charts of a report as Vega-Lite's JSON: score against cost, other formats, what pruning did.
 
-They name no colours but what they are for (`style`): the page has those, for light and for dark, and some for whatever
-is told apart. Nothing in them is drawn at random, so the same figures give the same chart.
+Of colours they hold the names alone, `theme:first`: the page has them, for light and for dark. Nothing in them is drawn
+at random, so the same figures give the same chart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -93,7 +93,7 @@ def _trade(
             {
                 # From far left of what is drawn to the limit, and up to the top; what lies outside is clipped.
                 "data": {"values": [{"cost": min(costs) / 1e3, "limit": limit, "value": level, "top": top}]},
-                "mark": {"type": "rect", "style": "budget", "clip": True},
+                "mark": {"type": "rect", "style": "budget", "color": "theme:budget", "clip": True},
                 "encoding": {
                     **{"x2": {"field": "limit"}, "y2": {"field": "top"}},
                     "tooltip": {"value": f"the budget: at most {limit:.3g} MB, at least {level:.4g}"},
@@ -103,22 +103,22 @@ def _trade(
     layers += [
         {
             "data": {"values": [{"value": teacher}]},
-            "mark": {"type": "rule", "style": "level", "strokeDash": [2, 3]},
+            "mark": {"type": "rule", "style": "level", "color": "theme:third", "strokeDash": [2, 3]},
             "encoding": {"x": None, "y": {"field": "value", "type": "quantitative"}},
         },
         {
             "data": {"values": lines},
-            "mark": {"type": "line", "style": "pair", "strokeWidth": 1},
+            "mark": {"type": "line", "style": "pair", "color": "theme:second", "opacity": 0.6, "strokeWidth": 1},
             "encoding": {"detail": {"field": "line"}, "order": {"field": "order"}},
         },
         {
             "data": {"values": steps},
-            "mark": {"type": "line", "style": "front", "interpolate": "step-after", "strokeWidth": 2},
+            "mark": {"type": "line", "style": "front", "color": "theme:first", "interpolate": "step-after"},
             "encoding": {"order": {"field": "cost"}},
         },
         {
             "transform": [_shown("recipe"), _shown("form")],
-            "mark": {"type": "point", "style": "model", "filled": True, "opacity": 1, "strokeWidth": 1},
+            "mark": {"type": "point", "style": "model", "filled": True, "opacity": 1},
             "encoding": {
                 "color": {"field": "status", "type": "nominal", "scale": {"domain": STATUSES}, "legend": None},
                 "shape": _shapes(points),
@@ -129,7 +129,7 @@ def _trade(
         {
             # Names of all models would cover each other; of those off the front the tooltip says it.
             "transform": [_shown("recipe"), _shown("form"), {"filter": "datum.named"}],
-            "mark": {"type": "text", "style": "name", "align": "left", "dx": 9, "dy": -9},
+            "mark": {"type": "text", "style": "name", "color": "theme:ink", "align": "left", "dx": 9, "dy": -9},
             "encoding": {"text": {"field": "recipe", "type": "nominal"}},
         },
     ]
@@ -239,7 +239,7 @@ def curve_chart(curve: CurvePoints, metric: str, level: float) -> Chart:
         metric: its name.
         level: the teacher's score.
     """
-    points = [
+    points: list[dict[str, Any]] = [
         {"share": share, "value": value, "when": when}
         for share, before, after in curve
         for value, when in ((before, "before recovery"), (after, "after recovery"))
@@ -252,7 +252,7 @@ def curve_chart(curve: CurvePoints, metric: str, level: float) -> Chart:
             "layer": [
                 {
                     "data": {"values": [{"value": level}]},
-                    "mark": {"type": "rule", "style": "level", "strokeDash": [2, 3]},
+                    "mark": {"type": "rule", "style": "level", "color": "theme:third", "strokeDash": [2, 3]},
                 },
                 {
                     "data": {"values": points},

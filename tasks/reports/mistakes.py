@@ -63,10 +63,11 @@ def mistakes(model: Said, teacher: Said, rows: pa.Table, *, shown: int, characte
     lost, won = gap > 0, gap < 0
     if not scores:
         lost, won = lost & (teacher.worth == WHOLE), won & (model.worth == WHOLE)
-    worst = [place for place in np.argsort(-gap, kind="stable").tolist() if lost[place]][:shown]
+    order = np.argsort(-gap, kind="stable")
+    worst = order[lost[order]][:shown]
     columns = [name for name in TEXTS if name in rows.column_names]
     found = []
-    for place, row in zip(worst, rows.take(worst).select(columns).to_pylist(), strict=True):
+    for place, row in zip(worst.tolist(), rows.take(worst).select(columns).to_pylist(), strict=True):
         texts = [cut(row[name], characters, model.right[place] if name == "context" else "") for name in columns]
         said = (model.right[place], teacher.given[place] or "all right", model.given[place])
         found.append(Mistake(place + 1, texts, *(cut(each, characters) for each in said)))

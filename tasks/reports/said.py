@@ -85,7 +85,7 @@ def read_pairs(folder: Path) -> list[Pair] | None:
 
 
 def read_said(kind: str, folder: Path, rows: pa.Table) -> Said | None:
-    """What a model said of these rows; None where its folder has no predictions.
+    """What a model said of these rows; None where its folder has no predictions, and of a kind without a reader here.
 
     Args:
         kind: of task.
@@ -96,7 +96,7 @@ def read_said(kind: str, folder: Path, rows: pa.Table) -> Said | None:
         InputError: the files are damaged, or of other rows.
     """
     pairs = read_pairs(folder)
-    if pairs is None:
+    if pairs is None or kind not in READERS:
         return None
     said = READERS[kind](folder, pairs, rows)
     if not len(said.given) == len(said.worth) == len(rows):

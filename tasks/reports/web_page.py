@@ -23,6 +23,7 @@ from tasks.reports.web_script import SCRIPT
 from tasks.reports.web_style import STYLE
 from tasks.reports.web_template import TEMPLATE
 
+LIBRARY = "window.vegaEmbed = vegaEmbed;"  # what the bundle of the libraries gives the page
 # How things are said of the two ends of a choice; the first is what a page opens with.
 COSTS = {"size": "size", "latency": "latency"}
 SCALES = {"log": "log", "linear": "linear"}
@@ -41,7 +42,7 @@ def web_page(comparison: Comparison, title: str, details: list[Details]) -> str:
     curves = {f"curve-{place}": model for place, model in enumerate(comparison.models) if model.curve}
     for name, model in curves.items():
         charts[name] = {"share": curve_chart(model.curve, comparison.metric, comparison.teacher.value)}
-    library = vl_convert.javascript_bundle(None)
+    library = vl_convert.javascript_bundle(LIBRARY)
     for script in (library, SCRIPT):
         assert "</script" not in script.lower(), "a script that ends its own element"
     return (

@@ -11,7 +11,7 @@ SCRIPT = """
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim();
 
   const config = () => {
-    const [ink, quiet, line, ground] = ['ink', 'quiet', 'line', 'ground'].map(colour);
+    const [ink, quiet, line] = ['ink', 'quiet', 'line'].map(colour);
     const told = ['first', 'second', 'third', 'fourth', 'fifth', 'sixth'].map(colour);
     return {
       font: 'system-ui, sans-serif',
@@ -22,14 +22,6 @@ SCRIPT = """
       },
       legend: { labelColor: ink, titleColor: ink, labelFontSize: 12, labelLimit: 220 },
       range: { category: told },
-      style: {
-        budget: { fill: colour('budget') },
-        level: { stroke: told[2] },
-        pair: { stroke: told[1], opacity: 0.6 },
-        front: { stroke: told[0], opacity: 0.6 },
-        model: { stroke: ground },
-        name: { fill: ink, fontSize: 12, stroke: null },
-      },
     };
   };
 
@@ -39,7 +31,8 @@ SCRIPT = """
   const asked = (figure) => {
     const variants = charts[figure.dataset.chart];
     const chart = variants[chosen(figure, 'cost') ?? Object.keys(variants)[0]];
-    const spec = structuredClone(chart.spec);
+    const themed = (_, name) => JSON.stringify(colour(name));
+    const spec = JSON.parse(JSON.stringify(chart.spec).replace(/"theme:([a-z]+)"/g, themed));
     const scale = chosen(figure, 'scale');
     if (scale) spec.encoding.x.scale = chart.scales[scale];
     for (const param of spec.params ?? []) {

@@ -20,7 +20,7 @@ STYLE = """
 }
 * { box-sizing: border-box; }
 body {
-  margin: 0 auto; max-width: 72rem; padding: 1rem; background: var(--ground); color: var(--ink);
+  margin: 0 auto; max-width: 82rem; padding: 1rem; background: var(--ground); color: var(--ink);
   font: 16px/1.5 system-ui, sans-serif; overflow-wrap: anywhere;
 }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: 0.5rem 0; }
@@ -49,7 +49,7 @@ button, select {
 .sign.budget { background: var(--budget); border: 1px solid var(--line); height: 0.8em; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 0.3rem; margin: 0.6rem 0; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; width: 100%; }
-th, td { padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: 0.3rem 0.5rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 tr:last-child > td, tr:last-child > th { border-bottom: 0; }
 th { background: var(--raised); font-weight: 600; }
 td:first-child, th:first-child { text-align: left; position: sticky; left: 0; background: var(--ground); }
@@ -59,7 +59,7 @@ thead th:first-child { background: var(--raised); }
 .confusion { width: auto; }
 .rows td, .rows th { text-align: left; white-space: normal; vertical-align: top; min-width: 7rem; }
 .rows td.text { min-width: 16rem; white-space: pre-line; }
-.rows td:first-child, .rows th:first-child { min-width: 0; }
+.mistakes td:first-child, .mistakes th:first-child { min-width: 0; white-space: nowrap; }
 .worse { color: var(--third); }
 .better { color: var(--fourth); }
 [hidden] { display: none; }
