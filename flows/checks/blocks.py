@@ -23,6 +23,7 @@ SHARED = {
     "export": ("tasks.exported.params", "ExportParams"),
     "evaluate": ("tasks.stage.params", "EvaluateParams"),
     "budget": ("tasks.stage.params", "BudgetParams"),
+    "report": ("tasks.reports.params", "ReportParams"),
     "search": ("flows.search.space", "SearchParams"),
     "promote": ("flows.promotion.gate", "PromoteParams"),
 }

@@ -4,7 +4,7 @@ C classes.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from tasks.stage.json_files import read_json
 
 WIDEST = 20  # classes of a confusion matrix: more of them are a list of what is confused most
 MOST = 30  # lines of that list
-CONFUSED = ("classes", "tokens", "answers")  # kinds of task
 
 
 @dataclass(frozen=True)
@@ -42,53 +41,49 @@ class Confusion:
     most: Sequence[tuple[str, str, int]]
 
 
-def scores_by_class(
-    kind: str, folder: Path, pairs: Sequence[Pair] | None, labels: Sequence[str]
-) -> Mapping[str, Score]:
-    """Of each class its scores; {} of a kind that has no classes, or where the folder does not say.
+Scores = Callable[[Path, Sequence[Pair], Sequence[str]], Mapping[str, Score]]  # of a folder, its predictions, labels
 
-    Args:
-        kind: of task.
-        folder: what `tasks.evaluate` wrote.
-        pairs: what is right and what was said.
-        labels: the names of the labels, for rows that may have several.
+
+def of_classes(folder: Path, pairs: Sequence[Pair], labels: Sequence[str]) -> Mapping[str, Score]:
+    """Of rows with one class each, by what is right and what was said."""
+    there, given = (Counter(column) for column in zip(*pairs, strict=True))
+    hit = Counter(right for right, said in pairs if right == said)
+    return {name: _score(hit[name], there[name], given[name]) for name in sorted(there | given)}
+
+
+def of_label_sets(folder: Path, pairs: Sequence[Pair], labels: Sequence[str]) -> Mapping[str, Score]:
+    """Of rows that may have several labels, whose names are given; {} without them.
 
     Raises:
-        InputError: the files are damaged.
+        InputError: the folder's rows.csv is missing or damaged.
     """
-    if kind == "classes" and pairs is not None:
-        return _of_pairs(pairs)
-    if kind == "multi-label" and labels and (folder / "details" / FILE).is_file():
-        rows = read_rows(folder / "details" / FILE, AGAIN)
-        both = {name: (rows[f"label_{place}"] > 0, rows[f"given_{place}"] > 0) for place, name in enumerate(labels)}
-        return {
-            name: _score(int((there & given).sum()), int(there.sum()), int(given.sum()))
-            for name, (there, given) in both.items()
-        }
-    if kind == "tokens" and (folder / "details" / "types.json").is_file():
-        return {name: Score(**figures) for name, figures in read_json(folder / "details" / "types.json", AGAIN).items()}
-    return {}
+    if not labels:
+        return {}
+    rows = read_rows(folder / "details" / FILE, AGAIN)
+    both = {name: (rows[f"label_{place}"] > 0, rows[f"given_{place}"] > 0) for place, name in enumerate(labels)}
+    return {
+        name: _score(int((there & given).sum()), int(there.sum()), int(given.sum()))
+        for name, (there, given) in both.items()
+    }
 
 
-def confusion(kind: str, pairs: Sequence[Pair] | None) -> Confusion | None:
-    """Which class is taken for which: rows, or words, or questions with and without an answer.
+def of_types(folder: Path, pairs: Sequence[Pair], labels: Sequence[str]) -> Mapping[str, Score]:
+    """Of types of entity, as the evaluation counted them.
 
-    None of kinds whose rows do not have one class each, and where there are no predictions.
+    Raises:
+        InputError: the folder's types.json is missing or damaged.
     """
-    if pairs is None or kind not in CONFUSED:
-        return None
+    return {name: Score(**figures) for name, figures in read_json(folder / "details" / "types.json", AGAIN).items()}
+
+
+def confusion(pairs: Sequence[Pair]) -> Confusion:
+    """Which class is taken for which: of rows, of words, of questions with and without an answer."""
     counts = Counter(pairs)
     names = sorted({name for pair in counts for name in pair})
     if len(names) > WIDEST:
         wrong = [(right, given, count) for (right, given), count in counts.items() if right != given]
         return Confusion([], [], sorted(wrong, key=lambda each: (-each[2], each))[:MOST])
     return Confusion(names, [[counts[right, given] for given in names] for right in names], [])
-
-
-def _of_pairs(pairs: Sequence[Pair]) -> dict[str, Score]:
-    there, given = (Counter(column) for column in zip(*pairs, strict=True))
-    hit = Counter(right for right, said in pairs if right == said)
-    return {name: _score(hit[name], there[name], given[name]) for name in sorted(there | given)}
 
 
 def _score(hit: int, there: int, given: int) -> Score:

@@ -1,11 +1,11 @@
 """What a model said of each row, in words, and how right that is: read from what `tasks.evaluate` kept of it.
 
-One function a kind of task, in `READERS`. N rows.
+One function a kind of task: `tasks.reports.by_kind` says whose each is. N rows.
 """
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ from tasks.stage.json_files import read_json
 
 AGAIN = "evaluate that model again (dvc repro evaluate@NAME)"
 WHOLE = 1.0  # how right a row is of which all is right
+NO_ANSWER = "(no answer)"
 Pair = tuple[str, str]  # what is right, what was said
 
 
@@ -36,6 +37,9 @@ class Said:
     right: Sequence[str]
     given: Sequence[str]
     worth: NDArray[np.float64]
+
+
+Reader = Callable[[Path, Sequence[Pair], pa.Table], Said]
 
 
 def read_split(task: Path, split: str, examples: int) -> pa.Table:
@@ -84,11 +88,11 @@ def read_pairs(folder: Path) -> list[Pair] | None:
     return pairs[1:]
 
 
-def read_said(kind: str, folder: Path, rows: pa.Table) -> Said | None:
-    """What a model said of these rows; None where its folder has no predictions, and of a kind without a reader here.
+def read_said(reader: Reader, folder: Path, rows: pa.Table) -> Said | None:
+    """What a model said of these rows; None where its folder has no predictions.
 
     Args:
-        kind: of task.
+        reader: that of the kind of task.
         folder: what `tasks.evaluate` wrote of it.
         rows: those that it was judged on.
 
@@ -96,20 +100,20 @@ def read_said(kind: str, folder: Path, rows: pa.Table) -> Said | None:
         InputError: the files are damaged, or of other rows.
     """
     pairs = read_pairs(folder)
-    if pairs is None or kind not in READERS:
+    if pairs is None:
         return None
-    said = READERS[kind](folder, pairs, rows)
+    said = reader(folder, pairs, rows)
     if not len(said.given) == len(said.worth) == len(rows):
         raise InputError(f"'{folder}' says something of {len(said.given)} rows, the task has {len(rows)}: {AGAIN}")
     return said
 
 
-def _names(folder: Path, pairs: Sequence[Pair], rows: pa.Table) -> Said:
+def names(folder: Path, pairs: Sequence[Pair], rows: pa.Table) -> Said:
     """A class, or several labels: right is the same name, or the same names."""
     return Said(*_columns(pairs), np.array([float(right == given) for right, given in pairs]))
 
 
-def _scores(folder: Path, pairs: Sequence[Pair], rows: pa.Table) -> Said:
+def scores(folder: Path, pairs: Sequence[Pair], rows: pa.Table) -> Said:
     try:
         worth = np.array([-abs(float(given) - float(right)) for right, given in pairs])
     except ValueError as error:
@@ -117,7 +121,7 @@ def _scores(folder: Path, pairs: Sequence[Pair], rows: pa.Table) -> Said:
     return Said(*_columns(pairs), worth)
 
 
-def _tokens(folder: Path, pairs: Sequence[Pair], rows: pa.Table) -> Said:
+def words(folder: Path, pairs: Sequence[Pair], rows: pa.Table) -> Said:
     """The words whose label is wrong; a row is worth the share of its words that are right."""
     lengths = [len(labels) for labels in rows["label"].to_pylist()]
     if sum(lengths) != len(pairs):
@@ -138,23 +142,13 @@ def _cut(pairs: Sequence[Pair], lengths: Sequence[int]) -> Iterator[list[Pair]]:
     return (list(islice(left, length)) for length in lengths)
 
 
-def _answers(folder: Path, pairs: Sequence[Pair], rows: pa.Table) -> Said:
+def answers(folder: Path, pairs: Sequence[Pair], rows: pa.Table) -> Said:
     """The text of an answer; right is what is the same by the rules of SQuAD's script."""
-    answers = read_json(folder / "details" / "answers.json", AGAIN)
+    found = read_json(folder / "details" / "answers.json", AGAIN)
     right = [(answers_of["text"] or [NO_ANSWER])[0] for answers_of in rows["answers"].to_pylist()]
-    given = [answers.get(name) or NO_ANSWER for name in rows["id"].to_pylist()]
+    given = [found.get(name) or NO_ANSWER for name in rows["id"].to_pylist()]
     return Said(right, given, np.asarray(read_rows(folder / "details" / FILE, AGAIN)["exact"], dtype=np.float64))
 
 
 def _columns(pairs: Sequence[Pair]) -> tuple[list[str], list[str]]:
     return [right for right, _ in pairs], [given for _, given in pairs]
-
-
-NO_ANSWER = "(no answer)"
-READERS: Mapping[str, Callable[[Path, Sequence[Pair], pa.Table], Said]] = {
-    "classes": _names,
-    "multi-label": _names,
-    "scores": _scores,
-    "tokens": _tokens,
-    "answers": _answers,
-}

@@ -121,7 +121,7 @@ worst on top.{% endif %}</p>
 {% endif %}
 {% endif %}
 {% if model.scores %}
-<h3>{{ model.name }}: each {{ "type of entity" if figures.kind == "tokens" else "label" }}</h3>
+<h3>{{ model.name }}: each {{ model.each }}</h3>
 <div class="scroll"><table class="classes">
 <thead><tr><th>label</th><th>there</th><th>precision</th><th>recall</th><th>F1</th>\
 <th>teacher's F1</th><th>difference</th></tr></thead>
