@@ -326,7 +326,7 @@ def recipe_project(toy: Toy, made: Path) -> Path:
             "compare": {
                 "cmd": f"mkdir -p reports/compare && cp {made}/report.* reports/compare",
                 "deps": [f"reports/evaluated/{slug}/metrics.json" for slug in slugs],
-                "outs": ["reports/compare/report.md", "reports/compare/report.png"],
+                "outs": ["reports/compare/report.md", "reports/compare/report.png", "reports/compare/report.html"],
             },
         },
         seed="x",
