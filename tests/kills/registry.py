@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from flows.promotion.decision import HISTORY
 from flows.registry.files import check, weights_digest
 from flows.registry.names import registered_model
+from flows.registry.reports import checkpoint_of, evaluated
 from flows.registry.versions import CANDIDATE, CHAMPION, stored_rows, versions
 from stillhouse.errors import InputError
+from tasks.evaluation.forms import FINISHED
 from tasks.evaluation.rows import FILE, read_rows
 
 if TYPE_CHECKING:
@@ -45,23 +47,24 @@ def _of_none(version: "ModelVersion", recipes: list[str]) -> bool:
 
 
 def _of(client: "MlflowClient", version: "ModelVersion", plain: Path, recipe: str) -> list[str]:
-    """What a version has that the undisturbed run has not."""
+    """What a version has that the undisturbed run's model of its form has not."""
     wrong = []
-    if version.tags.get("weights_sha256") != weights_digest(plain / "models" / recipe):
+    finished = version.tags.get("form") == FINISHED
+    if version.tags.get("weights_sha256") != weights_digest(plain / checkpoint_of(recipe, finished)):
         wrong.append("its weights are others")
     try:
         check(client, version)
     except InputError as error:
         wrong.append(str(error))
-    evaluated = plain / "reports" / "evaluated" / recipe
-    metrics = json.loads((evaluated / "metrics.json").read_text())
+    report = plain / evaluated(recipe, finished)
+    metrics = json.loads((report / "metrics.json").read_text())
     wrong += [
         f"tag {key} = {version.tags.get(key)}, not {metrics[key]}"
         for key in SCORES
         if version.tags.get(key) != str(metrics[key])
     ]
     kept = stored_rows(client, version.run_id or "", version.tags.get("evaluation", ""))
-    rows = read_rows(evaluated / "details" / FILE, "")
+    rows = read_rows(report / "details" / FILE, "")
     if kept is None or kept.keys() != rows.keys() or any((kept[key] != rows[key]).any() for key in rows):
         wrong.append("its rows are others, or missing")
     return wrong
