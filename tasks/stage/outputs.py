@@ -71,8 +71,11 @@ def refuse_own_files(out: Path) -> None:
 
 
 def own_files(out: Path) -> list[Path]:
-    """What is in a folder, or the file, that was not written here as it is now: a person's, or what DVC checked out."""
-    if not out.is_dir():
+    """What is in a folder and was not written here as it is now: a person's files, or what DVC checked out.
+
+    Nothing is a person's in the cache, which may be deleted at any time.
+    """
+    if not out.is_dir() or _place(out).is_relative_to(cache_dir().resolve()):
         return []
     noted = _noted(out)
     found = (path for path in sorted(out.rglob("*")) if path.is_symlink() or not path.is_dir())

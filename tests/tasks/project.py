@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
@@ -103,7 +104,9 @@ def loaded(folder: str) -> PreTrainedModel:
 
 
 def run(module: Any, *words: object) -> None:
-    """A stage's program, in this process."""
+    """A stage's program, in this process, its outputs cleared first, as DVC does."""
+    for option in {"--out", "--route"}.intersection(words):
+        shutil.rmtree(words[words.index(option) + 1], ignore_errors=True)
     sys.argv = ["program", *map(str, words)]
     module.main()
 

@@ -75,6 +75,15 @@ def test_a_folder_is_known_by_each_of_its_names_and_forgotten_when_it_is_gone(tm
     assert len(list((cache_dir() / "written").iterdir())) == 1
 
 
+def test_in_the_cache_nothing_is_ones_own():
+    out = cache_dir() / "teachers" / "model"
+    out.mkdir(parents=True)
+    (out / "damaged").touch()
+    with fresh_dir(out) as folder:
+        (folder / "new").touch()
+    assert [p.name for p in out.iterdir()] == ["new"]
+
+
 def test_what_a_killed_run_left_is_cleared(tmp_path):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
