@@ -104,9 +104,10 @@ def loaded(folder: str) -> PreTrainedModel:
 
 
 def run(module: Any, *words: object) -> None:
-    """A stage's program, in this process, its outputs cleared first, as DVC does."""
+    """A stage's program, in this process; the models that it writes are cleared first, as DVC does."""
     for option in {"--out", "--route"}.intersection(words):
-        shutil.rmtree(words[words.index(option) + 1], ignore_errors=True)
+        if (out := Path(words[words.index(option) + 1])).parts[0] == "models":
+            shutil.rmtree(out, ignore_errors=True)
     sys.argv = ["program", *map(str, words)]
     module.main()
 
