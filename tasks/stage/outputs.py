@@ -32,13 +32,13 @@ def fresh_dir(out: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as unread:
             yield Path(unread)
         return
-    refuse_own_files(out)
+    _refuse_own_files(out)
     temporary = _sibling(out)
     temporary.mkdir()
     try:
         yield temporary
-        refuse_own_files(out)  # hours later
-        note(temporary, out)
+        _refuse_own_files(out)  # hours later
+        _note(temporary, out)
         if out.exists():
             shutil.rmtree(out)
         temporary.rename(out)
@@ -61,7 +61,7 @@ def fresh_file(out: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def refuse_own_files(out: Path) -> None:
+def _refuse_own_files(out: Path) -> None:
     """Raise for a file in a folder that is to be replaced, and that no program of this clone wrote as it is."""
     if own := own_files(out):
         raise InputError(
@@ -82,7 +82,7 @@ def own_files(out: Path) -> list[Path]:
     return [path for path in found if noted.get(str(path.relative_to(out))) != _looks(path)]
 
 
-def note(written: Path, out: Path) -> None:
+def _note(written: Path, out: Path) -> None:
     """Note the files of a folder that is about to become `out`."""
     notes = cache_dir() / "written"
     notes.mkdir(parents=True, exist_ok=True)

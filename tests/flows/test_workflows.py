@@ -149,11 +149,12 @@ def test_a_change_of_params_runs_what_it_makes_stale_and_pushes_and_reports_it(
     assert comment.startswith("# ") and f"## What changed since {base[:8]}" in comment and "![" not in comment
     (row,) = re.findall(r"^\| reports/evaluated/hinton/metrics.json +\| tokens +\| (.+) \|$", comment, re.MULTILINE)
     assert [int(cell) for cell in row.split("|")] == [16, 24, 8]
-    assert {file.name for file in (scratch / "comment").iterdir()} == {"comment.md", "report.png", "dvc.lock"}
+    kept = {file.name for file in (scratch / "comment").iterdir()}
+    assert kept == {"comment.md", "report.png", "report.html", "dvc.lock"}
 
 
 @pytest.mark.slow
-def test_a_promotion_by_hand_and_its_rollback_move_the_alias(
+def test_a_promotion_by_hand_moves_the_alias_and_runs_nothing_of_its_reason(
     tmp_path: Path, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = registered_project(made, tmp_path / "project")

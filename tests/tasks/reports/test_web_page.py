@@ -197,6 +197,7 @@ def browser() -> Iterator:
     """A Chromium that is installed here, driven by Playwright."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
+        # No package that pip installs holds one; all else of the page is tested without.
         pytest.skip(f"no browser: install one of {', '.join(BROWSERS)} (apt install chromium-headless-shell)")
     from playwright.sync_api import sync_playwright
 
