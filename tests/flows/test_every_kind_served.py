@@ -10,8 +10,6 @@ import importlib
 import json
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ from flows.dag.graph import lineage, load_graph
 from flows.promotion.decision import try_to_promote
 from tasks.kinds.find import kind_names
 from tests.clones import ROOT, clone, environment, free_port, run
+from tests.served import wait_for
 from tests.tasks import project
 
 TEXTS = [
@@ -209,10 +208,8 @@ def ask(folder: Path, name: str, rows: list[dict], variables: dict[str, str]) ->
             stderr=stream,
         )
     try:
-        url, deadline = f"http://127.0.0.1:{port}", time.monotonic() + 120
-        while not is_ready(f"{url}/ping"):
-            assert server.poll() is None and time.monotonic() < deadline, log.read_text()[-3000:]
-            time.sleep(0.2)
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/ping", server, log)
         body = json.dumps({"dataframe_records": rows}).encode()
         request = urllib.request.Request(f"{url}/invocations", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as reply:
@@ -223,12 +220,3 @@ def ask(folder: Path, name: str, rows: list[dict], variables: dict[str, str]) ->
             process.terminate()
         for process in psutil.wait_procs(family, timeout=20)[1]:
             process.kill()
-
-
-def is_ready(url: str) -> bool:
-    """Whether somebody is there and ready."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
-            return reply.status == 200
-    except (urllib.error.URLError, ConnectionError):
-        return False

@@ -1,36 +1,21 @@
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
-import psutil
 import pytest
 from huggingface_hub import ModelCard
 
-from flows import promote, serve
+from flows import promote
 from flows.dag.graph import known_recipe
-from flows.promotion.decision import roll_back, serve_command, try_to_promote
-from flows.registry.card import version_card
+from flows.promotion.decision import roll_back, try_to_promote
 from flows.registry.files import weights_digest
-from flows.registry.names import registered_model, task_name
 from flows.registry.reports import numbers, table
-from flows.registry.starts import PUBLISHED
 from flows.registry.versions import Registered, is_registered, register, stored_card, versions
 from stillhouse.errors import InputError
-from tasks.phases.teacher import PINNED
 from tasks.stage import program
 from tasks.tracking.store import open_store
 from tests.flows.conftest import fill_project, train_again
-
-NAME = "stillhouse-docstrings"
-ROOT = Path(__file__).parents[3]
+from tests.flows.promotion.conftest import NAME, promoted
 
 
 def aliases() -> dict[str, str]:
@@ -42,16 +27,6 @@ def aliases() -> dict[str, str]:
 def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose hinton is version 1, the champion, and whose tinybert is not registered."""
     return promoted(fill_project(made, tmp_path_factory.mktemp("registered")))
-
-
-def promoted(root: Path) -> Path:
-    """The project, once its hinton is registered and champion."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        register("hinton")
-        try_to_promote("hinton")
-    return root
 
 
 @pytest.fixture
@@ -90,88 +65,6 @@ def test_a_versions_description_is_its_card_and_its_run_has_the_metadata_too() -
     (result,) = model["results"]
     assert result["dataset"]["split"] == "validation" and result["metrics"][0]["value"] == 0.9
     assert len([file for file in Path("mlruns/artifacts").rglob("README.md") if "evaluation" in file.parts]) == 1
-
-
-@pytest.mark.parametrize(
-    ("data", "teacher", "dataset", "base_model", "license_"),
-    [
-        (
-            {"source": "hub", "hub": {"name": "nyu-mll/glue", "config": "sst2"}},
-            "bert-base",
-            "nyu-mll/glue",
-            "bert-base",
-            None,
-        ),
-        (
-            {"source": "files", "files": {"folder": "/home/me/secret", "layout": "table"}},
-            "/home/me/mine",
-            None,
-            None,
-            None,
-        ),
-        ({"source": "docstrings"}, "mpnet-base", None, "sentence-transformers/all-mpnet-base-v2", "apache-2.0"),
-    ],
-)
-def test_a_card_names_what_is_on_the_hub_and_no_folder(
-    made: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    data: dict,
-    teacher: str,
-    dataset: str | None,
-    base_model: str | None,
-    license_: str | None,
-) -> None:
-    monkeypatch.chdir(fill_project(made, tmp_path / "project"))
-    params = json.loads(Path("params.yaml").read_text())
-    changes = {"data": {"kind": "classes", "name": "reviews"} | data, "teacher": {"model": teacher}}
-    Path("params.yaml").write_text(json.dumps(params | changes))
-    whole, short = version_card("hinton", {"git_commit": "abc", "data_md5": ""})
-    metadata = ModelCard(whole).data.to_dict()
-    assert metadata.get("datasets") == ([dataset] if dataset else None)
-    assert metadata.get("base_model") == ([base_model] if base_model else None)
-    assert metadata.get("license") == license_
-    assert metadata["model-index"][0]["results"][0]["dataset"]["type"] == (dataset or "reviews")
-    assert "- commit: `abc`" in short and "DVC's hash" not in short, "what is not known is not said"
-    assert "/home" not in whole and "# stillhouse-reviews: hinton\n" in short
-
-
-def test_a_card_names_what_students_are_made_of_and_a_licence_only_where_it_is_that_of_all(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert set(PUBLISHED) == set(PINNED)
-    monkeypatch.chdir(fill_project(made, tmp_path / "project"))
-    params = json.loads(Path("params.yaml").read_text())
-    ours, theirs = "sentence-transformers/all-MiniLM-L6-v2", "google/small"
-    for hinton, tinybert, wanted in (
-        ({"student": {"from": None}}, {}, [ours]),
-        ({"student": {"from": theirs}}, {}, [ours, theirs]),
-        # Made of another recipe's, by the name of one of its phases.
-        ({"source": "models/tinybert-general"}, {"general": {"student": {"from": theirs}}}, [ours, theirs]),
-        ({"source": "models/hinton"}, {"general": {"student": {"from": theirs}}}, [ours]),
-    ):
-        changes = {"hinton": {"distill": hinton}, "tinybert": tinybert}
-        Path("params.yaml").write_text(json.dumps(params | changes))
-        whole, short = version_card("hinton", {})
-        metadata = ModelCard(whole).data.to_dict()
-        assert metadata["base_model"] == wanted and ("license" in metadata) == (wanted == [ours])
-        assert f"were made from {' and '.join(wanted)}." in short
-
-
-def test_a_description_is_no_longer_than_a_registry_keeps(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(fill_project(made, tmp_path / "project"))
-    card = Path("models/exported/hinton/README.md")
-    card.write_text(card.read_text() + "much " * 2000)
-    whole, short = version_card("hinton", {})
-    assert len(whole) > 10_000 and len(short) == 5_000 and short.endswith(" …")
-    card.write_text(card.read_text().replace("## Speed", "## Haste"))
-    with pytest.raises(InputError, match=r"README.md' has no section 'Speed': evaluate the model again"):
-        version_card("hinton", {})
-    card.unlink()
-    with pytest.raises(InputError, match=r"hinton/README.md' is missing: run python -m flows.compress hinton"):
-        version_card("hinton", {})
 
 
 @pytest.mark.usefixtures("here")
@@ -304,137 +197,6 @@ def test_numbers_of_a_report_are_flat() -> None:
     assert numbers({"a": 1, "b": {"c": 2.5, "d": "text", "e": True}}) == {"a": 1, "b.c": 2.5}
 
 
-@pytest.mark.parametrize(
-    ("data", "name"),
-    [
-        ({"source": "docstrings"}, "docstrings"),
-        ({"source": "docstrings", "kind": "scores"}, "docstrings"),
-        ({"source": "docstrings", "kind": "answers"}, "docstrings-answers"),
-        ({"source": "hub", "hub": {"name": "nyu-mll/glue", "config": "sst2"}}, "sst2"),
-        ({"source": "hub", "hub": {"name": "stanfordnlp/imdb", "config": None}}, "imdb"),
-        ({"source": "files", "files": {"folder": "../glue/CoLA", "layout": "cola"}}, "cola"),
-        ({"source": "files", "files": {"folder": "~/data/Reviews", "layout": "table"}}, "reviews"),
-        ({"source": "files", "files": {"folder": "x/Bob's Reviews (v2)", "layout": "table"}}, "bob-s-reviews-v2"),
-        ({"source": "files", "files": {"folder": "x/a:b", "layout": "table"}}, "a-b"),
-        ({"source": "files", "files": {"folder": "x/Reviews/.", "layout": "table"}}, "reviews"),
-        (
-            {"source": "hub", "hub": {"name": "ann/FAQ", "config": None}, "name": "help", "kind": "answers"},
-            "help-answers",
-        ),
-        ({"source": "files", "files": {"folder": "../sick", "layout": "sick"}}, "sick"),
-        ({"source": "files", "files": {"folder": "../sick", "layout": "sick"}, "kind": "scores"}, "sick-scores"),
-        ({"source": "files", "files": {"folder": "../stsb", "layout": "stsb"}, "kind": "scores"}, "stsb"),
-        ({"source": "files", "files": {"folder": "~/data/FAQ", "layout": "squad"}, "kind": "answers"}, "faq-answers"),
-    ],
-)
-def test_the_task_gives_the_model_its_name(tmp_path: Path, data: dict, name: str) -> None:
-    file = tmp_path / "params.yaml"
-    file.write_text(json.dumps({"data": {"kind": "classes"} | data}))
-    assert task_name(file) == name and registered_model(file) == f"stillhouse-{name}"
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        ({"kind": "classes"}, "data.source = None names no task: fill in block `data`"),
-        ({"source": "docstrings"}, "data.kind = None names no task"),
-        (["docstrings"], r"data = .*: a mapping is expected"),
-        ({"kind": "classes", "source": "files", "files": "raw"}, "data.files = 'raw': a mapping is expected"),
-        ({"source": "hub", "kind": "answers"}, "data.source = 'hub' names no task"),
-        ({"source": "files", "kind": "classes", "files": {"folder": "/"}}, "give the task a name"),
-        (
-            {"source": "docstrings", "kind": "classes", "name": "My Reviews"},
-            "data.name = 'My Reviews': use small letters",
-        ),
-    ],
-)
-def test_data_that_name_no_task_are_refused_in_one_line(tmp_path: Path, data: dict, message: str) -> None:
-    file = tmp_path / "params.yaml"
-    file.write_text(json.dumps({"data": data}))
-    with pytest.raises(InputError, match=f"params.yaml: .*{message}"):
-        task_name(file)
-
-
 def test_an_unknown_recipe_is_named_with_those_there_are() -> None:
     with pytest.raises(InputError, match="recipe = 'x' is unknown: choose one of hinton, tinybert"):
         known_recipe("x", ["hinton", "tinybert"])
-
-
-@pytest.mark.slow
-def test_the_champion_is_served_and_answers_two_sentences(here: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = [sys.executable, *serve_command(NAME).split()[1:], "--port", str(port)]
-    with (here / "serve.log").open("w") as log:
-        server = subprocess.Popen(words, cwd=here, env=_environment(), stdout=log, stderr=log, start_new_session=True)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until(lambda: _answers(f"{url}/ping"), 120)
-        rows = {"dataframe_records": [{"text": "good film"}, {"text": "very very bad food"}]}
-        request = urllib.request.Request(
-            f"{url}/invocations", json.dumps(rows).encode(), {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as reply:
-            predictions = json.loads(reply.read())["predictions"]
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(30)
-    assert [set(each["scores"]) for each in predictions] == [{"bad", "good"}] * 2
-    assert all(each["label"] in ("bad", "good") for each in predictions)
-    assert all(abs(sum(each["scores"].values()) - 1) < 1e-6 for each in predictions)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_served_model_that_is_asked_to_end_leaves_no_process_and_no_folder(
-    here: Path, tmp_path: Path, number: signal.Signals
-) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    words = [sys.executable, *serve_command(NAME).split()[1:], "--port", str(port)]
-    environment = _environment() | {"TMPDIR": str(tmp_path)}
-    with (tmp_path / "serve.log").open("w") as log:
-        server = subprocess.Popen(words, cwd=here, env=environment, stdout=log, stderr=log)
-    _wait_until(lambda: _answers(f"http://127.0.0.1:{port}/ping"), 120)
-    family = psutil.Process(server.pid).children(recursive=True)
-    assert len(family) > 1, "MLflow, its server and its workers"
-    with pytest.raises(subprocess.CalledProcessError):
-        subprocess.run(words, cwd=here, env=environment, capture_output=True, check=True)  # the port is taken
-    server.send_signal(number)
-    assert server.wait(60) == 128 + number
-    assert psutil.wait_procs(family, timeout=5)[1] == []
-    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
-
-
-def _environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
-
-
-def _answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
-            return reply.status == 200
-    except (urllib.error.URLError, ConnectionError):
-        return False
-
-
-def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-
-
-@pytest.mark.parametrize("port", ["taken", "99999"])
-def test_a_port_that_cannot_be_had_is_named_before_anything_is_fetched(
-    port: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        port = str(other.getsockname()[1]) if port == "taken" else port
-        monkeypatch.setattr(sys, "argv", ["serve", "models:/no-such@champion", "--port", port])
-        with pytest.raises(InputError, match=f"--port {port} cannot be used .*: choose another"):
-            serve.main()
