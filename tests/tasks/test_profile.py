@@ -125,6 +125,14 @@ def test_only_values_change_and_comments_and_order_stay(params: Path) -> None:
     assert sum(old != new for old, new in zip(before, after, strict=True)) == len(changes)
 
 
+def test_one_number_changes_one_line_of_params_yaml_as_it_is_shipped(tmp_path: Path) -> None:
+    copy = Path(shutil.copy(ROOT / PARAMS, tmp_path / "params.yaml"))
+    before = copy.read_text(encoding="utf-8").splitlines()
+    assert apply([{"data": {"seed": 1234}}], copy)
+    after = copy.read_text(encoding="utf-8").splitlines()
+    assert [new.split()[1] for old, new in zip(before, after, strict=True) if old != new] == ["1234"]
+
+
 def test_numbers_stay_as_they_are_written(params: Path) -> None:
     lay(params, "bert-base")
     assert "learning_rate: 3.0e-5" in params.read_text()
