@@ -160,7 +160,8 @@ class Fleet:
         if state.type == StateType.COMPLETED:
             if self._fetch(stage):
                 return
-            raise self._failed(stage, "it ran, but the remote has no result of it: is it the same remote?")
+            why = "is it the same remote, and has the stage a dependency, without which DVC keeps no result?"
+            raise self._failed(stage, f"it ran, but the remote has no result of it: {why}")
         # A crash is the death of a runner: another may do better.
         may_pass = state.name == MAY_PASS or state.type == StateType.CRASHED
         reason, exit_code = ENDING.fullmatch(state.message or str(state.name)).groups()  # type: ignore[union-attr]
