@@ -40,8 +40,9 @@ FROM system
 COPY --from=environment /opt/venv /opt/venv
 # For a volume, which takes over whose it is: what a server keeps.
 RUN install --directory --owner=1000 --group=1000 /data
-# VENV: what `make` takes as it is. The worker's page of health is for this container alone.
+# `make` takes the environment of VENV as it is. The worker's page of health is for this container alone.
 ENV VENV=/opt/venv \
+    STILLHOUSE_IMAGE_ENVIRONMENT=1 \
     PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PREFECT_WORKER_WEBSERVER_HOST=127.0.0.1 \
@@ -52,7 +53,7 @@ USER 1000:1000
 # Empty: a deployment's clone is made here.
 WORKDIR /home/stillhouse
 ENTRYPOINT ["tini", "--"]
-CMD ["prefect", "worker", "start", "--pool", "stillhouse", "--type", "process", "--with-healthcheck"]
+CMD ["prefect", "worker", "start", "--pool", "containers", "--type", "process", "--with-healthcheck"]
 # Of the worker. What runs another command says how its health is known, or that nobody asks.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:8080/health', timeout=5)"]

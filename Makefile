@@ -8,7 +8,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 # Threads that spin while they wait starve their neighbours on a small machine: see docs/decisions.md.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: run doctor up down test test-slow style quality audit sbom help
+.PHONY: run doctor up down test test-slow test-image style quality audit sbom help
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make doctor     look at the whole set-up, and say what to do about each fault (RECIPE=… for one recipe)"
 	@echo "make test       set up, run the tests"
 	@echo "make test-slow  the tests that run whole recipes, real servers and injected faults"
+	@echo "make test-image build the image with buildah, and run a recipe and compose's services in it"
 	@echo "make up         start a Prefect server, an MLflow server and a worker on this machine, and deploy all flows"
 	@echo "make down       stop just those"
 	@echo "make style      format"
@@ -38,10 +39,14 @@ down: $(VENV)/ready
 TESTS := OMP_NUM_THREADS=1 python -m pytest --numprocesses auto --dist worksteal
 
 test: $(VENV)/ready
-	$(TESTS) -m "not slow"
+	$(TESTS) -m "not slow and not image"
 
 test-slow: $(VENV)/ready
 	$(TESTS) -m slow $(TRIES)
+
+# One process: the tests share an image. BUILD has build arguments; BASE=debootstrap does without a registry of images.
+test-image: $(VENV)/ready
+	STILLHOUSE_IMAGE_BUILD="$(BUILD)" python -m pytest -m image tests/deploy
 
 style: $(VENV)/ready
 	ruff check --fix .
@@ -65,8 +70,14 @@ $(VENV)/audit/ready: Makefile
 	$(VENV)/audit/bin/python -m pip install --quiet pip-audit==2.10.1 cyclonedx-bom==7.5.0
 	touch $@
 
+ifdef STILLHOUSE_IMAGE_ENVIRONMENT
+# The image's, which is nobody's to change: the doctor says where a clone's constraints.txt pins other versions.
+$(VENV)/ready:
+	@echo "error: VENV=$(VENV): the image has no environment there" >&2; exit 2
+else
 # Rebuilt when what is to be installed changes.
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[pipeline,dev]"
 	touch $@
+endif

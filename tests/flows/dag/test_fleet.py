@@ -15,11 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from flows.dag.servers import prefect_command
 from tasks.stage.params import read_yaml
-from tests.clones import command, environment, free_port, run
+from tests.clones import command, environment, run
 from tests.flows.conftest import ROOT, Toy
 from tests.flows.dag.test_remote import point_to
+from tests.prefect_server import prefect_server
 
 pytestmark = pytest.mark.slow
 POOL = "runners"
@@ -92,20 +92,8 @@ class Scene:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """A Prefect server with a work pool: the variables of its clients."""
-    home, port = tmp_path_factory.mktemp("prefect"), free_port()
-    variables = {"PREFECT_HOME": str(home), "PREFECT_API_URL": f"http://127.0.0.1:{port}/api"}
-    variables |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PYTHONPATH": str(ROOT), "STILLHOUSE_TRACKING": "off"}
-    variables |= {"PREFECT_WORKER_QUERY_SECONDS": "2"}
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(prefect_command(port), env=environment() | variables, stdout=log, stderr=log)
-    deadline = time.monotonic() + 180
-    pool = [sys.executable, "-m", "prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"]
-    while subprocess.run(pool, env=environment() | variables, capture_output=True, check=False).returncode:
-        assert process.poll() is None and time.monotonic() < deadline, (home / "log").read_text()[-2000:]
-        time.sleep(1)
-    yield variables
-    process.terminate()
-    process.wait()
+    with prefect_server(tmp_path_factory.mktemp("prefect"), POOL) as variables:
+        yield variables
 
 
 @pytest.fixture
