@@ -73,8 +73,10 @@ def configuration() -> tuple[dict[str, str], list[str]]:
         option = key.rpartition(".")[2]
         if option in SOURCES:
             found.setdefault(option, shlex.split(value)[0])
-    urls = [urlsplit(word) for value in found.values() for word in value.split()]
-    places = [Path(url.path) for url in urls if url.scheme in ("", "file")]
+    named = [(option, urlsplit(word)) for option, value in found.items() for word in value.split()]
+    local = [(option, Path(url.path)) for option, url in named if url.scheme in ("", "file")]
+    # The pages of an index name files in folders beside it.
+    places = [path.parent if option.endswith("index-url") else path for option, path in local]
     return found, [str(place) for place in places if place.is_absolute() and place.exists()]
 
 

@@ -19,6 +19,7 @@ from tests.flows.dag.test_remote import point_to
 from tests.prefect_server import prefect_server
 
 POOL = "containers"
+NOT_THERE = ("STILLHOUSE_REPOSITORY", "PYTHONPATH")
 COMMITTER = ("-c", "user.name=t", "-c", "user.email=t@localhost")
 
 
@@ -39,8 +40,15 @@ class Scene:
         return run(self.root, sys.executable, "-m", "prefect", *words, **self.variables)
 
 
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Prefect server with the pool: the variables of its clients."""
+    with prefect_server(tmp_path_factory.mktemp("prefect"), POOL) as variables:
+        yield variables
+
+
 @pytest.fixture
-def scene(toy: Toy, tmp_path: Path) -> Iterator[Scene]:
+def scene(toy: Toy, tmp_path: Path, server: dict[str, str]) -> Iterator[Scene]:
     """The project has copies of our code, so that a run tells whose it is by the place that it comes from."""
     root = toy(stages(), seed="s")
     (root / "params.yaml").write_text(NUMBERS)
@@ -53,27 +61,19 @@ def scene(toy: Toy, tmp_path: Path) -> Iterator[Scene]:
     point_to(root, str(tmp_path / "remote"))
     run(root, "git", "add", "-A")
     run(root, "git", *COMMITTER, "commit", "-qm", "toy")
-    home, folder, log = tmp_path / "prefect", tmp_path / "container", tmp_path / "log"
-    home.mkdir()
+    folder, log = tmp_path / "container", tmp_path / "log"
     folder.mkdir()
-    with prefect_server(home, POOL) as client:
-        variables = client | {"RUNS": str(tmp_path / "runs"), "STILLHOUSE_REPOSITORY": f"file://{root}"}
-        here = Scene(root, variables, tmp_path / "runs", folder, log)
-        here.prefect("--no-prompt", "deploy", "--all", "--prefect-file", "deploy/prefect.yaml")
-        # What a deployment says reaches the run by the deployment alone; so do no paths of ours.
-        bare = environment() | {key: value for key, value in variables.items() if key not in HERE}
-        bare.pop("PYTHONPATH", None)
-        words = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
-        with log.open("w") as file:
-            worker = subprocess.Popen(words, cwd=folder, env=bare, stdout=file, stderr=file)
-        try:
-            yield here
-        finally:
-            worker.terminate()
-            worker.wait()
-
-
-HERE = {"STILLHOUSE_REPOSITORY", "PYTHONPATH"}
+    variables = server | {"RUNS": str(tmp_path / "runs"), "STILLHOUSE_REPOSITORY": f"file://{root}"}
+    here = Scene(root, variables, tmp_path / "runs", folder, log)
+    here.prefect("--no-prompt", "deploy", "--all", "--prefect-file", "deploy/prefect.yaml")
+    # Where the code is, the run knows from its deployment alone.
+    bare = {key: value for key, value in (environment() | variables).items() if key not in NOT_THERE}
+    words = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
+    with log.open("w") as file:
+        worker = subprocess.Popen(words, cwd=folder, env=bare, stdout=file, stderr=file)
+    yield here
+    worker.terminate()
+    worker.wait()
 
 
 @pytest.mark.slow
