@@ -4,7 +4,7 @@
 #   docker build -t stillhouse .                            # CPU
 #   docker build -t stillhouse:cuda --build-arg TORCH=cuda .
 #
-# docs/operations.md has the rest: mirrors of the package index, pools, Kubernetes.
+# docs/containers.md has the rest: mirrors of the package index, pools, Kubernetes.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 
 # What the operating system gives, and the user: also of .devcontainer, which makes its own environment.
