@@ -22,7 +22,6 @@ from pathlib import Path
 
 import psutil
 
-from flows.dag.servers import prefect_command
 from tasks.stage.params import read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -124,7 +123,8 @@ def server(home: Path) -> Iterator[dict[str, str]]:
     variables |= {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "STILLHOUSE_TRACKING": "off", "PYTHONPATH": str(ROOT)}
     variables |= {"RUNS": str(home / "runs")}
     log = home / "server.log"
-    with started(home, log, variables, *prefect_command(port)):
+    words = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with started(home, log, variables, sys.executable, "-m", "prefect", *words):
         deadline = time.monotonic() + PATIENCE
         words = [sys.executable, "-m", "prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"]
         while subprocess.run(words, env=os.environ | variables, capture_output=True, check=False).returncode:
