@@ -126,12 +126,10 @@ def server(home: Path) -> Iterator[dict[str, str]]:
     words = ["server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with started(home, log, variables, sys.executable, "-m", "prefect", *words):
         deadline = time.monotonic() + PATIENCE
-        words = [sys.executable, "-m", "prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"]
-        while subprocess.run(words, env=os.environ | variables, capture_output=True, check=False).returncode:
+        pool = [sys.executable, "-m", "prefect", "work-pool", "create", POOL, "--type", "process", "--overwrite"]
+        while subprocess.run(pool, env=os.environ | variables, capture_output=True, check=False).returncode:
             if time.monotonic() > deadline:
-                raise SystemExit(
-                    f"error: Prefect's server does not answer: {(home.parent / f'{home.name}.log').read_text()[-300:]}"
-                )
+                raise SystemExit(f"error: Prefect's server does not answer: {log.read_text()[-300:]}")
             time.sleep(1)
         yield variables
 
