@@ -9,6 +9,8 @@ from transformers import PreTrainedModel
 
 from stillhouse.encoders.capture import ProjectionCapture, Projections, ScoreCapture
 from stillhouse.encoders.families import keep_first_layers
+from stillhouse.training.attention import NAME as ATTENTION
+from stillhouse.training.autocast import computed_in
 from stillhouse.training.batches import Batch
 
 
@@ -52,6 +54,8 @@ class FrozenTeacher:
             self.model.to(device)
             self.device = device
             _store_as_computed(self.model, device.type)
+            if device.type != "cpu" and self.model.config._attn_implementation == "sdpa":
+                self.model.set_attn_implementation(ATTENTION)  # SDPA, and no look at what is padding
         outputs = self.model(**inputs, output_hidden_states=True)
         scores = dict(self.capture.scores)
         self.capture.release()
@@ -61,7 +65,8 @@ class FrozenTeacher:
 
 def _store_as_computed(model: nn.Module, device: str) -> None:
     """Keep the matrices in autocast's precision: the same numbers, without casting all of them again at every step."""
-    if torch.is_autocast_enabled(device):
+    dtype = computed_in(device)
+    if dtype is not None:
         for module in model.modules():
             if isinstance(module, nn.Linear):
-                module.to(torch.get_autocast_dtype(device))
+                module.to(dtype)

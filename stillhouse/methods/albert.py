@@ -40,8 +40,9 @@ from stillhouse.models.shape import Shape
 from stillhouse.surgery import factorize_embedding, share_layers
 from stillhouse.surgery.factorizing import saves
 from stillhouse.training.batches import Batch, model_inputs
-from stillhouse.training.masking import hide_tokens
+from stillhouse.training.masking import hide_tokens, places
 from stillhouse.training.step import Step
+from stillhouse.training.transfer import sent
 
 Share = Literal["all", "attention", "ffn", "none"]
 Start = Literal["average"] | int
@@ -196,8 +197,9 @@ class Pretraining(nn.Module):
         hidden = encoder(self.model)(**inputs).last_hidden_state  # (B, L, d)
         terms = {}
         if self.weights["mlm"]:
-            logits = vocabulary_logits(self.model, hidden[chosen])
-            hard = F.cross_entropy(logits.float(), ids[chosen], reduction="sum")
+            where = places(chosen)
+            logits = vocabulary_logits(self.model, hidden[where])
+            hard = F.cross_entropy(logits.float(), ids[where], reduction="sum")
             terms["mlm"] = self.weights["mlm"] * hard / max(len(logits), 1)
         if self.order is not None:
             terms["sop"] = self.weights["sop"] * sentence_order_loss(self.order(hidden), swapped)
@@ -217,7 +219,7 @@ def pretraining_step(mask: float, mask_id: int, special_ids: list[int], vocabula
     def step(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         first = batch["first"]
         # A CPU generator's coins, so that every device draws the same; a checkpoint keeps it.
-        swapped = (torch.rand(len(first)) < 0.5).to(first.device)
+        swapped = sent(torch.rand(len(first)) < 0.5, first.device)
         inputs = order_segments(model_inputs(batch), first, batch["second"], swapped)
         hidden = hide_tokens(inputs, probability=mask, mask_id=mask_id, special_ids=special_ids, vocabulary=vocabulary)
         return model(*hidden, swapped)

@@ -30,7 +30,7 @@ from stillhouse.encoders.mlm_head import vocabulary_logits
 from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
 from stillhouse.training.batches import Batch, model_inputs
-from stillhouse.training.masking import hide_tokens
+from stillhouse.training.masking import hide_tokens, places
 from stillhouse.training.step import Step
 
 Head = Callable[[Tensor], Tensor]  # (n, d) to (n, V)
@@ -70,7 +70,8 @@ def vocabulary_losses(
         with torch.no_grad():
             theirs = heads[1](teacher)
         ours = heads[0](hidden)
-        hard = F.cross_entropy(ours[chosen].float(), ids[chosen], reduction="sum")
+        (where,) = places(chosen)
+        hard = F.cross_entropy(ours[where].float(), ids[where], reduction="sum")
         return torch.stack([distillation_sum(ours, theirs, temperature), hard])
 
     pieces = list(zip(*(tensor.split(PIECE) for tensor in (hidden, teacher, ids, chosen)), strict=True))
@@ -112,7 +113,7 @@ class GeneralDistillation(nn.Module):
 
     def forward(self, inputs: Batch, ids: Tensor, chosen: Tensor) -> dict[str, Tensor]:
         """The weighted terms. `inputs` with masked ids, `ids` (B, L) before masking, `chosen` (B, L) bool."""
-        weights, real = self.weights, inputs["attention_mask"].bool()
+        weights, real = self.weights, places(inputs["attention_mask"])
         hidden = self.student.base_model(**inputs).last_hidden_state[real]  # (N, d)
         theirs = self.teacher.hidden(inputs)[real] if weights["kl"] or weights["cosine"] else None
         ids, chosen = ids[real], chosen[real]
@@ -125,8 +126,9 @@ class GeneralDistillation(nn.Module):
             if weights["mlm"]:
                 terms["mlm"] = weights["mlm"] * hard
         elif weights["mlm"]:
-            logits = self.head(hidden[chosen])
-            hard = F.cross_entropy(logits.float(), ids[chosen], reduction="sum")
+            (where,) = places(chosen)
+            logits = self.head(hidden[where])
+            hard = F.cross_entropy(logits.float(), ids[where], reduction="sum")
             terms["mlm"] = weights["mlm"] * hard / max(len(logits), 1)
         if weights["cosine"]:
             assert theirs is not None

@@ -31,6 +31,7 @@ from stillhouse.models.quantizing import quantized_names
 from stillhouse.models.shape import Shape
 from stillhouse.surgery.quantizing import REDUCED, Range, quantize
 from stillhouse.surgery.rebuild import rebuild, shape_of
+from stillhouse.training.autocast import computed_in, full_precision
 from stillhouse.training.batches import Batch, model_inputs
 
 BUFFERS = ("low", "high", "seen")
@@ -197,7 +198,7 @@ def _pass_through(rounded: Tensor, smooth: Tensor) -> Tensor:
 def _whole_product(x: Tensor, weight: Tensor) -> Tensor:
     """x·Wᵀ of whole numbers up to 255: bf16 holds them exactly, fp16 would overflow on their sums."""
     device = x.device.type
-    if torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16:
-        with torch.autocast(device, enabled=False):
+    if computed_in(device) == torch.float16:
+        with full_precision(device):
             return F.linear(x, weight)
     return F.linear(x, weight)

@@ -42,6 +42,8 @@ from stillhouse.errors import InputError
 from stillhouse.families.contract import Family
 from stillhouse.families.find import family_of
 from stillhouse.training.batches import Batch
+from stillhouse.training.masking import places
+from stillhouse.training.transfer import sent
 
 # (layer, its input (B, L, d), what computes its output): what it passes on
 Passing = Callable[[nn.Module, Tensor, Callable[[], Tensor]], Tensor]
@@ -160,7 +162,7 @@ class LearntRates(nn.Module):
         self.outer = nn.Parameter(torch.zeros(len(self.layers), width))  # v (N, k)
         self.means: list[Tensor] = []  # (d,) each
         self.gates: list[Tensor] | None = None  # () each; None: all layers compute, and are looked at
-        self.mask = torch.ones(0)
+        self.real: tuple[Tensor, ...] = ()  # rows and places of the batch's real tokens
         for index, layer in enumerate(self.layers):
             _pass_by(layer, family_of(model), self._passing(index))
 
@@ -172,7 +174,7 @@ class LearntRates(nn.Module):
 
     def shares(self, inputs: Batch) -> Tensor:
         """π (N,) for a batch."""
-        self.means, self.gates, self.mask = [], None, inputs["attention_mask"]
+        self.means, self.gates, self.real = [], None, places(inputs["attention_mask"])
         with torch.no_grad():
             self.model(**inputs)
         means = torch.stack(self.means)  # (N, d)
@@ -181,7 +183,8 @@ class LearntRates(nn.Module):
     def forward(self, inputs: Batch) -> Any:
         """The model's outputs with coins drawn at q, which get their gradient as if they were q."""
         kept = (self.keep * self.shares(inputs)).clamp(max=1)  # q (N,)
-        coins = (torch.rand(len(self.layers)) < kept.detach().cpu()).to(kept)
+        # A CPU generator's coins, so that every device draws the same; a checkpoint keeps it.
+        coins = (sent(torch.rand(len(self.layers)), kept.device) < kept.detach()).to(kept)
         self.gates = list(coins + (kept - kept.detach()))
         return self.model(**inputs)
 
@@ -194,7 +197,7 @@ class LearntRates(nn.Module):
         def passing(layer: nn.Module, hidden: Tensor, compute: Callable[[], Tensor]) -> Tensor:
             output = compute()
             if self.gates is None:
-                self.means.append(output.float()[self.mask.bool()].mean(0))
+                self.means.append(output.float()[self.real].mean(0))
                 return output
             return hidden + self.gates[index].to(hidden.dtype) * (output - hidden)
 

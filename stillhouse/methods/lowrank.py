@@ -87,7 +87,7 @@ def energies(matrix: Tensor, information: Tensor | None = None) -> Tensor:
     """The squared singular values of W, or of diag(√F)·W, largest first, (min(m, n),), in double precision."""
     weighted = matrix.double()
     if information is not None:
-        weighted = information.double().sqrt()[:, None] * weighted
+        weighted = information.to(matrix.device).double().sqrt()[:, None] * weighted
     return torch.linalg.svdvals(weighted).square()
 
 

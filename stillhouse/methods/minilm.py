@@ -26,7 +26,6 @@ real tokens.
 from collections.abc import Mapping
 from math import gcd
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
@@ -34,6 +33,7 @@ from transformers import PreTrainedModel
 from stillhouse.encoders.capture import ProjectionCapture, Projections
 from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError
+from stillhouse.training.autocast import full_precision
 from stillhouse.training.batches import Batch, model_inputs
 from stillhouse.training.losses import NO_OUTCOME
 from stillhouse.training.step import Step
@@ -99,7 +99,7 @@ def log_relation(one: Tensor, other: Tensor, heads: int, mask: Tensor) -> Tensor
         mask: (B, L).
     """
     # Autocast would round the products to bf16: of scores about 10 that is an error of up to 0.03 in each logarithm.
-    with torch.autocast(one.device.type, enabled=False):
+    with full_precision(one.device.type):
         x, y = _cut(one.float(), heads), _cut(other.float(), heads)
         scores = (x * x.shape[-1] ** -0.5) @ y.transpose(-1, -2)  # (B, A_r, L, L)
     return scores.masked_fill_(~mask.bool()[:, None, None], NO_OUTCOME).log_softmax(-1)

@@ -32,6 +32,7 @@ from stillhouse.models.shape import Shape
 from stillhouse.surgery import slice_embedding, slice_ffn, slice_heads
 from stillhouse.surgery.cost import layer_flops
 from stillhouse.surgery.gates import gate_sizes, gated
+from stillhouse.training.autocast import full_precision
 
 BETA, GAMMA, ZETA = 2 / 3, -0.1, 1.1
 
@@ -109,8 +110,8 @@ class HardConcreteGates(nn.Module):
             ascent: of the multipliers, which stay ≥ 0.
             damping: κ, keeps the shares from swinging about their targets.
         """
-        shares = torch.stack([open_probability(alpha).mean() for alpha in self.log_alpha().values()])
-        excess = shares - shares.new_tensor(list(self.targets.values()))
+        alphas = self.log_alpha()
+        excess = torch.stack([open_probability(alphas[kind]).mean() - share for kind, share in self.targets.items()])
         term = (self.multipliers.clone() * excess + damping / 2 * excess.square()).sum()
         if self.training:
             with torch.no_grad():
@@ -161,7 +162,7 @@ class Gain(nn.Module):
         leaves = [values.requires_grad_() for values in ones.values()]
         with torch.enable_grad(), gated(self.model, ones):
             loss = loss_of(self.model)
-        with torch.autocast(device.type, enabled=False):
+        with full_precision(device.type):
             # The loss is a mean: a sentence's own is B times as much.
             slopes = torch.autograd.grad(loss, leaves)
         for kind, slope in zip(self.sizes, slopes, strict=True):

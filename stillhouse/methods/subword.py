@@ -36,8 +36,9 @@ from stillhouse.encoders.families import encoder_layers, word_embeddings
 from stillhouse.errors import InputError
 from stillhouse.text.wordpiece import cut, words
 from stillhouse.training.batches import MULTIPLE, Batch, model_inputs
-from stillhouse.training.masking import hide_tokens, logits_at, masked_lm_loss
+from stillhouse.training.masking import hide_tokens, logits_at, masked_lm_loss, places
 from stillhouse.training.step import Step
+from stillhouse.training.transfer import sent
 
 Masked = tuple[Batch, Tensor, Tensor]  # inputs, the ids before masking (B, L), which were chosen (B, L)
 
@@ -159,9 +160,10 @@ def dual_masked_lm_loss(teacher: nn.Module, inputs: Batch, ids: Tensor, chosen: 
         ids: (B, L) before masking; from `offset` on they are the student's pieces.
         chosen: (B, L) bool.
     """
-    logits, target = logits_at(teacher, inputs, chosen).float(), ids[chosen]
-    ours = target >= offset
-    loss = F.cross_entropy(logits[~ours, :offset], target[~ours], reduction="sum")
+    where = places(chosen)
+    logits, target = logits_at(teacher, inputs, where).float(), ids[where]
+    theirs, ours = (places(mine)[0] for mine in (target < offset, target >= offset))
+    loss = F.cross_entropy(logits[theirs, :offset], target[theirs], reduction="sum")
     loss = loss + F.cross_entropy(logits[ours, offset:], target[ours] - offset, reduction="sum")
     return loss / max(len(target), 1)
 
@@ -311,7 +313,7 @@ def dual_step(
         if offset is None:
             return model(ours, None)
         shape = len(batch["words"]), int(batch["words"].max()) + 1
-        coins = (torch.rand(shape) < probability).to(batch["words"].device)
+        coins = sent(torch.rand(shape) < probability, batch["words"].device)
         mixed = framed(*mix(batch, coins, offset), special)
         theirs = hide_tokens(
             mixed, probability=mask, mask_id=special.mask, special_ids=kept, vocabulary=offset + len(student)

@@ -90,8 +90,8 @@ def svd(matrix: Tensor, rank: int, importance: Tensor | None = None, name: str =
     """
     if not 1 <= rank <= min(matrix.shape):
         raise InputError(f"rank = {rank} of '{name}' {tuple(matrix.shape)} must be from 1 to {min(matrix.shape)}")
-    weights = torch.ones(matrix.shape[0], device=matrix.device) if importance is None else importance
-    rows = weights.double()[:, None]
+    weights = torch.ones(matrix.shape[0]) if importance is None else importance
+    rows = weights.to(matrix.device).double()[:, None]
     u, s, vt = torch.linalg.svd(rows * matrix.double(), full_matrices=False)
     root = s[:rank].sqrt()
     left = u[:, :rank] * root / rows

@@ -82,7 +82,7 @@ def gated_layer_norm(x: Tensor, gates: Tensor, weight: Tensor, bias: Tensor | No
         weight, bias: γ and β (d,); None where there is no β.
         eps: ε.
     """
-    x, gates = x.float(), gates.float()
+    x, gates = x.float(), gates.to(x.device).float()
     total = gates.sum(-1, keepdim=True)
     centred = x - (gates * x).sum(-1, keepdim=True) / total
     variance = (gates * centred.square()).sum(-1, keepdim=True) / total
@@ -105,7 +105,7 @@ def _multiply(gates: Tensor) -> Callable[[nn.Module, tuple], tuple]:
     gates = _of_rows(gates)
 
     def hook(module: nn.Module, given: tuple) -> tuple:
-        return (given[0] * gates.to(given[0].dtype), *given[1:])
+        return (given[0] * gates.to(given[0]), *given[1:])
 
     return hook
 

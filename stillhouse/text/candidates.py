@@ -126,9 +126,8 @@ class Candidates:
         rows = [{"input_ids": cloze.ids} for cloze in clozes]
         batch = collate(rows, self.tokenizer.pad_token_id)
         batch = {name: tensor.to(self.model.device) for name, tensor in batch.items()}
-        positions = torch.zeros_like(batch["input_ids"], dtype=torch.bool)
-        positions[torch.arange(len(clozes)), torch.tensor([cloze.position for cloze in clozes])] = True
-        logits: Tensor = logits_at(self.model, batch, positions)  # (B, V)
+        where = torch.arange(len(clozes)), torch.tensor([cloze.position for cloze in clozes])
+        logits: Tensor = logits_at(self.model, batch, where)  # (B, V)
         logits = logits.float().masked_fill(self.barred, -torch.inf)
         own = torch.tensor([cloze.piece for cloze in clozes], device=logits.device)
         logits.scatter_(1, own[:, None], -torch.inf)

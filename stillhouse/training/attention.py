@@ -56,13 +56,11 @@ def _bias(mask: Tensor | None, length: int, added: int, device: torch.device) ->
 
 @contextmanager
 def quick_attention(model: nn.Module) -> Iterator[None]:
-    """Within it, models that would use SDPA on a CPU use the attention of this file, where it is quicker."""
+    """Within it, models that would use SDPA use the attention of this file, which is SDPA where that is quicker."""
     changed = [
         module
         for module in model.modules()
-        if isinstance(module, PreTrainedModel)
-        and module.config._attn_implementation == "sdpa"
-        and not torch.cuda.is_available()
+        if isinstance(module, PreTrainedModel) and module.config._attn_implementation == "sdpa"
     ]
     for module in changed:
         module.set_attn_implementation(NAME)
@@ -111,5 +109,15 @@ def _plain_is_quicker(query: Tensor, dropout: float) -> bool:
     return query.size(2) < LANES
 
 
+def _mask(*, device: torch.device | str = "cpu", **options: Any) -> Tensor | None:
+    """(B, 1, L, L), True where attended; None on a CPU where all is.
+
+    On other devices it is made without a look at what it masks, for Python would wait for the device at every pass.
+    """
+    if torch.device(device).type != "cpu":
+        options["allow_is_bidirectional_skip"] = False
+    return sdpa_mask(device=device, **options)
+
+
 AttentionInterface.register(NAME, _attention_function)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+AttentionMaskInterface.register(NAME, _mask)

@@ -121,6 +121,7 @@ def fit(
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.cuda.is_available(),
+        accelerator_config={"non_blocking": torch.cuda.is_available()},  # else each column of a batch is waited for
         ddp_find_unused_parameters=True,  # a loss may leave a head out, as one on hidden states does
     )
     seen = nullcontext() if words is None else only_seen_words(model, words)
@@ -226,9 +227,8 @@ class _Trainer(Trainer):
             seen = self.terms.get(name)
             self.terms[name] = term if seen is None else seen + term
         self.summed += 1
-        now = loss.new_tensor(self.state.global_step + 1, dtype=torch.float)
         # Kept on the device: reading every loss would make the GPU wait for Python at each step.
-        bad = torch.where(whole[0].isfinite(), torch.inf, now)
+        bad = torch.where(whole[0].isfinite(), torch.inf, float(self.state.global_step + 1))
         self.first_bad = bad if self.first_bad is None else torch.minimum(self.first_bad, bad)
         return loss
 

@@ -14,10 +14,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from stillhouse.training.transfer import sent
+
+STAYS, NOT_CHOSEN = -1, -2  # in the place of a token id
+
 
 def maskable(ids: Tensor, attention_mask: Tensor, special_ids: list[int]) -> Tensor:
     """Which tokens may be masked: not padding, not special. (B, L) bool."""
-    return attention_mask.bool() & ~torch.isin(ids, torch.tensor(special_ids, device=ids.device))
+    allowed = attention_mask.bool()
+    for special in special_ids:  # one by one: a tensor of them would have to be copied to the device at every step
+        allowed = allowed & (ids != special)
+    return allowed
 
 
 def mask_tokens(
@@ -40,11 +47,12 @@ def mask_tokens(
         The altered ids, and which positions were chosen, (B, L) bool.
     """
     draw, kind = torch.rand(2, *ids.shape, generator=generator)
-    chosen = (draw < probability).to(ids.device) & allowed
-    random = torch.randint(vocabulary, ids.shape, generator=generator).to(ids.device)
-    kind = kind.to(ids.device)
-    altered = torch.where(kind < 0.8, mask_id, torch.where(kind < 0.9, random, ids))
-    return torch.where(chosen, altered, ids), chosen
+    random = torch.randint(vocabulary, ids.shape, generator=generator)
+    instead = torch.where(kind < 0.8, mask_id, torch.where(kind < 0.9, random, STAYS))
+    # All in one, for one copy to the device.
+    instead = sent(torch.where(draw < probability, instead, NOT_CHOSEN), ids.device)
+    chosen = (instead != NOT_CHOSEN) & allowed
+    return torch.where(chosen & (instead != STAYS), instead, ids), chosen
 
 
 def hide_tokens(
@@ -66,22 +74,30 @@ def hide_tokens(
     return {**inputs, "input_ids": altered}, ids, chosen
 
 
-def logits_at(model: nn.Module, batch: Mapping[str, Tensor], positions: Tensor) -> Tensor:
+def places(chosen: Tensor) -> tuple[Tensor, ...]:
+    """The indices, (M,) along each axis, of what a mask chooses: for whoever reads several tensors by one mask.
+
+    Each reading by the mask itself, and each gradient of it, has Python wait for the device to count what is chosen.
+    """
+    return chosen.nonzero(as_tuple=True)
+
+
+def logits_at(model: nn.Module, batch: Mapping[str, Tensor], where: Tensor | tuple[Tensor, ...]) -> Tensor:
     """Vocabulary logits of a masked LM at some positions only.
 
     Args:
         model: any `...ForMaskedLM` whose head works on each position by itself, wrapped in DDP or not.
         batch: its inputs, without labels.
-        positions: (B, L) bool.
+        where: (B, L) bool, or what `places` gives of it.
 
     Returns:
-        (M, V), in row-major order of `positions`.
+        (M, V), in row-major order of the positions.
     """
     bare = getattr(model, "module", model)
     assert isinstance(bare, PreTrainedModel)
 
     def keep_chosen(_module, _inputs, output):
-        output.last_hidden_state = output.last_hidden_state[positions][None]  # (B, L, H) -> (1, M, H)
+        output.last_hidden_state = output.last_hidden_state[where][None]  # (B, L, H) -> (1, M, H)
         return output
 
     # A hook between encoder and head, because every architecture names its head's parts differently.
@@ -100,5 +116,6 @@ def masked_lm_loss(model: nn.Module, batch: Mapping[str, Tensor], ids: Tensor, c
         ids: (B, L) the tokens as they were.
         chosen: (B, L) bool, from `mask_tokens`.
     """
-    logits = logits_at(model, batch, chosen)  # (M, V)
-    return F.cross_entropy(logits.float(), ids[chosen], reduction="sum") / max(len(logits), 1)
+    where = places(chosen)
+    logits = logits_at(model, batch, where)  # (M, V)
+    return F.cross_entropy(logits.float(), ids[where], reduction="sum") / max(len(logits), 1)

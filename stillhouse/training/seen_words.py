@@ -65,6 +65,7 @@ def only_seen_words(model: nn.Module, words: Iterable[int]) -> Iterator[None]:
         yield
     finally:
         for whole, part, kept in replaced:
+            whole.to(part.weight.device)  # where the rest of the model was moved meanwhile
             whole.weight.data[kept.to(whole.weight.device)] = part.weight.detach().to(whole.weight)
             _swap(model, part, whole)
 
