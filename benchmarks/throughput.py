@@ -45,6 +45,7 @@ from stillhouse.training.batches import Batch, collator, model_inputs
 from stillhouse.training.loop import choose_precision, fit
 from stillhouse.training.losses import masked_mse
 from stillhouse.training.seen_words import words_of
+from stillhouse.training.step import Step
 
 LAYERS = [2, 4, 6]
 TEMPERATURE = 4.0
@@ -122,6 +123,18 @@ class Rows(list):
 
 def stillhouse(teacher: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> float:
     """Seconds for one epoch of `fit`, its set-up included."""
+    model, step = distillation(teacher)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        fit(
+            model, step, rows, collator(tokenizer.pad_token_id), epochs=1, batch_size=BATCH, learning_rate=1e-4,
+            seed=0, checkpoints=Path(folder), checkpoint_steps=10**6, words=words_of(rows, tokenizer.all_special_ids),
+        )  # fmt: skip
+        return time.perf_counter() - began
+
+
+def distillation(teacher: PreTrainedModel) -> tuple[nn.Module, Step]:
+    """What `fit` trains, and its step."""
     student = build_student(teacher, layers=3, source_layers=LAYERS, seed=0)
     frozen = FrozenTeacher(copy.deepcopy(teacher), 6, [n - 1 for n in LAYERS])
     model = TransformerDistillation(student, teacher.config.hidden_size, range(3), seed=0)
@@ -139,13 +152,7 @@ def stillhouse(teacher: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokeni
             "attention": attention_loss(*scores, mask),
         }
 
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.perf_counter()
-        fit(
-            model, step, rows, collator(tokenizer.pad_token_id), epochs=1, batch_size=BATCH, learning_rate=1e-4,
-            seed=0, checkpoints=Path(folder), checkpoint_steps=10**6, words=words_of(rows, tokenizer.all_special_ids),
-        )  # fmt: skip
-        return time.perf_counter() - began
+    return model, step
 
 
 def textbrewer(
