@@ -9,7 +9,6 @@ from transformers import PreTrainedModel
 
 from stillhouse.encoders.capture import ProjectionCapture, Projections, ScoreCapture
 from stillhouse.encoders.families import keep_first_layers
-from stillhouse.training.attention import NAME as ATTENTION
 from stillhouse.training.autocast import computed_in
 from stillhouse.training.batches import Batch
 
@@ -54,8 +53,6 @@ class FrozenTeacher:
             self.model.to(device)
             self.device = device
             _store_as_computed(self.model, device.type)
-            if device.type != "cpu" and self.model.config._attn_implementation == "sdpa":
-                self.model.set_attn_implementation(ATTENTION)  # SDPA, and no look at what is padding
         outputs = self.model(**inputs, output_hidden_states=True)
         scores = dict(self.capture.scores)
         self.capture.release()

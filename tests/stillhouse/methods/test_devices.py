@@ -28,7 +28,7 @@ WAITS = {
 
 def test_every_method_is_among_the_phases():
     methods = {file.stem for file in METHODS.glob("*.py")} - {"__init__"}
-    assert len(methods) == 18
+    assert len(methods) >= 18
     assert {name.partition(".")[0] for name in PHASES} == methods
     assert WAITS.keys() <= PHASES.keys()
 
