@@ -4,13 +4,10 @@ import tempfile
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
-from torch.utils.data import DataLoader
 from transformers import TrainerCallback
 
 from benchmarks.gpu import scene
@@ -60,7 +57,7 @@ class Work:
 
 
 def measure(setting: Setting) -> list[Row]:
-    """TextBrewer where it is installed, `fit`, and its step alone, with transformers' attention and with ours."""
+    """The step by itself, with transformers' attention and with ours, and through `fit`."""
     work = Work.of(setting)
     training = work.training(setting)
     flops = operations(training)
@@ -69,8 +66,6 @@ def measure(setting: Setting) -> list[Row]:
     with quick_attention(training.model):
         rows.append(measured(setting, "step", training))
     rows.append(through_fit(setting, work))
-    if find_spec("textbrewer") is not None:
-        rows.append({"what": "TextBrewer, fp32 as its examples", "samples/s": round(textbrewer(setting, work), 1)})
     return with_share(setting, rows, flops, work.batch)
 
 
@@ -127,34 +122,3 @@ class Clock(TrainerCallback):
         if state.global_step == self.last:
             self.setting.wait()
             self.seconds = time.perf_counter() - self.began
-
-
-def textbrewer(setting: Setting, work: Work) -> float:
-    """Samples/s of its BasicDistiller, after the first steps."""
-    from textbrewer import BasicDistiller, DistillationConfig, TrainingConfig
-
-    teacher, student = (model.to(setting.device) for model in work.models())
-    seen: list[float] = []
-
-    def adapt(batch: dict, outputs: Any) -> dict:
-        return {"logits": outputs.logits, "losses": outputs.loss}
-
-    def collate_labels(rows: list[dict]) -> dict[str, torch.Tensor]:
-        if len(seen) < work.steps:
-            setting.wait()
-            seen.append(time.perf_counter())
-        return collate(rows, 0)
-
-    rows = work.rows(work.batch * work.steps)
-    with tempfile.TemporaryDirectory() as folder:
-        distiller = BasicDistiller(
-            TrainingConfig(device=setting.device, output_dir=folder, log_dir=None),
-            DistillationConfig(temperature=4.0, hard_label_weight=1),
-            teacher, student, adapt, adapt,
-        )  # fmt: skip
-        loader = DataLoader(rows, batch_size=work.batch, collate_fn=collate_labels)
-        optimizer = torch.optim.AdamW(student.parameters(), lr=1e-5)
-        with distiller:
-            distiller.train(optimizer, loader, num_epochs=1, callback=None, max_grad_norm=1.0)
-    setting.wait()
-    return work.batch * (work.steps - work.first) / (time.perf_counter() - seen[work.first])

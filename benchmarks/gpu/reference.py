@@ -1,7 +1,6 @@
 """The work of docs/results/throughput.md: TextBrewer and Stillhouse, an epoch each by turns; then one step."""
 
 from concurrent.futures import ProcessPoolExecutor
-from importlib.util import find_spec
 from multiprocessing import get_context
 from statistics import median
 from types import SimpleNamespace
@@ -9,7 +8,7 @@ from types import SimpleNamespace
 from benchmarks import throughput
 from benchmarks.gpu import scene
 from benchmarks.gpu.bare import Training, measured, operations, with_share
-from benchmarks.gpu.setting import Row, Setting
+from benchmarks.gpu.setting import Row, Setting, textbrewer_lacks
 from stillhouse.training.attention import quick_attention
 from stillhouse.training.batches import collate
 
@@ -19,8 +18,8 @@ TOKENIZER = SimpleNamespace(pad_token_id=0, all_special_ids=[0, 1, 2, 3, 4])
 
 def measure(setting: Setting) -> list[Row]:
     """A row a contender, through its own loop; then Stillhouse's step by itself."""
-    installed = find_spec("textbrewer") is not None
-    names = ["textbrewer-128", "textbrewer", "stillhouse"] if installed else ["stillhouse"]
+    lacking = textbrewer_lacks()
+    names = ["stillhouse"] if lacking else ["textbrewer-128", "textbrewer", "stillhouse"]
     rates: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(1 if setting.tiny else 3):
         for name in names:
@@ -28,8 +27,8 @@ def measure(setting: Setting) -> list[Row]:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 rates[name].append(pool.submit(rate, name, setting).result())
     rows: list[Row] = [{"what": name, "samples/s": round(median(found), 1)} for name, found in rates.items()]
-    if not installed:
-        rows.append({"what": "textbrewer: not installed"})
+    if lacking:
+        rows.append({"what": f"textbrewer: {lacking}"})
     return [*rows, one_step(setting)]
 
 

@@ -21,19 +21,23 @@ CLASSES = 2
 
 @dataclass(frozen=True)
 class Shape:
-    """Of an encoder: layers, width, heads, FFN units, pieces of its vocabulary."""
+    """Of an encoder: layers, width, heads, FFN units, pieces of its vocabulary; standard deviation of its weights.
+
+    Small ones have weights so wide that what comes out differs from row to row, and a wrong step shows in the loss.
+    """
 
     layers: int
     width: int
     heads: int
     units: int
     vocabulary: int
+    deviation: float = 0.02
 
 
 MINILM = Shape(layers=6, width=384, heads=12, units=1536, vocabulary=30_522)
 BERT_BASE = Shape(layers=12, width=768, heads=12, units=3072, vocabulary=30_522)
-SMALL = Shape(layers=4, width=128, heads=4, units=512, vocabulary=300)
-TINY = Shape(layers=4, width=32, heads=4, units=64, vocabulary=300)
+SMALL = Shape(layers=4, width=128, heads=4, units=512, vocabulary=300, deviation=0.1)
+TINY = Shape(layers=4, width=32, heads=4, units=64, vocabulary=300, deviation=0.2)
 
 
 class Rows(list):
@@ -48,14 +52,14 @@ class Rows(list):
 
 
 def config(shape: Shape, dropout: float = 0.0) -> BertConfig:
-    """Weights are drawn wider than BERT's, so that what comes out differs from row to row."""
+    """BERT's, of this shape."""
     return BertConfig(
         vocab_size=shape.vocabulary,
         hidden_size=shape.width,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         intermediate_size=shape.units,
-        initializer_range=0.05,
+        initializer_range=shape.deviation,
         hidden_dropout_prob=dropout,
         attention_probs_dropout_prob=dropout,
         num_labels=CLASSES,

@@ -54,6 +54,15 @@ class Setting:
         return round(torch.cuda.max_memory_allocated() / 2**30, 2) if self.card else None
 
 
+def textbrewer_lacks() -> str | None:
+    """Why TextBrewer cannot be measured; None if it can."""
+    try:
+        import textbrewer  # noqa: F401
+    except ImportError as error:  # it, or something that it imports and does not ask for
+        return f"{error}: pip install textbrewer==0.2.1.post1 tensorboard"
+    return None
+
+
 def seconds_a_call(setting: Setting, call: Callable[[], object], *, warmup: int, calls: int, rounds: int = 3) -> float:
     """The median over some rounds of so many calls each, after some that do not count."""
     for _ in range(warmup):
