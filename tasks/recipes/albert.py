@@ -1,4 +1,8 @@
-"""albert: layers share weights, word vectors are factorized; masked LM and sentence order on pairs; then the task."""
+"""albert: layers share weights, word vectors are factorized; masked LM and sentence order on pairs; then the task.
+
+When to use it: bytes are short, and speed is not: layers share weights and are computed as often as before. It wants a
+corpus like the task's text, and more of it than the small default one.
+"""
 
 from typing import Literal
 

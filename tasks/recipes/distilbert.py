@@ -1,4 +1,8 @@
-"""distilbert: the masked LM's predictions and hidden states on the corpus, then the task."""
+"""distilbert: the masked LM's predictions and hidden states on the corpus, then the task.
+
+When to use it: one student is to serve several tasks, or there is a large corpus of the language of the task: its first
+stage reads the corpus alone. With the small default corpus it does not reach `hinton`.
+"""
 
 from pydantic import Field
 

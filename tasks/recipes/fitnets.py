@@ -1,4 +1,8 @@
-"""fitnets: a student deeper and thinner than the teacher; its lower half by a hint, then all of it by the logits."""
+"""fitnets: a student deeper and thinner than the teacher; its lower half by a hint, then all of it by the logits.
+
+When to use it: the student is to be narrower than its teacher, and rows are many. It starts from random weights, so of
+a few thousand rows it learns little.
+"""
 
 from pydantic import Field
 from torch import nn

@@ -1,4 +1,8 @@
-"""hinton: one stage, the softened logits of one teacher or of several, and the labels."""
+"""hinton: one stage, the softened logits of one teacher or of several, and the labels.
+
+When to use it: first. One stage, no corpus, a student of any shape and of any vocabulary: only logits are compared.
+Where it falls short, more passes are the first thing to try.
+"""
 
 from pathlib import Path
 from typing import Literal

@@ -1,4 +1,8 @@
-"""layerdrop: layers are skipped at random in training, on a corpus and on the task; then the model is cut."""
+"""layerdrop: layers are skipped at random in training, on a corpus and on the task; then the model is cut.
+
+When to use it: the depth is not settled: one training gives models of every depth, none of which is trained again. For
+one depth that is known, the recipes that train the student at it keep more.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace

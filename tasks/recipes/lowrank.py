@@ -1,4 +1,8 @@
-"""lowrank: the teacher's matrices as products of thinner ones, then recovery with its logits."""
+"""lowrank: the teacher's matrices as products of thinner ones, then recovery with its logits.
+
+When to use it: bytes are short, and every layer and head is to stay: two fifths fewer bytes for little of the score. It
+is no faster, for two thin products take as long as one.
+"""
 
 from dataclasses import replace
 from typing import Literal

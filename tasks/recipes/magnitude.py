@@ -1,4 +1,8 @@
-"""magnitude: what each share of pruned weights costs, before fine-tuning or after it; the model at one is kept."""
+"""magnitude: what each share of pruned weights costs, before fine-tuning or after it; the model at one is kept.
+
+When to use it: the question is how much of a model a task needs: it draws the curve from nothing pruned to nearly all.
+Here zeros save neither bytes nor time.
+"""
 
 import copy
 from typing import TYPE_CHECKING, Literal

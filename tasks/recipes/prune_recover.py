@@ -1,4 +1,8 @@
-"""prune-recover: prune the teacher by magnitude, a little more at a time, and recover with its logits in between."""
+"""prune-recover: prune the teacher by magnitude, a little more at a time, and recover with its logits in between.
+
+When to use it: one share of zeros is aimed at, for a runtime that makes use of them: here zeros save neither bytes nor
+time. `structured` removes what it prunes.
+"""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 

@@ -1,4 +1,8 @@
-"""rco: one stage, along the checkpoints of the teacher's own training, with a learning-rate schedule for each."""
+"""rco: one stage, along the checkpoints of the teacher's own training, with a learning-rate schedule for each.
+
+When to use it: the teacher is trained here, so that its route is kept (`teacher.route`), and is far above its student.
+Of students with half of its layers it gives what `hinton` gives.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace

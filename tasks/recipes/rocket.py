@@ -1,4 +1,8 @@
-"""rocket: one stage, a light net with its booster, the teacher's model before fine-tuning."""
+"""rocket: one stage, a light net with its booster, the teacher's model before fine-tuning.
+
+When to use it: there is no fine-tuned teacher, and none is wanted: the student's booster trains beside it, in one
+stage. What it reaches is near what `hinton` reaches, now above it and now below.
+"""
 
 from typing import Literal
 

@@ -4,6 +4,9 @@ hinton (a shallow student) → (trim: its vocabulary; left out unless asked for 
 structured (which heads, units and dimensions stay) → structured-distil (the slices, with the teacher's logits: what the
 steps before took is recovered here) → int8. What a stage starts from is a field of its block, so a link can be left out
 there.
+
+When to use it: there is a budget, and rows are enough for two layers to learn the task: the smallest and fastest of
+all. Answers to questions and rare names were too much for it.
 """
 
 from collections.abc import Callable, Sequence

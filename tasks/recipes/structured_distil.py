@@ -1,4 +1,8 @@
-"""structured-distil: what `structured` slices, retrained with the teacher's logits too."""
+"""structured-distil: what `structured` slices, retrained with the teacher's logits too.
+
+When to use it: as `structured`, where the teacher's logits are at hand for the retraining. Which of the two is above
+the other has not been told apart by one seed a task.
+"""
 
 from pydantic import Field
 

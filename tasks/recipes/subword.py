@@ -1,4 +1,9 @@
-"""subword: a student with its own vocabulary, trained together with its teacher on the corpus, then the task."""
+"""subword: a student with its own vocabulary, trained together with its teacher on the corpus, then the task.
+
+When to use it: word vectors are what is too large, there is a large corpus, and the teacher is a BERT. It is the
+smallest student that is not rounded. With the small default corpus it keeps least, and of labels a word next to
+nothing.
+"""
 
 from typing import Literal
 

@@ -1,4 +1,8 @@
-"""theseus: the teacher's layers are replaced at random while it works, then what replaced them works alone."""
+"""theseus: the teacher's layers are replaced at random while it works, then what replaced them works alone.
+
+When to use it: the task's loss alone is to teach: no teacher's logits, no corpus, nothing to weigh against each other.
+The student's layers must divide the teacher's. What it reaches is near what `hinton` reaches.
+"""
 
 from typing import Literal
 

@@ -1,4 +1,8 @@
-"""trim: a checkpoint without the word vectors of pieces that the task never uses; nothing is trained."""
+"""trim: a checkpoint without the word vectors of pieces that the task never uses; nothing is trained.
+
+When to use it: last, of any checkpoint: it takes seconds and trains nothing. It pays most where the vocabulary is large
+and the task's text narrow, and costs most where rare names decide, as those are made of the pieces that go.
+"""
 
 from collections.abc import Sequence
 
