@@ -8,7 +8,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 # Threads that spin while they wait starve their neighbours on a small machine: see docs/decisions.md.
 export GOMP_SPINCOUNT ?= 3000
 
-.PHONY: run doctor up down test test-slow test-image style quality audit sbom help
+.PHONY: run doctor up down test test-slow test-image style quality docs audit sbom help
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make down       stop just those"
 	@echo "make style      format"
 	@echo "make quality    lint, format and type checks"
+	@echo "make docs       the site of docs/, into site/; a broken link is an error"
 	@echo "make sbom       a bill of materials of the pinned packages: sbom.json"
 	@echo "make audit      known vulnerabilities of the pinned packages (asks the Python package index)"
 
@@ -57,6 +58,10 @@ quality: $(VENV)/ready
 	ruff format --check .
 	mypy
 
+# The variable: Material says at each build that its end of life is in 2027 (docs/decisions.md).
+docs: $(VENV)/ready
+	NO_MKDOCS_2_WARNING=1 python -m mkdocs build
+
 # Strict: without it, packages that could not be looked up pass as free of faults.
 audit: $(VENV)/audit/ready
 	$(VENV)/audit/bin/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
@@ -78,6 +83,6 @@ else
 # Rebuilt when what is to be installed changes.
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[pipeline,dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[pipeline,dev,docs]"
 	touch $@
 endif

@@ -1,0 +1,1 @@
+"""The project's documentation; `docs.generate` makes a site of it."""
