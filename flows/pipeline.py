@@ -4,7 +4,7 @@ The DAG is DVC's: a flow submits the stages of a lineage, each waiting for just 
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from prefect import flow
@@ -14,11 +14,14 @@ from prefect.flow_runs import pause_flow_run
 from prefect.futures import PrefectFuture, wait
 from prefect.input import RunInput
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL
+from prefect.utilities.urls import url_for
 
 from flows.dag import code
 from flows.dag.fleet import Fleet
 from flows.dag.graph import Stage, known_recipe, lineage, load_graph, recipes, stale
 from flows.dag.process import StagesFailed, stop_all
+from flows.dag.ran import Ran, stages_table
 from flows.dag.recipe_run import UI, Parent, parent_run
 from flows.dag.remote import remote_of
 from flows.dag.sources import changed, changed_on_disk, nothing_new
@@ -70,14 +73,14 @@ def compress(recipe: str, again: Sequence[str] = (), pool: str = "") -> str:
         )
     with parent_run(f"{recipe} · {task_name()}", "compress", {"recipe": recipe}) as parent:
         _refuse_other_task(parent)
-        run_stages(root, stages, parent.environment | {"STILLHOUSE_RECIPE": recipe}, again, pool)
+        ran = run_stages(root, stages, parent.environment | {"STILLHOUSE_RECIPE": recipe}, again, pool)
         _log_outcome(parent, recipe)
         choice = choose(recipe)
         version = register(recipe, parent.run_id, choice.finished)
         outcome = f"candidate: {version.name} version {version.version}" + ("" if version.new else " (known already)")
         outcome += f"\n{choice.why}" if choice.why else ""
         parent.describe(f"{table(recipe)}\n\n{outcome}")
-    shown = f"{table(recipe)}\n\n{outcome}\n\n{_mlflow_link(parent.run_id)}\n\n{_page(REPORTS / recipe)}"
+    shown = f"{table(recipe)}\n\n{outcome}\n\n{_links(parent.run_id, REPORTS / recipe)}\n\n{_stages(stages, ran)}"
     create_markdown_artifact(shown, key=f"{recipe}-result", description=f"{recipe} and its teacher")
     _show_picture(REPORTS / recipe / "report.png", f"{recipe}-picture")
     return outcome
@@ -98,11 +101,12 @@ def compare(pool: str = "") -> None:
     graph = load_graph(root)
     folder = REPORTS / "compare"
     with parent_run(f"compare · {task_name()}", "compare", {}) as parent:
-        run_stages(root, lineage(graph, "compare"), parent.environment, pool=pool)
+        stages = lineage(graph, "compare")
+        ran = run_stages(root, stages, parent.environment, pool=pool)
         parent.run.log_artifact(folder)
         page = (folder / "report.md").read_text(encoding="utf-8")
         parent.describe(page)
-    shown = f"{page}\n\n{_mlflow_link(parent.run_id)}\n\n{_page(folder)}"
+    shown = f"{page}\n\n{_links(parent.run_id, folder)}\n\n{_stages(stages, ran)}"
     create_markdown_artifact(shown, key="compare-result")
     _show_picture(folder / "report.png", "compare-picture")
 
@@ -184,7 +188,7 @@ def _show_decision(decision: Decision) -> None:
 
 def run_stages(
     root: Path, stages: Sequence[Stage], environment: dict[str, str], again: Sequence[str] = (), pool: str = ""
-) -> None:
+) -> dict[str, Ran]:
     """Run stages, each as soon as those it needs have ended well; with a DVC remote, pull what others have made.
 
     Args:
@@ -192,6 +196,9 @@ def run_stages(
         environment: variables for the stages' processes.
         again: those that run though they are up to date; a stage after one of them runs if its inputs changed.
         pool: the work pool whose runners run them, but for `code`, which each place runs.
+
+    Returns:
+        How each was brought up to date that was not before.
 
     Raises:
         InputError: a source in params.yaml is what a stage writes, or the pool cannot run these stages.
@@ -250,6 +257,8 @@ def run_stages(
         if skipped:
             lines.append(f"not run, as they need what failed: {', '.join(skipped)}")
         raise StagesFailed("\n".join(lines))
+    results = {name: state.result() for name, state in states.items()}
+    return {name: done for name, done in results.items() if isinstance(done, Ran)}
 
 
 def _refuse_other_task(parent: Parent) -> None:
@@ -271,6 +280,18 @@ def _show_picture(file: Path, key: str) -> None:
     # There may be no server to link to, so the artifact holds the picture itself.
     picture = base64.b64encode(file.read_bytes()).decode()
     create_image_artifact(f"data:image/png;base64,{picture}", key=key, description=str(file))
+
+
+def _links(run_id: str, folder: Path) -> str:
+    """Where else there is something to look at: Prefect's page of the flow run, MLflow's, the report's own."""
+    page = url_for("flow-run", obj_id=flow_run.id)
+    # Without a server of one's own, the one of this flow ends with it, and so does its page.
+    prefect = f"[Prefect run {flow_run.name}]({page})\n\n" if page and PREFECT_API_URL.value() else ""
+    return f"{prefect}{_mlflow_link(run_id)}\n\n{_page(folder)}"
+
+
+def _stages(stages: Sequence[Stage], ran: Mapping[str, Ran]) -> str:
+    return f"## Stages\n\n{stages_table(stages, ran)}"
 
 
 def _page(folder: Path) -> str:

@@ -36,6 +36,7 @@ from flows.dag.gone import mark_the_gone
 from flows.dag.gpu import GPU
 from flows.dag.graph import Stage, locked, stale
 from flows.dag.process import StageFailed, bring_up_to_date, log_of, turn
+from flows.dag.ran import Ran, of_runner
 from flows.dag.remote import Remote
 from flows.dag.runner import MAY_PASS
 from stillhouse.errors import InputError
@@ -101,28 +102,30 @@ class Fleet:
             said = hidden(done.stdout + done.stderr).strip() or "no message"
             raise ConnectionError(f"remote: what runners need cannot be pushed: {said.splitlines()[-1]}")
 
-    def bring_up_to_date(self, stage: Stage, environment: dict[str, str]) -> bool:
+    def bring_up_to_date(self, stage: Stage, environment: dict[str, str]) -> Ran | None:
         """Have a runner run a stage, whose needs are met, unless the remote has its result; and check that out.
 
         Args:
             environment: variables for the stage's process.
 
         Returns:
-            Whether anything had to be done.
+            How that was done; None where nothing was to do.
 
         Raises:
             StageFailed: it did not end well.
         """
         with turn(self.root, stage.name):
             if not stale(self.root, [stage]):
-                return False
+                return None
+            there = None
             if self._fetch(stage):
                 self._unsent = True
             else:
                 self._send(stage)
-                self._run(stage, environment)
+                there = self._run(stage, environment)
         # Beside the flow, where its result is by now: DVC checks it out and writes dvc.lock.
-        return bring_up_to_date(self.root, stage, environment)
+        here = bring_up_to_date(self.root, stage, environment)
+        return there or here
 
     def stop(self) -> None:
         """Cancel what runners run for this flow; their stages write a last checkpoint."""
@@ -145,7 +148,8 @@ class Fleet:
         except ConnectionError as away:
             raise self._failed(stage, str(away), transient=True) from None
 
-    def _run(self, stage: Stage, environment: dict[str, str]) -> None:
+    def _run(self, stage: Stage, environment: dict[str, str]) -> Ran | None:
+        """Have a runner run a stage; None where it found the result made by then."""
         order = {
             "name": stage.name,
             "commit": self.commit,
@@ -159,7 +163,7 @@ class Fleet:
         state = self._followed.to_its_end(run.id, stage.name, self.root / _log(stage))
         if state.type == StateType.COMPLETED:
             if self._fetch(stage):
-                return
+                return of_runner(state.message)
             why = "is it the same remote, and has the stage a dependency, without which DVC keeps no result?"
             raise self._failed(stage, f"it ran, but the remote has no result of it: {why}")
         # A crash is the death of a runner: another may do better.

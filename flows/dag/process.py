@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from enum import Enum
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -23,6 +24,7 @@ from filelock import FileLock, Timeout
 from flows.dag.code import BUSY, python_first
 from flows.dag.graph import Stage, mend, stale
 from flows.dag.own_files import lost_by
+from flows.dag.ran import Ran, place
 from flows.dag.remote import Remote
 from stillhouse.errors import InputError
 from tasks.stage.program import EXIT_TRANSIENT
@@ -82,6 +84,14 @@ class StageFailed(Exception):
         self.said = said
 
 
+class End(Enum):
+    """What DVC did for a stage."""
+
+    UNCHANGED = "nothing"
+    CACHED = "its result was in a cache"
+    RAN = "its command ran"
+
+
 class StageBusy(StageFailed):
     """Another DVC process uses the stage's files."""
 
@@ -97,7 +107,7 @@ def bring_up_to_date(
     remote: Remote | None = None,
     slot: Callable[[], AbstractContextManager[None]] = nullcontext,
     force: bool = False,
-) -> bool:
+) -> Ran | None:
     """Bring one stage up to date, whose needs are met; its lines go to stdout as `[name] line`, and to its log.
 
     Args:
@@ -107,7 +117,7 @@ def bring_up_to_date(
         force: run it though it is up to date, and take nothing from any cache.
 
     Returns:
-        Whether anything had to be done.
+        How that was done; None where nothing was to do.
 
     Raises:
         StageFailed: it did not end well.
@@ -121,16 +131,17 @@ def bring_up_to_date(
                 with slot(), _slots, _machine(root, stage.alone):
                     started = time.monotonic()
                     if force:
-                        changed = _run_mended(root, stage.name, environment, "--force")
+                        end = _run_mended(root, stage.name, environment, "--force")
                     else:
-                        changed = _run_or_pull(root, stage.name, environment, remote)
+                        end = _run_or_pull(root, stage.name, environment, remote)
+                    seconds = time.monotonic() - started
                 # Another DVC was at its last step, between the stage's outputs and their lines in dvc.lock.
-                if not changed:
-                    return False
-                print(f"[{stage.name}] done in {time.monotonic() - started:.1f} s", flush=True)
+                if end is End.UNCHANGED:
+                    return None
+                print(f"[{stage.name}] done in {seconds:.1f} s", flush=True)
                 if remote:
                     remote.push_soon()
-                return True
+                return Ran(place(root), seconds, cached=end is End.CACHED)
             except StageBusy as busy:
                 if _stopped.is_set():
                     raise
@@ -138,7 +149,7 @@ def bring_up_to_date(
                     print(f"[{stage.name}] waits: {busy.reason}", flush=True)
                 waited = True
             time.sleep(ASK_AGAIN)
-    return False
+    return None
 
 
 def _refuse_loss(root: Path, name: str) -> None:
@@ -213,7 +224,7 @@ def _machine(root: Path, alone: bool) -> Iterator[None]:
         yield
 
 
-def _run_or_pull(root: Path, name: str, environment: dict[str, str], remote: Remote | None) -> bool:
+def _run_or_pull(root: Path, name: str, environment: dict[str, str], remote: Remote | None) -> End:
     if remote and remote.asked:
         try:
             return _run_mended(root, name, environment, "--pull")
@@ -226,7 +237,7 @@ def _run_or_pull(root: Path, name: str, environment: dict[str, str], remote: Rem
     return _run_mended(root, name, environment)
 
 
-def _run_mended(root: Path, name: str, environment: dict[str, str], *options: str) -> bool:
+def _run_mended(root: Path, name: str, environment: dict[str, str], *options: str) -> End:
     """As `_run`, and once more where DVC itself fails and there was something of its files to mend."""
     try:
         return _run(root, name, environment, *options)
@@ -239,13 +250,13 @@ def _run_mended(root: Path, name: str, environment: dict[str, str], *options: st
     return _run(root, name, environment, *options)
 
 
-def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> bool:
-    """Have DVC bring a stage up to date; False where it found that nothing was to be done."""
+def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> End:
+    """Have DVC bring a stage up to date."""
     log = log_of(name)
     (root / log).parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", *options, name]
     lines: list[str] = []
-    changed = True
+    end = End.CACHED
     with (root / log).open("w", encoding="utf-8") as file:
         process = subprocess.Popen(
             command,
@@ -270,7 +281,10 @@ def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> b
                 line = hidden(line)
                 file.write(line)
                 file.flush()
-                changed = changed and line != f"Stage '{name}' didn't change, skipping\n"
+                if line == f"Stage '{name}' didn't change, skipping\n":
+                    end = End.UNCHANGED
+                elif line == f"Running stage '{name}':\n":
+                    end = End.RAN
                 if not CHATTER.match(line):
                     print(f"[{name}] {line}", end="", flush=True)
                 # The reason is among the last; a stage may print for days.
@@ -283,7 +297,7 @@ def _run(root: Path, name: str, environment: dict[str, str], *options: str) -> b
             _running.discard(process)
     if code:
         raise _failure(name, code, lines, log)
-    return changed
+    return end
 
 
 def _failure(name: str, code: int, lines: list[str], log: Path) -> StageFailed:

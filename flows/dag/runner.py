@@ -6,7 +6,6 @@ comes from the DVC remote, and what it makes goes there.
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from flows.dag.fetched import fetch
 from flows.dag.gpu import gpu_slot
 from flows.dag.graph import Stage, lineage, load_graph, locked, stale
 from flows.dag.process import StageFailed, bring_up_to_date
+from flows.dag.ran import Ran, place
 from flows.dag.remote import remote_of
 from stillhouse.errors import InputError
 from tasks.stage import program
@@ -51,7 +51,7 @@ def stage(name: str, commit: str, params: str, inputs: dict[str, Any], environme
         Completed, or Failed with the reason; `MayPass` where another try may end well.
     """
     root = Path.cwd()
-    where = f"{socket.gethostname()}:{root}"
+    where = place(root)
     print(f"[{name}] runs on {where}", flush=True)
     try:
         _refuse_other_code(root, commit)
@@ -59,7 +59,7 @@ def stage(name: str, commit: str, params: str, inputs: dict[str, Any], environme
             # DVC names stages as seen from where it is.
             os.chdir(folder)
             try:
-                made = _make(folder, name, inputs, environment | {"STILLHOUSE_CACHE": str(root / cache_dir())})
+                ran = _make(folder, name, inputs, environment | {"STILLHOUSE_CACHE": str(root / cache_dir())})
             finally:
                 os.chdir(root)
     except InputError as refused:
@@ -69,26 +69,26 @@ def stage(name: str, commit: str, params: str, inputs: dict[str, Any], environme
         return Failed(name=MAY_PASS, message=reason) if failed.transient else Failed(message=reason)
     except ConnectionError as away:
         return Failed(name=MAY_PASS, message=f"{where}: {away}")
-    return Completed(message=where) if made else Completed(name="UpToDate", message=where)
+    return Completed(message=f"{where} ({ran.seconds:.1f} s)") if ran else Completed(name="UpToDate", message=where)
 
 
-def _make(folder: Path, name: str, inputs: dict[str, Any], environment: dict[str, str]) -> bool:
-    """Bring the result of a stage into the remote; whether it was not there."""
+def _make(folder: Path, name: str, inputs: dict[str, Any], environment: dict[str, str]) -> Ran | None:
+    """Bring the result of a stage into the remote; None where it was there."""
     remote = remote_of(folder)
     if not remote:
         raise InputError("DVC has no default remote here: dvc remote add --default NAME URL")
     (wanted,) = [each for each in lineage(load_graph(folder), name) if each.name == name]
     stale(folder, [wanted])  # which brings stage `code` up to date
     _pull(folder, wanted, inputs)
-    known = fetch(folder, name)
-    if known:
+    ran = None
+    if fetch(folder, name):
         print(f"[{name}] its result is known already", flush=True)
     else:
         slot = partial(gpu_slot, name) if wanted.gpu else nullcontext
-        bring_up_to_date(folder, wanted, environment, None, slot)
+        ran = bring_up_to_date(folder, wanted, environment, None, slot)
     # Also what this clone has made before, while the remote was away.
     remote.send()
-    return not known
+    return ran
 
 
 def _pull(folder: Path, wanted: Stage, inputs: dict[str, Any]) -> None:

@@ -77,4 +77,5 @@ def run_stage(
     except StageFailed as failed:
         print(f"[{stage.name}] {failed.reason}{' (may pass later)' if failed.transient else ''}", flush=True)
         raise
-    return Completed() if done else Completed(name="UpToDate", message="nothing to do")
+    # The message is what Prefect's page shows, the data what the flow reads.
+    return Completed(data=done, message=str(done)) if done else Completed(name="UpToDate", message="nothing to do")

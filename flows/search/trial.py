@@ -20,7 +20,7 @@ from tasks.kinds.contract import Task
 from tasks.kinds.judging import Scorer
 from tasks.stage.params import PARAMS, TrainParams
 
-RunStages = Callable[[Path, Sequence[Stage], dict[str, str]], None]
+RunStages = Callable[[Path, Sequence[Stage], dict[str, str]], object]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -205,7 +206,14 @@ def test_a_deployment_runs_in_the_clone_it_was_deployed_from_and_promotes_on_the
     assert list((server / ".servers" / "artifacts").rglob("*.safetensors")), "artifacts go through the server"
     artifacts = {each["key"]: each for each in _ask("artifacts/filter")}
     assert {"hinton-result", "hinton-picture", "hinton-promotion"} <= set(artifacts)
-    assert "| teacher |" in artifacts["hinton-result"]["data"]
+    shown = artifacts["hinton-result"]["data"]
+    assert "| teacher |" in shown
+    names = {each["id"]: each["name"] for each in _ask("flows/filter")}
+    (run_id,) = [each["id"] for each in _ask("flow_runs/filter") if names[each["flow_id"]] == "compress"]
+    place = f"{os.environ['PREFECT_API_URL'].removesuffix('/api')}/runs/flow-run/{run_id}"
+    assert f"[Prefect run hinton · docstrings · uncommitted]({place})" in shown and "[MLflow run " in shown
+    where = re.escape(f"`{os.uname().nodename}:{server}`")
+    assert re.search(rf"^\| hinton \| .*teacher.* \| ran \| {where} \| [0-9.]+ s \|$", shown, re.MULTILINE), shown
     assert artifacts["hinton-picture"]["data"].startswith("data:image/png;base64,")
     assert {each["name"] for each in _ask("task_runs/filter")} == HINTON
     assert {each["name"] for each in _ask("flow_runs/filter")} == {"hinton · docstrings · uncommitted"}

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -133,6 +135,15 @@ def _family(process: subprocess.Popen) -> list[psutil.Process]:
     return [found, *found.children(recursive=True)]
 
 
+def _artifact(here: Scene) -> str:
+    """What the flow shows in Prefect."""
+    url = f"{here.variables['PREFECT_API_URL']}/artifacts/filter"
+    asked = json.dumps({"sort": "CREATED_DESC", "artifacts": {"key": {"any_": ["compare-result"]}}})
+    request = urllib.request.Request(url, asked.encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as reply:
+        return json.loads(reply.read())[0]["data"]
+
+
 def test_two_runners_run_every_stage_once_and_leave_the_lock_of_a_plain_repro(scene: Callable[..., Scene]) -> None:
     here = scene(stages())
     plain, *runners = (here.clone(name) for name in ("plain", "first", "second"))
@@ -146,6 +157,9 @@ def test_two_runners_run_every_stage_once_and_leave_the_lock_of_a_plain_repro(sc
     assert places <= set(runners), "and none where the flow runs"
     said = here.said()
     assert f"[prepare] runs on {os.uname().nodename}:" in said and "[compare] > echo compare" in said
+    told = dict(re.findall(r"^\| (\w+) \| [^|]* \| ran \| `[^:]+:(.+)` \|", _artifact(here), re.MULTILINE))
+    assert told.pop("code", None) in (None, str(here.root))
+    assert sorted(told) == ["a", "b", "c", "compare", "prepare"] and {Path(each) for each in told.values()} == places
     shutil.copy(here.root / "params.yaml", plain)
     run(plain, "dvc", "repro", "compare", **here.variables)
     assert read_yaml(here.root / "dvc.lock") == read_yaml(plain / "dvc.lock")
