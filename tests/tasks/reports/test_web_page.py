@@ -4,7 +4,6 @@ import base64
 import copy
 import hashlib
 import json
-import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,7 +11,9 @@ from pathlib import Path
 import pytest
 import vl_convert
 from datasets import ClassLabel, Dataset, Features, Value
+from PIL import Image
 
+from docs.generate.screenshots import BROWSERS, OPTIONS, installed_browser, take
 from stillhouse.errors import InputError
 from tasks import report
 from tests.tasks.reports.written import MODELS, write
@@ -27,8 +28,6 @@ SAID = {
     "prune-recover": [LABEL, "good", LABEL, LABEL],
 }
 CALIBRATION = {"rows": 8, "momentum": 0.5, "max_length": 16, "seed": 1}
-# What browsers of Chromium's make are called, where one is installed.
-BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @pytest.fixture(autouse=True)
@@ -195,15 +194,14 @@ def test_a_task_of_other_rows_is_refused(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def browser() -> Iterator:
     """A Chromium that is installed here, driven by Playwright."""
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    found = installed_browser()
     if found is None:
-        # No package that pip installs holds one; all else of the page is tested without.
+        # All else of the page is tested without.
         pytest.skip(f"no browser: install one of {', '.join(BROWSERS)} (apt install chromium-headless-shell)")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        # The sandbox of a browser needs rights that a container does not have; the page is our own.
-        opened = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        opened = playwright.chromium.launch(executable_path=found, args=OPTIONS)
         yield opened
         opened.close()
 
@@ -287,3 +285,14 @@ def test_in_a_browser_the_page_is_as_wide_as_a_phone_and_light_or_dark(scheme, l
     ground, ink = (body.evaluate(f"body => getComputedStyle(body).{name}") for name in ("backgroundColor", "color"))
     dark, bright = sorted((ground, ink), key=lambda rgb: sum(map(int, rgb.strip("rgb()").split(","))))
     assert (ground, ink) == ((bright, dark) if scheme == "light" else (dark, bright))
+
+
+@pytest.mark.slow
+def test_the_pictures_of_the_docs_are_of_a_report_light_dark_and_on_a_phone(browser, page, tmp_path):
+    (tmp_path / "report.html").write_text(page, encoding="utf-8")
+    files = take(tmp_path / "report.html", tmp_path / "pictures", "hinton", browser)
+    shown = [Image.open(file).convert("L") for file in files]
+    assert [file.name for file in files] == ["light.png", "dark.png", "phone.png"]
+    assert [picture.width for picture in shown] == [1200, 1200, 780]
+    light, dark, phone = (picture.getpixel((1, 1)) for picture in shown)
+    assert light > 200 and phone > 200 and dark < 60
