@@ -1,7 +1,7 @@
 """lowrank: the teacher's matrices as products of thinner ones, then recovery with its logits.
 
-When to use it: bytes are short, and every layer and head is to stay: two fifths fewer bytes for little of the score. It
-is no faster, for two thin products take as long as one.
+When to use it: bytes are short, and every layer and head is to stay: two fifths fewer bytes for little of the score,
+more of it where rows are few. It is no faster, for two thin products take as long as one.
 """
 
 from dataclasses import replace

@@ -5,8 +5,8 @@ structured (which heads, units and dimensions stay) → structured-distil (the s
 steps before took is recovered here) → int8. What a stage starts from is a field of its block, so a link can be left out
 there.
 
-When to use it: there is a budget, and rows are enough for two layers to learn the task: the smallest and fastest of
-all. Answers to questions and rare names were too much for it.
+When to use it: there is a budget, and rows are enough for two layers to learn the task: then it is the least model that
+keeps nearly all of its teacher. Answers to questions and rare names were too much for it.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,8 +1,8 @@
 """structured: gates say which heads, FFN units and dimensions of the teacher stay; then it is sliced and retrained.
 
-When to use it: the score must stay and the model must become faster: it cuts inside of all layers, and of what makes a
-model faster it kept the most on most tasks that were measured. The same FLOPs in fewer layers are a little faster, and
-word vectors stay as they are.
+When to use it: the score must stay and the model must become faster: it cuts inside of all layers, and of the recipes
+that make a model faster by its shape it and `structured-distil` kept the most on most tasks that were measured. The
+same FLOPs in fewer layers are a little faster, and word vectors stay as they are.
 """
 
 import json

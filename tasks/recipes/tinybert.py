@@ -1,7 +1,7 @@
 """tinybert: general distillation on the corpus, then the intermediate and the prediction phase on the task.
 
 When to use it: there are a corpus and time for three phases, and states and attention are to be learnt too; a student
-of any width. With the default numbers it is above `hinton` where rows are many, and below where they are few.
+of any width. With the default numbers it is above `hinton` on one task and below on another, for more steps.
 """
 
 from typing import Literal
