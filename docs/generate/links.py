@@ -75,7 +75,9 @@ class Links:
 
 
 def _source(path: str) -> str:
-    return f"source/{path}.md"
+    # MkDocs leaves out what begins with a dot.
+    parts = [f"dot-{part[1:]}" if part.startswith(".") else part for part in PurePosixPath(path).parts]
+    return f"source/{'/'.join(parts)}.md"
 
 
 def _shown(path: str, text: str) -> str:
