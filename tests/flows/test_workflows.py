@@ -35,9 +35,9 @@ def steps() -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
-def test_the_workflows_are_these_three() -> None:
-    assert list(WORKFLOWS) == ["promote", "recipe", "tests"]
-    assert [sum("run" in step for name, _, step in steps() if name == each) for each in WORKFLOWS] == [2, 5, 5]
+def test_the_workflows_are_these_four() -> None:
+    assert list(WORKFLOWS) == ["nightly", "promote", "recipe", "tests"]
+    assert [sum("run" in step for name, _, step in steps() if name == each) for each in WORKFLOWS] == [1, 2, 5, 5]
 
 
 def test_a_job_may_read_the_code_and_one_may_comment() -> None:
@@ -55,11 +55,11 @@ def test_a_job_may_read_the_code_and_one_may_comment() -> None:
 
 def test_actions_are_pinned_by_commit_and_say_their_version() -> None:
     lines = [line for file in FOLDER.glob("*.yml") for line in file.read_text().splitlines() if "uses:" in line]
-    assert len(lines) == 8
+    assert len(lines) == 10
     for line in lines:
         assert re.search(r"uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line), line
     checkouts = [step["with"] for *_, step in steps() if step.get("uses", "").startswith("actions/checkout@")]
-    assert [told["persist-credentials"] for told in checkouts] == [False] * 4
+    assert [told["persist-credentials"] for told in checkouts] == [False] * 5
 
 
 def test_no_script_holds_an_expression_or_a_secret() -> None:
@@ -75,7 +75,7 @@ def test_what_scripts_call_is_there() -> None:
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
     text = "\n".join(scripts)
     modules, targets = set(re.findall(r"python -m (\S+)", text)), set(re.findall(r"make (\S+)", text))
-    assert modules == {"flows.promote"} and all(find_spec(module) for module in modules)
+    assert modules == {"flows.promote", "tests.kills"} and all(find_spec(module) for module in modules)
     makefile = (ROOT / "Makefile").read_text().replace("$(VENV)", ".venv")
     assert targets == {"quality", "docs", "test", "test-slow", "audit", ".venv/ready"}
     assert [target for target in targets if not re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE)] == []
