@@ -12,7 +12,7 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, PreTrainedModel, TrainerCallback
 
 from benchmarks.held_out import Task
+from benchmarks.rows import Rows
 from benchmarks.set_up import SetUp
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer, save_model, weight_files
 from stillhouse.encoders.mlm_head import start_head
@@ -36,22 +37,6 @@ from tasks.stage.modules import digest, modules_of
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("stillhouse", "benchmarks")
-
-
-class Rows(list):
-    """Tokenized rows, with the columns that `fit` asks for."""
-
-    @property
-    def column_names(self) -> tuple[str, ...]:
-        return tuple(self[0])
-
-    def __getitem__(self, key: Any) -> Any:
-        return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
-
-    def with_column(self, name: str, values: Iterable[Any]) -> "Rows":
-        """The same rows with one more column."""
-        values = values.tolist() if isinstance(values, np.ndarray) else values
-        return Rows({**row, name: value} for row, value in zip(self, values, strict=True))
 
 
 class Lab:

@@ -36,6 +36,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerBase
 
+from benchmarks.rows import Rows
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.encoders.student import build_student
 from stillhouse.encoders.teacher import FrozenTeacher
@@ -101,7 +102,7 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def read_rows(file: Path, tokenizer: PreTrainedTokenizerBase, count: int) -> "Rows":
+def read_rows(file: Path, tokenizer: PreTrainedTokenizerBase, count: int) -> Rows:
     """The first sentences of a TSV file, tokenized."""
     with file.open(encoding="utf-8", newline="") as stream:
         table = list(csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE))[:count]
@@ -110,15 +111,6 @@ def read_rows(file: Path, tokenizer: PreTrainedTokenizerBase, count: int) -> "Ro
     return Rows(
         [{"input_ids": i, "label": int(row["label"]), "length": len(i)} for i, row in zip(ids, table, strict=True)]
     )
-
-
-class Rows(list):
-    """Rows with the column of lengths that `fit` groups by."""
-
-    column_names = ("input_ids", "label", "length")
-
-    def __getitem__(self, key):
-        return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
 
 
 def stillhouse(teacher: PreTrainedModel, rows: Rows, tokenizer: PreTrainedTokenizerBase) -> float:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM
 
 from benchmarks.claims import Claim, Relation, as_given
-from benchmarks.lab import Lab, Rows
+from benchmarks.lab import Lab
+from benchmarks.rows import Rows
 from stillhouse.encoders.checkpoint import load_model
 from stillhouse.methods.albert import Pretraining, order_segments
 from stillhouse.training.batches import Batch, collate, model_inputs

@@ -9,7 +9,8 @@ from transformers import PreTrainedModel
 
 from benchmarks.claims import Claim, Relation
 from benchmarks.claims.hinton import step, student
-from benchmarks.lab import Lab, Rows
+from benchmarks.lab import Lab
+from benchmarks.rows import Rows
 from stillhouse.training.outcomes import classify
 
 MISSING = 1

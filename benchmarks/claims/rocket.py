@@ -7,7 +7,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from benchmarks.claims import Claim, Relation
-from benchmarks.lab import Lab, Rows
+from benchmarks.lab import Lab
+from benchmarks.rows import Rows
 from stillhouse.encoders.student import build_student
 from stillhouse.methods.rocket import Rocket, launch_loss, share_lowest
 from stillhouse.training.batches import Batch, model_inputs

@@ -3,7 +3,8 @@
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from benchmarks.claims import Claim, Relation
-from benchmarks.lab import Lab, Rows
+from benchmarks.lab import Lab
+from benchmarks.rows import Rows
 from stillhouse.encoders.student import build_student, give_head
 from stillhouse.methods.subword import DualTraining, TwoCuts, add_vocabulary, dual_step
 from stillhouse.text.wordpiece import cut, train_wordpiece

@@ -13,8 +13,9 @@ from transformers import TrainerCallback
 from benchmarks.gpu import scene
 from benchmarks.gpu.bare import Training, measured, operations, with_share
 from benchmarks.gpu.phases import live_step
-from benchmarks.gpu.scene import Rows, Shape
+from benchmarks.gpu.scene import Shape
 from benchmarks.gpu.setting import Row, Setting, waits
+from benchmarks.rows import Rows
 from stillhouse.encoders.student import build_student
 from stillhouse.training.attention import quick_attention
 from stillhouse.training.batches import collate, collator

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from transformers import TrainerCallback
 
 from benchmarks.gpu import scene
-from benchmarks.gpu.scene import Rows, Shape
+from benchmarks.gpu.scene import Shape
+from benchmarks.rows import Rows
 from stillhouse.encoders.student import build_student
 from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.methods import (

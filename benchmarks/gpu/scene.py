@@ -15,6 +15,8 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from benchmarks.rows import Rows
+
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 CLASSES = 2
 
@@ -38,17 +40,6 @@ MINILM = Shape(layers=6, width=384, heads=12, units=1536, vocabulary=30_522)
 BERT_BASE = Shape(layers=12, width=768, heads=12, units=3072, vocabulary=30_522)
 SMALL = Shape(layers=4, width=128, heads=4, units=512, vocabulary=300, deviation=0.1)
 TINY = Shape(layers=4, width=32, heads=4, units=64, vocabulary=300, deviation=0.2)
-
-
-class Rows(list):
-    """Rows with the columns that `fit` asks for."""
-
-    @property
-    def column_names(self) -> tuple[str, ...]:
-        return tuple(self[0])
-
-    def __getitem__(self, key: Any) -> Any:
-        return [row[key] for row in self] if isinstance(key, str) else super().__getitem__(key)
 
 
 def config(shape: Shape, dropout: float = 0.0) -> BertConfig:

@@ -16,6 +16,7 @@ from benchmarks.gpu.setting import NotHereError, Setting
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "benchmarks/gpu"
 TINY = Setting("cpu", tiny=True)
+# What is said where there is no card can be asked only there.
 no_card = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a card")
 
 
