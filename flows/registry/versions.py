@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from flows.registry.card import version_card
 from flows.registry.files import check, upload, weights_digest
+from flows.registry.linked import link
 from flows.registry.names import GIVEN, registered_model, task_origin, task_word
 from flows.registry.reports import checkpoint_of, read_report, smallest_batch
 from flows.registry.served import DATA, rows_here, served
@@ -99,6 +100,7 @@ def register(recipe: str, run_id: str = "", finished: bool = False) -> Registere
     for key, value in facts.items():
         client.set_model_version_tag(name, found.version, key, value)
     client.update_model_version(name, found.version, description)
+    link(client, found, run_id, facts)
     client.set_registered_model_alias(name, CANDIDATE, found.version)
     _write_marker(recipe, _identity(facts) | {"name": name, "version": str(found.version)})
     return Registered(name, str(found.version), new)

@@ -68,6 +68,18 @@ def test_a_versions_description_is_its_card_and_its_run_has_the_metadata_too() -
 
 
 @pytest.mark.usefixtures("here")
+def test_a_versions_run_says_that_it_made_the_model_and_once_however_often_it_is_registered() -> None:
+    register("hinton")
+    client, experiment = open_store()
+    run = client.get_run(client.get_model_version(NAME, "1").run_id or "")
+    (model,) = client.search_logged_models([experiment], f"source_run_id = '{run.info.run_id}'")
+    assert [output.model_id for output in run.outputs.model_outputs] == [model.model_id]
+    assert model.name == "hinton" and model.params["kind"] == "classes"
+    assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": NAME, "version": "1"}]
+    assert {each.key: each.value for each in model.metrics}["value"] == 0.9
+
+
+@pytest.mark.usefixtures("here")
 def test_the_same_weights_make_no_new_version() -> None:
     assert is_registered("hinton") and not is_registered("tinybert")
     assert register("hinton") == Registered(NAME, "1", new=False)
