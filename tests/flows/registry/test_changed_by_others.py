@@ -23,14 +23,25 @@ from tests.flows.promotion.conftest import promoted
 NAME = "stillhouse-docstrings"
 
 
+@pytest.fixture(scope="module")
+def registered(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose hinton is version 1, the champion, and tinybert version 2."""
+    root = promoted(fill_project(made, tmp_path_factory.mktemp("registered") / "project"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        train_again(root, "tinybert", 0.93)
+        register("tinybert")
+    return root
+
+
 @pytest.fixture
-def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of the test's own, whose hinton is version 1, the champion, and tinybert version 2."""
-    root = promoted(fill_project(made, tmp_path / "project"))
+def here(registered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it for one test, whose registry follows it."""
+    root = Path(shutil.copytree(registered, tmp_path / "project"))
     monkeypatch.chdir(root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    train_again(root, "tinybert", 0.93)
-    register("tinybert")
+    open_store()  # where it follows
     return root
 
 
