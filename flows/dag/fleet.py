@@ -33,8 +33,8 @@ from flows.dag import code
 from flows.dag.fetched import fetch
 from flows.dag.followed import Followed
 from flows.dag.gone import mark_the_gone
-from flows.dag.gpu import GPU
 from flows.dag.graph import Stage, locked, stale
+from flows.dag.prefect import GPU_STAGES, STAGES
 from flows.dag.process import StageFailed, bring_up_to_date, log_of, turn
 from flows.dag.ran import Ran, of_runner
 from flows.dag.remote import Remote
@@ -47,7 +47,6 @@ from tasks.tracking.provenance import changed_code, commit_of
 
 FLOW = "stage"  # of which the pool has a deployment
 ENDING = re.compile(r"(.*?)(?: \(exit (-?\d+)\))?", re.DOTALL)  # of a run that failed: why, and the stage's exit code
-QUEUE = "default"  # Prefect's own name; stages with `meta: {gpu: true}` go to the queue `gpu`
 
 
 class Fleet:
@@ -180,7 +179,7 @@ class Fleet:
             if run.state and not run.state.is_final() and run.state.type != StateType.CANCELLING:
                 print(f"[{stage.name}] was asked for by another flow: waiting for that", flush=True)
                 return run
-        queue = GPU if stage.gpu else QUEUE
+        queue = GPU_STAGES if stage.gpu else STAGES
         print(f"[{stage.name}] asked for in pool '{self.pool}', queue '{queue}'", flush=True)
         asked = run_deployment(
             self._deployment,

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -13,6 +13,8 @@ from flows.dag.process import StagesFailed
 from tasks.stage.secrets import without_login
 
 POOL = "stillhouse"  # the work pool that prefect.yaml names and workers take runs from
+# Its queues: Prefect's own, for flows; and two for single stages of flows with `pool`, of which a runner takes a few.
+FLOWS, STAGES, GPU_STAGES = "default", "stages", "gpu"
 # What the user has set stays.
 DEFAULTS = {
     # Stages print their own lines, and `prefect_flow` prints what failed.
@@ -66,3 +68,18 @@ def prefect_flow(root: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the stages that are done", file=sys.stderr, flush=True)
         raise SystemExit(130) from None
+
+
+def make_queues(api: str) -> None:
+    """Give the pool its queues for stages: a worker cannot ask for one that is not there.
+
+    Args:
+        api: the server's address, which ends in /api.
+    """
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.exceptions import ObjectAlreadyExists
+
+    with SyncPrefectClient(api) as client:
+        for queue in (STAGES, GPU_STAGES):
+            with suppress(ObjectAlreadyExists):
+                client.create_work_queue(queue, work_pool_name=POOL)

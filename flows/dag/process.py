@@ -46,14 +46,19 @@ PASSING = re.compile(
 )
 
 
-def _stages_at_once() -> int:
+def stages_at_once() -> int:
+    """How many stages run at a time on this machine, for one flow or one worker.
+
+    Raises:
+        InputError: STILLHOUSE_STAGES_AT_ONCE is no number from 1.
+    """
     given = os.environ.get("STILLHOUSE_STAGES_AT_ONCE", "2")
     if not given.isdigit() or int(given) < 1:
         raise InputError(f"STILLHOUSE_STAGES_AT_ONCE = {given!r}: give a number from 1")
     return int(given)
 
 
-_slots = threading.Semaphore(_stages_at_once())
+_slots = threading.Semaphore(stages_at_once())
 # DVC's advice and bookkeeping: kept in the log, not printed.
 CHATTER = re.compile(
     r"\s*$|To track the changes with git|\tgit add |To enable auto staging|\tdvc config core\.autostage|Use `dvc push`"

@@ -1,8 +1,10 @@
-"""A Prefect server, an MLflow server and a worker for this clone, on this machine.
+"""A Prefect server, an MLflow server and two workers for this clone, on this machine.
 
-All three bind to loopback, keep their data in `.servers/`, and are known by process id and start time, so that `down`
-stops only them, never a process that got the id of one that has ended. `up` returns when all answer and everything in
-prefect.yaml is deployed; if it fails, it leaves nothing running.
+One worker takes flows, as many as there are; the other, `runner`, stages of flows with `pool`, a few at a time: such a
+flow waits for its stages, so one limit for both would leave them no room. All bind to loopback, keep their data in
+`.servers/`, and are known by process id and start time, so that `down` stops only them, never a process that got the id
+of one that has ended. `up` returns when all answer and everything in prefect.yaml is deployed; if it fails, it leaves
+nothing running.
 """
 
 import json
@@ -22,7 +24,8 @@ from pathlib import Path
 import psutil
 
 from flows.dag.gpu import limit_gpus
-from flows.dag.prefect import POOL
+from flows.dag.prefect import FLOWS, GPU_STAGES, POOL, STAGES, make_queues
+from flows.dag.process import stages_at_once
 from stillhouse.errors import InputError
 from tasks.stage.secrets import hidden
 
@@ -42,7 +45,7 @@ class Server:
     Attributes:
         started: seconds after the machine's own start; with the pid it identifies one process, whatever is done to the
             clock.
-        url: where it answers; empty for the worker.
+        url: where it answers; empty for a worker.
     """
 
     name: str
@@ -86,7 +89,7 @@ def up(prefect_port: int, mlflow_port: int, mlflow_store: str, basic_auth: bool,
     if gpus is not None and gpus < 1:
         raise InputError(f"--gpus {gpus}: give a number from 1: with none, no stage that trains would ever start")
     running = [server for server in _known() if server.process]
-    if {server.name for server in running} >= {"prefect", "mlflow", "worker"}:
+    if {server.name for server in running} >= {"prefect", "mlflow", "worker", "runner"}:
         status()
         return
     # Servers of an earlier start do not know the ports of those that start now.
@@ -109,8 +112,11 @@ def up(prefect_port: int, mlflow_port: int, mlflow_store: str, basic_auth: bool,
         print("prefect: making the work pool", flush=True)
         limit_gpus(f"{prefect}/api", gpus or _gpus_here())
         _prefect(["work-pool", "create", POOL, "--type", "process", "--overwrite"], environment)
+        make_queues(f"{prefect}/api")
         worker = [sys.executable, "-m", "prefect", "worker", "start", "--pool", POOL, "--type", "process"]
-        _start("worker", worker, "", environment)
+        _start("worker", [*worker, "--work-queue", FLOWS], "", environment)
+        queues = ["--work-queue", STAGES, "--work-queue", GPU_STAGES]
+        _start("runner", [*worker, *queues, "--limit", str(stages_at_once())], "", environment)
         print("prefect: deploying what prefect.yaml names", flush=True)
         _prefect(["--no-prompt", "deploy", "--all"], environment)
     except BaseException:

@@ -218,7 +218,7 @@ def test_a_deployment_runs_in_the_clone_it_was_deployed_from_and_promotes_on_the
     assert {each["name"] for each in _ask("task_runs/filter")} == HINTON
     assert {each["name"] for each in _ask("flow_runs/filter")} == {"hinton · docstrings · uncommitted"}
     code, shown = run("flows.servers", "up")
-    assert code == 0 and shown.count(" runs ") == 3 and "starting" not in shown, "up twice starts nothing twice"
+    assert code == 0 and shown.count(" runs ") == 4 and "starting" not in shown, "up twice starts nothing twice"
 
 
 def _ask(what: str) -> list[dict]:
