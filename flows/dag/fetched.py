@@ -44,21 +44,34 @@ def fetch(root: Path, name: str) -> bool:
             raise ConnectionError(f"the remote cannot be used: {type(error).__name__}: {error}") from error
 
 
-def _fetch(repo: "Repo", stage: "PipelineStage") -> bool:
-    from dvc.stage.cache import RunCacheNotFoundError, _can_hash, _get_stage_hash
+def key_of(root: Path, name: str) -> str | None:
+    """What a stage's result is known by in the run cache; None where DVC keeps none of it."""
+    with reading(root) as repo:
+        (stage,) = [each for each in repo.index.stages if each.addressing == name]
+        return _key(stage)
+
+
+def _key(stage: "PipelineStage") -> str | None:
+    from dvc.stage.cache import _can_hash, _get_stage_hash
     from dvc_data.hashfile.hash_info import HashInfo
+
+    stage.save_deps()  # in memory
+    for out in stage.outs:
+        out.hash_info = HashInfo()
+    # DVC has no public name for it.
+    return _get_stage_hash(stage) if _can_hash(stage) else None
+
+
+def _fetch(repo: "Repo", stage: "PipelineStage") -> bool:
+    from dvc.stage.cache import RunCacheNotFoundError
 
     if not stage.changed_stage() and stage.deps_cached() and all(out.hash_info for out in stage.outs):
         # dvc.lock names it.
         _pull(repo, stage.get_used_objs())
         if stage.outs_cached():
             return True
-    stage.save_deps()  # in memory
-    for out in stage.outs:
-        out.hash_info = HashInfo()
-    if not _can_hash(stage):
+    if (key := _key(stage)) is None:
         return False
-    key = _get_stage_hash(stage)  # for which DVC has no public name
     cache, remote = repo.cache.legacy, repo.cloud.get_remote_odb(None, "fetch --run-cache", hash_name="md5-dos2unix")
     there = remote.fs.join(remote.path, "runs", key[:2], key)
     here = Path(cache.path) / "runs" / key[:2] / key

@@ -26,6 +26,7 @@ from flows.dag.graph import Stage, lineage, load_graph, locked, stale
 from flows.dag.process import StageFailed, bring_up_to_date
 from flows.dag.ran import Ran, place
 from flows.dag.remote import remote_of
+from flows.dag.unfinished import Unfinished
 from stillhouse.errors import InputError
 from tasks.stage import program
 from tasks.stage.params import PARAMS, read_yaml
@@ -59,7 +60,7 @@ def stage(name: str, commit: str, params: str, inputs: dict[str, Any], environme
             # DVC names stages as seen from where it is.
             os.chdir(folder)
             try:
-                ran = _make(folder, name, inputs, environment | {"STILLHOUSE_CACHE": str(root / cache_dir())})
+                ran = _make(folder, name, inputs, environment, root / cache_dir())
             finally:
                 os.chdir(root)
     except InputError as refused:
@@ -72,7 +73,7 @@ def stage(name: str, commit: str, params: str, inputs: dict[str, Any], environme
     return Completed(message=f"{where} ({ran.seconds:.1f} s)") if ran else Completed(name="UpToDate", message=where)
 
 
-def _make(folder: Path, name: str, inputs: dict[str, Any], environment: dict[str, str]) -> Ran | None:
+def _make(folder: Path, name: str, inputs: dict[str, Any], environment: dict[str, str], cache: Path) -> Ran | None:
     """Bring the result of a stage into the remote; None where it was there."""
     remote = remote_of(folder)
     if not remote:
@@ -80,14 +81,18 @@ def _make(folder: Path, name: str, inputs: dict[str, Any], environment: dict[str
     (wanted,) = [each for each in lineage(load_graph(folder), name) if each.name == name]
     stale(folder, [wanted])  # which brings stage `code` up to date
     _pull(folder, wanted, inputs)
-    ran = None
+    ran, unfinished = None, Unfinished(folder, name, cache)
     if fetch(folder, name):
         print(f"[{name}] its result is known already", flush=True)
     else:
+        unfinished.bring()
         slot = partial(gpu_slot, name) if wanted.gpu else nullcontext
-        ran = bring_up_to_date(folder, wanted, environment, None, slot)
+        with unfinished.sent() as listed:
+            variables = environment | {"STILLHOUSE_CACHE": str(cache)} | listed
+            ran = bring_up_to_date(folder, wanted, variables, None, slot)
     # Also what this clone has made before, while the remote was away.
     remote.send()
+    unfinished.clear()
     return ran
 
 

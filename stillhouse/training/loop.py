@@ -25,14 +25,13 @@ from stillhouse.training import processes
 from stillhouse.training.allocator import keep_freed_memory
 from stillhouse.training.attention import quick_attention
 from stillhouse.training.batches import Batch, LengthGroupedSampler, RandomSampler
+from stillhouse.training.checkpoints import COMPLETE, last_checkpoint
 from stillhouse.training.dropout import cheap_dropout
 from stillhouse.training.preemption import preemptible
 from stillhouse.training.progress import Log, Progress
 from stillhouse.training.schedules import rise_and_fall
 from stillhouse.training.seen_words import only_seen_words
 from stillhouse.training.step import Step
-
-COMPLETE = "complete"  # marks a checkpoint that was written to its end
 
 
 @dataclass(frozen=True)
@@ -190,12 +189,6 @@ def bf16_hardware() -> bool:
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; a process killed while writing leaves one that was not."""
-    whole = [path for path in folder.glob("checkpoint-*") if (path / COMPLETE).exists()]
-    return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
 class _Trainer(Trainer):

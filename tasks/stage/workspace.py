@@ -18,6 +18,7 @@ from stillhouse.errors import InputError
 from stillhouse.training import processes
 
 CODE = ("stillhouse", "tasks")
+LISTED = "STILLHOUSE_WORKSPACES"  # a file that names the folders, for a runner that sends them to another
 
 
 def workspace(stage: str, inputs: Iterable[Path], params: Iterable[BaseModel | str]) -> Path:
@@ -32,6 +33,9 @@ def workspace(stage: str, inputs: Iterable[Path], params: Iterable[BaseModel | s
         digest.update(content_digest(path).encode())
     folder = cache_dir() / "unfinished" / f"{stage}-{digest.hexdigest()}"
     folder.mkdir(parents=True, exist_ok=True)
+    if names := os.environ.get(LISTED):
+        with Path(names).open("a", encoding="utf-8") as listed:
+            listed.write(f"{folder.name}\n")
     return folder
 
 

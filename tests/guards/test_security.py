@@ -26,7 +26,7 @@ from flows.registry.files import folder_digest, weights_digest
 from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.errors import InputError
 from stillhouse.onnx.sessions import open_session
-from stillhouse.training.loop import COMPLETE
+from stillhouse.training.checkpoints import COMPLETE
 from tasks import export, finetune
 from tasks.sources.hub import load_split
 from tasks.tracking.store import open_store

@@ -1,4 +1,4 @@
-"""Stages over a fleet: a real Prefect server, real workers in clones of their own, one folder as the DVC remote."""
+"""Stages over a fleet: a real Prefect server, workers in clones of their own, a DVC remote in a folder or on S3."""
 
 import json
 import os
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import ZipFile
 
 import psutil
 import pytest
@@ -20,6 +21,7 @@ import pytest
 from tasks.stage.params import read_yaml
 from tests.clones import command, environment, run
 from tests.flows.conftest import ROOT, Toy
+from tests.flows.dag.conftest import BUCKET, LOGIN
 from tests.flows.dag.test_remote import point_to
 from tests.prefect_server import prefect_server
 
@@ -29,6 +31,26 @@ POOL = "runners"
 NOTED = "echo {0} $(pwd) >> $RUNS && "
 NUMBERS = "data: {name: toy, kind: classes}\nx: 1\n"
 MIDDLE = ["a", "b", "c"]
+# As a stage trains that keeps checkpoints; its first run stays at the third for ever.
+TRAIN = """
+import os, time
+from pathlib import Path
+from stillhouse.training.checkpoints import COMPLETE, last_checkpoint
+from tasks.stage.workspace import clear, workspace
+work = workspace("train", [Path("prepared")], ["x"])
+last = last_checkpoint(work)
+done = int((last / "state").read_text()) if last else 0
+print(f"training goes on after step {done}", flush=True)
+for step in range(done + 1, 6):
+    checkpoint = work / f"checkpoint-{step}"
+    checkpoint.mkdir()
+    (checkpoint / "state").write_text(str(step))
+    (checkpoint / COMPLETE).touch()
+    while step == 3 and not done:
+        time.sleep(1)
+Path("made-b").write_text(Path("prepared").read_text())
+clear(work)
+"""
 
 
 def stages(middle: str = "cp prepared made-{0}") -> dict[str, dict]:
@@ -100,11 +122,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
 
 @pytest.fixture
 def scene(toy: Toy, tmp_path: Path, server: dict[str, str]) -> Iterator[Callable[..., Scene]]:
-    """Make a project of these stages, committed and deployed."""
+    """Make a project of these stages and files, committed and deployed; its remote is a folder, or `url`."""
     started: list[subprocess.Popen] = []
 
-    def make(tree: dict[str, dict]) -> Scene:
-        root = toy(tree, seed="s")
+    def make(tree: dict[str, dict], files: dict[str, str] = {}, url: str = "", **settings: str) -> Scene:  # noqa: B006
+        root = toy(tree, seed="s", **files)
         (root / "params.yaml").write_text(NUMBERS)
         (root / ".gitignore").write_text("/.fleet/\n/prepared\n/made-*\n/reports\n/logs\n/.prefect\n")
         (root / ".dvcignore").write_text("/.fleet\n/logs\n")
@@ -113,7 +135,7 @@ def scene(toy: Toy, tmp_path: Path, server: dict[str, str]) -> Iterator[Callable
         (stage,) = [each for each in read_yaml(ROOT / "prefect.yaml")["deployments"] if each["name"] == "stage"]
         stage["work_pool"]["name"] = POOL
         (root / "prefect.yaml").write_text(json.dumps({"name": "stillhouse", "deployments": [stage]}))
-        point_to(root, str(tmp_path / "remote"))
+        point_to(root, url or str(tmp_path / "remote"), **settings)
         run(root, "git", "add", "-A")
         run(root, "git", "-c", "user.name=t", "-c", "user.email=t@localhost", "commit", "-qm", "toy")
         variables = server | {"RUNS": str(tmp_path / "runs")}
@@ -144,9 +166,11 @@ def _artifact(here: Scene) -> str:
         return json.loads(reply.read())[0]["data"]
 
 
-def test_two_runners_run_every_stage_once_and_leave_the_lock_of_a_plain_repro(scene: Callable[..., Scene]) -> None:
-    here = scene(stages())
-    plain, *runners = (here.clone(name) for name in ("plain", "first", "second"))
+def test_three_runners_run_every_stage_once_and_leave_the_lock_of_a_plain_repro(
+    scene: Callable[..., Scene], s3: str
+) -> None:
+    here = scene(stages(), url=f"s3://{BUCKET}/dvc", endpointurl=s3, **LOGIN)
+    plain, *runners = (here.clone(name) for name in ("plain", "first", "second", "third"))
     (here.root / "params.yaml").write_text(NUMBERS.replace("1", "2"))  # not committed: numbers travel
     for folder in runners:
         here.worker(folder)
@@ -169,16 +193,22 @@ def test_two_runners_run_every_stage_once_and_leave_the_lock_of_a_plain_repro(sc
         assert run(folder, "git", "status", "--porcelain") == "", "a runner's clone stays as it was"
 
 
-def test_a_killed_runners_stage_is_finished_by_the_other(scene: Callable[..., Scene]) -> None:
-    # The first to run `b` waits to be killed; `a` and `c` are there to show that they run once.
-    waits = "if [ {0} = b ] && mkdir $RUNS.first; then sleep 600; fi; cp prepared made-{0}"
-    here = scene(stages(waits))
+def test_a_killed_runners_stage_is_finished_by_another_from_its_last_checkpoint(scene: Callable[..., Scene]) -> None:
+    tree = stages()
+    tree["b"] |= {"cmd": NOTED.format("b") + "python train.py", "deps": ["prepared", "train.py"]}
+    here = scene(tree, {"train.py": TRAIN})
+    here.variables["STILLHOUSE_SEND_CHECKPOINTS"] = "1"
     first, second = (here.clone(name) for name in ("first", "second"))
     workers = {folder: here.worker(folder) for folder in (first, second)}
     flow = here.flow()
-    here.wait(lambda: "b" in here.ran(), 240)
+    here.wait(lambda: "[b] its checkpoint was sent" in here.said(), 240)
     (place,) = [Path(line.split()[1]) for line in here.runs.read_text().splitlines() if line.startswith("b ")]
     victim = place.parents[2]
+    (archive,) = (here.root.parent / "remote" / "unfinished").rglob("*.zip")
+    assert {name.split("/", 1)[1] for name in ZipFile(archive).namelist()} == {
+        "checkpoint-3/complete",
+        "checkpoint-3/state",
+    }
     for each in _family(workers[victim]):
         with suppress(psutil.NoSuchProcess):
             each.kill()
@@ -187,6 +217,9 @@ def test_a_killed_runners_stage_is_finished_by_the_other(scene: Callable[..., Sc
     ran_b = [line.split()[1] for line in here.runs.read_text().splitlines() if line.startswith("b ")]
     assert [Path(place).parents[2] for place in ran_b] == [victim, *({first, second} - {victim})]
     assert "its runner has said nothing for 90 s (may pass later)" in here.said()
+    assert "[b] goes on from the checkpoint that another runner sent at " in here.said()
+    assert "[b] training goes on after step 3" in here.said()
+    assert not archive.exists(), "it goes once the result is there"
 
 
 def test_stopping_the_flow_stops_the_runners_and_a_failure_says_where_and_why(scene: Callable[..., Scene]) -> None:

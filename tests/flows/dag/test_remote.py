@@ -2,11 +2,7 @@
 
 import os
 import shutil
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,10 +14,8 @@ from flows.dag.remote import remote_of
 from stillhouse.errors import InputError
 from tests.clones import free_port
 from tests.flows.conftest import Toy
+from tests.flows.dag.conftest import BUCKET, KEYS, LOGIN
 
-BUCKET = "models"
-KEYS = {"aws_access_key_id": "runner", "aws_secret_access_key": "not-for-the-log"}
-LOGIN = {key.removeprefix("aws_"): value for key, value in KEYS.items()}
 # What ran, and where: a file that DVC does not know.
 NOTED = "echo {0} >> ran && mkdir -p out-{0} && cp {1} out-{0}/model"
 STAGES = {
@@ -109,28 +103,6 @@ def test_with_the_remote_away_all_is_made_and_the_next_run_pushes_it(
     flow(first, "teacher")
     assert flow(second) == ["student"], "and the first is not lost"
     assert (second / "out-student" / "model").read_text() == "x"
-
-
-@pytest.fixture
-def s3() -> Iterator[str]:
-    """A real S3 server on loopback, with a bucket: its URL."""
-    import boto3
-
-    port = free_port()
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                urllib.request.urlopen(url, timeout=5).close()
-                break
-            except OSError:
-                assert server.poll() is None and time.monotonic() < deadline
-                time.sleep(0.2)
-        boto3.client("s3", endpoint_url=url, region_name="us-east-1", **KEYS).create_bucket(Bucket=BUCKET)
-        yield url
-        server.terminate()
 
 
 @pytest.mark.slow

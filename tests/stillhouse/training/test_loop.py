@@ -12,7 +12,8 @@ from transformers import TrainerCallback
 from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError, Preempted
 from stillhouse.training.batches import collator, model_inputs
-from stillhouse.training.loop import choose_precision, fit, last_checkpoint
+from stillhouse.training.checkpoints import last_checkpoint
+from stillhouse.training.loop import choose_precision, fit
 from stillhouse.training.outcomes import classify
 from tests import tiny
 

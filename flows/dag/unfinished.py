@@ -1,0 +1,281 @@
+"""The checkpoints of a stage that a runner did not finish, in the DVC remote: the next runner goes on from them.
+
+A stage keeps them in its workspace, whose name says what it computes (`tasks.stage.workspace`), on its runner. From
+there they go to `unfinished/KEY` of the remote, where KEY is what DVC's run cache knows the stage's result by: whenever
+the runner is stopped, and every STILLHOUSE_SEND_CHECKPOINTS seconds while the stage works, for a machine may die. One
+archive a key; it goes once the result is there, and after two weeks in which nobody finished the stage.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.dag.fetched import key_of
+from flows.dag.remote import STORES
+from stillhouse.errors import InputError
+from stillhouse.training.checkpoints import last_checkpoint
+from tasks.stage import program
+from tasks.stage.secrets import hidden
+from tasks.stage.workspace import LISTED
+
+if TYPE_CHECKING:
+    from dvc.fs import FileSystem
+
+EVERY = "STILLHOUSE_SEND_CHECKPOINTS"
+USUALLY = 600  # seconds
+UNFINISHED = "unfinished"  # the folder's name here and there
+KEPT = 14 * 24 * 3600.0  # seconds
+ARCHIVE = re.compile(r"(?P<milliseconds>\d{13})-(?P<sha256>[0-9a-f]{64})\.zip")
+WORKSPACE = re.compile(r"[\w.@-]+-[0-9a-f]{16}")  # as `workspace` names them
+TRIES = 5  # of a snapshot beside a stage that replaces its checkpoints meanwhile
+
+
+class Unfinished:
+    """The checkpoints of one stage that a runner runs.
+
+    Args:
+        root: the copy of the project that the stage runs in.
+        name: the stage's.
+        cache: where stages of this runner keep their workspaces.
+    """
+
+    def __init__(self, root: Path, name: str, cache: Path) -> None:
+        self.root, self.name, self.folder = root, name, cache / UNFINISHED
+        self.key = key_of(root, name)
+        self.list = self.folder / f".of-{os.getpid()}"
+        self._sent: tuple[str, ...] = ()
+
+    def bring(self) -> None:
+        """Take up what another runner has sent, unless this one has newer itself."""
+        if self.key and (line := self._ask("bring", "--to", str(self.folder))):
+            print(f"[{self.name}] {line}", flush=True)
+
+    @contextmanager
+    def sent(self) -> Iterator[dict[str, str]]:
+        """The variables of a stage whose checkpoints are sent while it works, and when it is stopped or may try again.
+
+        What ends well has none left; what failed for good would fail again from them.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        done = threading.Event()
+        # In this context, in which Prefect finds what is printed.
+        words = (self._send_now_and_then, done, seconds_between())
+        sender = threading.Thread(target=copy_context().run, args=words)
+        sender.start()
+        try:
+            yield {LISTED: str(self.list)}
+        except BaseException as end:
+            done.set()
+            sender.join()
+            if getattr(end, "transient", True):
+                self._send()
+            raise
+        finally:
+            done.set()
+            sender.join()
+            self.list.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Remove what was sent: the result is there."""
+        if self.key:
+            self._ask("clear")
+
+    def _send_now_and_then(self, done: threading.Event, seconds: float) -> None:
+        while not done.wait(seconds or None):
+            self._send()
+
+    def _send(self) -> None:
+        names = self.list.read_text(encoding="utf-8").split() if self.list.exists() else []
+        folders = [folder for name in dict.fromkeys(names) if (folder := self.folder / name).is_dir()]
+        state = tuple(f"{path} {path.stat().st_mtime_ns}" for folder in folders for path in worth_sending(folder))
+        if self.key and state and state != self._sent:
+            if line := self._ask("send", *map(str, folders)):
+                print(f"[{self.name}] {line}", flush=True)
+            self._sent = state
+
+    def _ask(self, *words: str) -> str:
+        """What this module's program says; a remote that is away stops nothing."""
+        command = [sys.executable, "-m", "flows.dag.unfinished", words[0], str(self.key), *words[1:]]
+        # A session of its own: a runner that is stopped is given seconds, its last checkpoint may take a minute.
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=program.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,
+        )
+        lines = hidden(done.stdout + done.stderr).strip().splitlines()
+        if done.returncode:
+            reason = (lines or ["no message"])[-1].removeprefix("error: network: ")
+            return f"its checkpoints do not travel: {reason.removesuffix('; run the same command again')}"
+        return lines[-1] if lines else ""
+
+
+def seconds_between() -> float:
+    """How long a runner waits between two sends; 0: it sends when it is stopped alone.
+
+    Raises:
+        InputError: the variable is no number of seconds.
+    """
+    given = os.environ.get(EVERY, str(USUALLY))
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < threading.TIMEOUT_MAX:
+        raise InputError(f"{EVERY} = {given!r}: give seconds, or 0: only when a runner is stopped")
+    return seconds
+
+
+def worth_sending(folder: Path) -> list[Path]:
+    """A workspace's files, in order: of each training the newest whole checkpoint, and all that is no checkpoint."""
+    trainings = {path.parent for path in folder.rglob("checkpoint-*")}
+    newest = {last_checkpoint(training) for training in trainings}
+    files = []
+    for path in sorted(folder.rglob("*")):
+        within = [parent for parent in path.parents if parent.parent in trainings and parent.match("checkpoint-*")]
+        # What is being written has a name with a dot in front.
+        drafts = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and newest.issuperset(within) and not drafts:
+            files.append(path)
+    return files
+
+
+def pack(folders: list[Path], archive: Path) -> bool:
+    """Write workspaces into an archive; False where there is nothing to send.
+
+    Raises:
+        FileNotFoundError: a stage went on replacing what was read.
+    """
+    for left in reversed(range(TRIES)):
+        try:
+            with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
+                for folder in folders:
+                    for path in worth_sending(folder):
+                        packed.write(path, path.relative_to(folder.parent).as_posix())
+                return bool(packed.namelist())
+        except FileNotFoundError:
+            if not left:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
+def unpack(archive: Path, sent: float, to: Path) -> list[str]:
+    """Put an archive's workspaces into a folder, but for those that were worked in here later; the names of those put.
+
+    Args:
+        sent: when, in seconds since the epoch.
+    """
+    put = []
+    with zipfile.ZipFile(archive) as packed:
+        names = packed.namelist()
+        for workspace in dict.fromkeys(name.split("/")[0] for name in names):
+            place = to / workspace
+            here = max((path.stat().st_mtime for path in place.rglob("*")), default=0.0)
+            if not WORKSPACE.fullmatch(workspace) or here >= sent:
+                continue
+            draft = to / f".{workspace}.{os.getpid()}.tmp"
+            # It takes no name for a place outside of the draft.
+            packed.extractall(draft, [name for name in names if name.startswith(f"{workspace}/")])
+            shutil.rmtree(place, ignore_errors=True)
+            (draft / workspace).rename(place)
+            draft.rmdir()
+            put.append(workspace)
+    return put
+
+
+def send(fs: "FileSystem", place: str, folders: list[Path]) -> str:
+    """Replace the archive at a place of the remote; a line about it."""
+    with tempfile.TemporaryDirectory(dir=folders[0].parent, prefix=".send-") as scratch:
+        archive = Path(scratch) / "archive"
+        if not pack(folders, archive):
+            return ""
+        with archive.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        name = f"{time.time_ns() // 10**6:013d}-{digest}.zip"
+        fs.makedirs(place, exist_ok=True)
+        fs.put_file(str(archive), fs.join(place, name))
+        size = archive.stat().st_size
+    clear(fs, place, but=name)
+    return f"its checkpoint was sent, {size / 1e6:.1f} MB"
+
+
+def bring(fs: "FileSystem", place: str, to: Path) -> str:
+    """Unpack the newest whole archive at a place of the remote; a line about it."""
+    for name, sent, digest in reversed(archives(fs, place)):
+        to.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=to, prefix=".bring-") as scratch:
+            archive = Path(scratch) / "archive"
+            fs.get_file(fs.join(place, name), str(archive))
+            with archive.open("rb") as file:
+                # Its runner may have died while it sent it.
+                if hashlib.file_digest(file, "sha256").hexdigest() != digest:
+                    continue
+            put = unpack(archive, sent, to)
+        when = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(sent))
+        return f"goes on from the checkpoint that another runner sent at {when}" if put else ""
+    return ""
+
+
+def clear(fs: "FileSystem", place: str, but: str = "") -> None:
+    """Remove the archives at a place, and whatever nobody finished in two weeks at those beside it."""
+    for name, _, _ in archives(fs, place):
+        if name != but:
+            fs.remove(fs.join(place, name))
+    beside = fs.parent(place)
+    for path in fs.find(beside) if fs.exists(beside) else ():
+        found = ARCHIVE.fullmatch(fs.name(path))
+        if found and time.time() - int(found["milliseconds"]) / 1000 > KEPT:
+            fs.remove(path)
+
+
+def archives(fs: "FileSystem", place: str) -> list[tuple[str, float, str]]:
+    """Name, time in seconds since the epoch and digest of each archive at a place, the oldest first."""
+    names = [fs.name(path) for path in fs.find(place)] if fs.exists(place) else []
+    found = [match for name in sorted(names) if (match := ARCHIVE.fullmatch(name))]
+    return [(each[0], int(each["milliseconds"]) / 1000, each["sha256"]) for each in found]
+
+
+def main() -> None:
+    """Send, bring or clear the checkpoints of a stage, in the default remote of the project in this folder."""
+    from dvc.repo import Repo
+
+    parser = ArgumentParser("flows.dag.unfinished", description=main.__doc__)
+    parser.add_argument("what", choices=["send", "bring", "clear"])
+    parser.add_argument("key", help="of the stage in DVC's run cache")
+    parser.add_argument("folders", nargs="*", type=Path, help="workspaces to send")
+    parser.add_argument("--to", type=Path, help="the folder of the workspaces")
+    args = parser.parse_args()
+    try:
+        with Repo() as repo:
+            remote = repo.cloud.get_remote_odb(None, args.what, hash_name="md5-dos2unix")
+            place = remote.fs.join(remote.path, UNFINISHED, args.key)
+            if args.what == "send":
+                print(send(remote.fs, place, args.folders))
+            elif args.what == "bring":
+                print(bring(remote.fs, place, args.to))
+            else:
+                clear(remote.fs, place)
+    except Exception as error:
+        if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in STORES:
+            raise
+        raise ConnectionError(f"the remote cannot be used: {type(error).__name__}: {error}") from error
+
+
+if __name__ == "__main__":
+    program.run(main)
