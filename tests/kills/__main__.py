@@ -4,11 +4,12 @@
 
 Recipes run twice at the smallest size, in clones of the working tree: by `dvc repro` with nothing else; and on two
 runners, the first on the servers of `make up`, the second with a worker of its own, which share the servers and a DVC
-remote on S3. Each compresses every recipe and promotes it, then goes back to the former champion and on. Meanwhile, at
-moments drawn from the seed (what they meet depends on the machine too, so no two runs are the same),
+remote on S3. Each compresses every recipe and promotes it, then goes back to the former champion and on; every other
+recipe of the first has its stages run by the pool of `make up`, in copies of its clone. Meanwhile, at moments drawn
+from the seed (what they meet depends on the machine too, so no two runs are the same),
 
-- `kill -9` takes the running stage, DVC, the flow, a flow that registers its model, a promotion, a worker, the Prefect
-  server or the MLflow server;
+- `kill -9` takes the running stage, DVC, the flow or that of a single stage, a flow that registers its model, a
+  promotion, a worker, the pool's runner, the Prefect server or the MLflow server;
 - the network from a runner to Prefect, MLflow or the remote is cut, held up, slow, or loses all answers for seconds;
 - the disk that both clones and the servers' data are on is full for seconds;
 - the clock of a runner, and of the servers with the first one's, jumps by seconds, an hour or a day.
@@ -44,13 +45,14 @@ from tests.kills.scene import Scene, build, open_gate, start
 from tests.kills.troubles import Trouble
 
 # What is drawn from, and how often against the others.
-KINDS = {"stage": 4, "dvc": 3, "flow": 3, "registration": 4, "promotion": 4, "worker": 2, "prefect": 1, "mlflow": 2}
+KINDS = {"stage": 4, "dvc": 3, "flow": 3, "registration": 4, "promotion": 4, "worker": 2, "runner": 2}
+KINDS |= {"prefect": 1, "mlflow": 2}
 RARE = {"registration": 90.0, "promotion": 90.0}  # seconds to wait for one, else another kind is drawn
 LATEST = 6.0  # seconds into a rare moment
 RECIPES = ["tinybert", "prune-recover", "smallest", "bilstm", "distilbert", "theseus"]
 PATIENCE = 5400.0  # seconds that the runners may take when nothing is killed any more
 DISK = 12 << 30  # bytes, more than is ever needed
-MADE = ("dvc.lock", "code", "data", "models", "reports", ".cache", ".dvc/cache", ".dvc/tmp", "logs")
+MADE = ("dvc.lock", "code", "data", "models", "reports", ".cache", ".dvc/cache", ".dvc/tmp", ".fleet", "logs")
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ import psutil
 from ruamel.yaml import YAML
 
 from flows.dag.servers import STATE, Server
+from tasks.tracking.store import FLEET
 from tests.clones import command, environment
 
 LAUNCHER = "prefect.engine"
-SERVERS = ("prefect", "mlflow", "worker")
+SERVERS = ("prefect", "mlflow", "worker", "runner")
 SLOW_START = 150.0  # seconds until a flow run that was asked for must run
 SILENCE = 240.0  # seconds
 CANCELLED = "cancelled"
@@ -32,12 +33,13 @@ class Work:
     what: str  # "compress", "promote" or "rollback"
     recipe: str
     by_command: bool = False
+    pool: str = ""  # whose runners run the stages
 
     @property
     def deployment(self) -> list[str]:
         """The words after `prefect deployment run`, without the prefix of the runner's deployments."""
         if self.what == "compress":
-            return [f"compress/{{}}{self.recipe}"]
+            return [f"compress/{{}}{self.recipe}", *(["--param", f"pool={self.pool}"] if self.pool else [])]
         given = "rollback=true" if self.what == "rollback" else f"recipe={self.recipe}"
         return ["promote/{}promote", "--param", given]
 
@@ -112,7 +114,7 @@ class Runner:
             self._start(self.work)
 
     def lacks_servers(self) -> bool:
-        """Whether one of the servers, or their worker, is its to start."""
+        """Whether one of the servers, or of their workers, is its to start."""
         return not self.pool and any(not list(self.running(kind)) for kind in SERVERS)
 
     def running(self, kind: str) -> Iterator[psutil.Process]:
@@ -182,7 +184,9 @@ class Runner:
         for process in psutil.process_iter():
             words = command(process)
             try:
-                here = Path(process.cwd()) == self.folder
+                place = Path(process.cwd())
+                # What a runner of a pool runs, it runs in a copy.
+                here = place == self.folder or place.is_relative_to(self.folder / FLEET)
             except psutil.Error:
                 continue
             if not here or "-m" not in words[1:-1]:
@@ -313,7 +317,8 @@ def deploy_to(folder: Path, pool: str, prefix: str, variables: dict[str, str]) -
     tree = yaml.load(file.read_text())
     for each in tree["deployments"]:
         each["name"] = prefix + each["name"]
-        each["work_pool"] = {"name": pool, "job_variables": {"env": variables}}
+        own = each["work_pool"].get("job_variables", {}).get("env", {})
+        each["work_pool"] |= {"name": pool, "job_variables": {"env": own | variables}}
     file.write_text(json.dumps({key: tree[key] for key in ("name", "deployments")}))
 
 

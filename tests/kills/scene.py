@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from flows.dag.prefect import POOL
 from tests.clones import clone, free_port, run
 from tests.kills.clock import Clock, compiler
 from tests.kills.disk import Disk
@@ -75,8 +76,8 @@ def build(folder: Path, recipes: list[str], kills: int, disk: Disk | None) -> Sc
         if pool:
             # The second in the other order, so that each has something that the other lacks; and with linked files.
             run(here, sys.executable, "-m", "dvc", "config", "--local", "cache.type", "hardlink,copy")
-        deploy_to(here, pool or "stillhouse", f"{pool}-" if pool else "", through)
-        works = _works(recipes[::-1] if pool else recipes, by_command=bool(pool))
+        deploy_to(here, pool or POOL, f"{pool}-" if pool else "", through)
+        works = _works(recipes[::-1] if pool else recipes, by_command=bool(pool), pool="" if pool else POOL)
         api = f"http://127.0.0.1:{ports['prefect']}/api"
         runners.append(Runner(name, here, variables, api, works, folder / f"worker-{name}.log", pool))
     return Scene(runners, Troubles(links, clocks, disk), remote, f"http://127.0.0.1:{ports['mlflow']}")
@@ -91,10 +92,14 @@ def start(scene: Scene) -> None:
         runner.run("prefect", "--no-prompt", "deploy", "--all")
 
 
-def _works(recipes: list[str], by_command: bool) -> list[Work]:
-    """Compress and promote each, by turns by command and by deployment; then back to the former champion and on."""
+def _works(recipes: list[str], by_command: bool, pool: str) -> list[Work]:
+    """Compress and promote each, by turns by command and by deployment; then back to the former champion and on.
+
+    Args:
+        pool: whose runners run the stages of every other recipe; empty: the flow runs all itself.
+    """
     works = []
-    for recipe in recipes:
-        works += [Work("compress", recipe), Work("promote", recipe, by_command)]
+    for number, recipe in enumerate(recipes):
+        works += [Work("compress", recipe, pool="" if number % 2 else pool), Work("promote", recipe, by_command)]
         by_command = not by_command
     return [*works, Work("rollback", "", by_command), Work("promote", recipes[0], not by_command)]
