@@ -17,13 +17,15 @@ import threading
 import time
 import zipfile
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.dag.fetched import key_of
+from flows.dag.graph import reading
 from flows.dag.remote import STORES
 from stillhouse.errors import InputError
 from stillhouse.training.checkpoints import last_checkpoint
@@ -33,6 +35,7 @@ from tasks.stage.workspace import LISTED
 
 if TYPE_CHECKING:
     from dvc.fs import FileSystem
+    from dvc.repo import Repo
 
 EVERY = "STILLHOUSE_SEND_CHECKPOINTS"
 USUALLY = 600  # seconds
@@ -60,8 +63,7 @@ class Unfinished:
 
     def bring(self) -> None:
         """Take up what another runner has sent, unless this one has newer itself."""
-        if self.key and (line := self._ask("bring", "--to", str(self.folder))):
-            print(f"[{self.name}] {line}", flush=True)
+        self._try(partial(bring, to=self.folder))
 
     @contextmanager
     def sent(self) -> Iterator[dict[str, str]]:
@@ -90,8 +92,7 @@ class Unfinished:
 
     def clear(self) -> None:
         """Remove what was sent: the result is there."""
-        if self.key:
-            self._ask("clear")
+        self._try(clear)
 
     def _send_now_and_then(self, done: threading.Event, seconds: float) -> None:
         while not done.wait(seconds or None):
@@ -101,29 +102,43 @@ class Unfinished:
         names = self.list.read_text(encoding="utf-8").split() if self.list.exists() else []
         folders = [folder for name in dict.fromkeys(names) if (folder := self.folder / name).is_dir()]
         state = tuple(f"{path} {path.stat().st_mtime_ns}" for folder in folders for path in worth_sending(folder))
-        if self.key and state and state != self._sent:
-            if line := self._ask("send", *map(str, folders)):
-                print(f"[{self.name}] {line}", flush=True)
-            self._sent = state
-
-    def _ask(self, *words: str) -> str:
-        """What this module's program says; a remote that is away stops nothing."""
-        command = [sys.executable, "-m", "flows.dag.unfinished", words[0], str(self.key), *words[1:]]
-        # A session of its own: a runner that is stopped is given seconds, its last checkpoint may take a minute.
+        if not self.key or not state or state == self._sent:
+            return
+        self._sent = state
         done = subprocess.run(
-            command,
+            [sys.executable, "-m", "flows.dag.unfinished", self.key, *map(str, folders)],
             cwd=self.root,
             env=program.environment(),
             capture_output=True,
             text=True,
             check=False,
+            # A runner that is stopped is given seconds, its last checkpoint may take a minute.
             start_new_session=True,
         )
         lines = hidden(done.stdout + done.stderr).strip().splitlines()
         if done.returncode:
             reason = (lines or ["no message"])[-1].removeprefix("error: network: ")
-            return f"its checkpoints do not travel: {reason.removesuffix('; run the same command again')}"
-        return lines[-1] if lines else ""
+            self._say_away(reason.removesuffix("; run the same command again"))
+        elif lines:
+            print(f"[{self.name}] {lines[-1]}", flush=True)
+
+    def _try(self, ask: Callable[["FileSystem", str], str]) -> None:
+        """Ask the remote something, and print its line; a remote that is away stops nothing."""
+        if not self.key:
+            return
+        try:
+            with reading(self.root) as repo:
+                line = ask(*_place(repo, self.key))
+        except Exception as error:
+            if not _is_away(error):
+                raise
+            self._say_away(f"the remote cannot be used: {type(error).__name__}: {error}")
+        else:
+            if line:
+                print(f"[{self.name}] {line}", flush=True)
+
+    def _say_away(self, reason: str) -> None:
+        print(f"[{self.name}] its checkpoints do not travel: {hidden(reason)}", flush=True)
 
 
 def seconds_between() -> float:
@@ -232,8 +247,8 @@ def bring(fs: "FileSystem", place: str, to: Path) -> str:
     return ""
 
 
-def clear(fs: "FileSystem", place: str, but: str = "") -> None:
-    """Remove the archives at a place, and whatever nobody finished in two weeks at those beside it."""
+def clear(fs: "FileSystem", place: str, but: str = "") -> str:
+    """Remove the archives at a place, and whatever nobody finished in two weeks at those beside it; no line."""
     for name, _, _ in archives(fs, place):
         if name != but:
             fs.remove(fs.join(place, name))
@@ -242,6 +257,7 @@ def clear(fs: "FileSystem", place: str, but: str = "") -> None:
         found = ARCHIVE.fullmatch(fs.name(path))
         if found and time.time() - int(found["milliseconds"]) / 1000 > KEPT:
             fs.remove(path)
+    return ""
 
 
 def archives(fs: "FileSystem", place: str) -> list[tuple[str, float, str]]:
@@ -251,28 +267,29 @@ def archives(fs: "FileSystem", place: str) -> list[tuple[str, float, str]]:
     return [(each[0], int(each["milliseconds"]) / 1000, each["sha256"]) for each in found]
 
 
+def _place(repo: "Repo", key: str) -> tuple["FileSystem", str]:
+    """Where in the default remote a stage's archive lies."""
+    remote = repo.cloud.get_remote_odb(None, UNFINISHED, hash_name="md5-dos2unix")
+    return remote.fs, remote.fs.join(remote.path, UNFINISHED, key)
+
+
+def _is_away(error: Exception) -> bool:
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in STORES
+
+
 def main() -> None:
-    """Send, bring or clear the checkpoints of a stage, in the default remote of the project in this folder."""
+    """Send the checkpoints of a stage to the default remote of the project in this folder."""
     from dvc.repo import Repo
 
     parser = ArgumentParser("flows.dag.unfinished", description=main.__doc__)
-    parser.add_argument("what", choices=["send", "bring", "clear"])
     parser.add_argument("key", help="of the stage in DVC's run cache")
-    parser.add_argument("folders", nargs="*", type=Path, help="workspaces to send")
-    parser.add_argument("--to", type=Path, help="the folder of the workspaces")
+    parser.add_argument("folders", nargs="+", type=Path, help="its workspaces")
     args = parser.parse_args()
     try:
         with Repo() as repo:
-            remote = repo.cloud.get_remote_odb(None, args.what, hash_name="md5-dos2unix")
-            place = remote.fs.join(remote.path, UNFINISHED, args.key)
-            if args.what == "send":
-                print(send(remote.fs, place, args.folders))
-            elif args.what == "bring":
-                print(bring(remote.fs, place, args.to))
-            else:
-                clear(remote.fs, place)
+            print(send(*_place(repo, args.key), args.folders))
     except Exception as error:
-        if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in STORES:
+        if not _is_away(error):
             raise
         raise ConnectionError(f"the remote cannot be used: {type(error).__name__}: {error}") from error
 
