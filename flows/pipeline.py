@@ -11,7 +11,7 @@ from prefect import flow
 from prefect.artifacts import create_image_artifact, create_markdown_artifact
 from prefect.exceptions import FlowPauseTimeout
 from prefect.flow_runs import pause_flow_run
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectConcurrentFuture, PrefectFuture
 from prefect.input import RunInput
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL
@@ -20,7 +20,7 @@ from prefect.utilities.urls import url_for
 from flows.dag import code
 from flows.dag.fleet import Fleet
 from flows.dag.graph import Stage, known_recipe, lineage, load_graph, recipes, stale
-from flows.dag.process import StagesFailed, stop_all
+from flows.dag.process import StagesFailed, stop_all, stopped
 from flows.dag.ran import Ran, stages_table
 from flows.dag.recipe_run import UI, Parent, parent_run
 from flows.dag.remote import remote_of
@@ -233,7 +233,14 @@ def run_stages(
                 wait_for=needs,
                 return_state=False,
             )
-        wait(list(futures.values()))
+        for future in futures.values():
+            assert isinstance(future, PrefectConcurrentFuture)  # the task runner's are threads
+            # With looks: of several such calls, each in a thread of its own, the main one alone hears of Ctrl-C.
+            while not future.wrapped_future.done():
+                future.wait(1.0)
+                if stopped():
+                    raise StagesFailed("stopped")
+            future.wait()
         if remote:
             # After a failure too: what other stages made is of use to others.
             remote.finish()

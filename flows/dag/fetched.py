@@ -35,7 +35,7 @@ def fetch(root: Path, name: str) -> bool:
         ConnectionError: the remote cannot be used.
     """
     with reading(root) as repo:
-        (stage,) = [each for each in repo.index.stages if each.addressing == name]
+        stage = _stage(repo, name)
         try:
             return _fetch(repo, stage)
         except Exception as error:
@@ -44,14 +44,19 @@ def fetch(root: Path, name: str) -> bool:
             raise ConnectionError(f"the remote cannot be used: {type(error).__name__}: {error}") from error
 
 
-def key_of(root: Path, name: str) -> str | None:
-    """What a stage's result is known by in the run cache; None where DVC keeps none of it."""
+def key_of(root: Path, name: str) -> str:
+    """What a stage's result hangs on, in one hash of its command, inputs and parameters; empty where DVC has none."""
     with reading(root) as repo:
-        (stage,) = [each for each in repo.index.stages if each.addressing == name]
-        return _key(stage)
+        return _key(_stage(repo, name))
 
 
-def _key(stage: "PipelineStage") -> str | None:
+def _stage(repo: "Repo", name: str) -> "PipelineStage":
+    # By its own name: DVC's addresses are as seen from this process's folder, of which the repository may be a copy.
+    (stage,) = [each for each in repo.index.stages if getattr(each, "name", None) == name]
+    return stage
+
+
+def _key(stage: "PipelineStage") -> str:
     from dvc.stage.cache import _can_hash, _get_stage_hash
     from dvc_data.hashfile.hash_info import HashInfo
 
@@ -59,7 +64,7 @@ def _key(stage: "PipelineStage") -> str | None:
     for out in stage.outs:
         out.hash_info = HashInfo()
     # DVC has no public name for it.
-    return _get_stage_hash(stage) if _can_hash(stage) else None
+    return str(_get_stage_hash(stage)) if _can_hash(stage) else ""
 
 
 def _fetch(repo: "Repo", stage: "PipelineStage") -> bool:
@@ -70,7 +75,7 @@ def _fetch(repo: "Repo", stage: "PipelineStage") -> bool:
         _pull(repo, stage.get_used_objs())
         if stage.outs_cached():
             return True
-    if (key := _key(stage)) is None:
+    if not (key := _key(stage)):
         return False
     cache, remote = repo.cache.legacy, repo.cloud.get_remote_odb(None, "fetch --run-cache", hash_name="md5-dos2unix")
     there = remote.fs.join(remote.path, "runs", key[:2], key)

@@ -30,7 +30,7 @@ from prefect.deployments import run_deployment
 from prefect.settings import PREFECT_API_URL
 
 from flows.dag import code
-from flows.dag.fetched import fetch
+from flows.dag.fetched import fetch, key_of
 from flows.dag.followed import Followed
 from flows.dag.gone import mark_the_gone
 from flows.dag.graph import Stage, locked, stale
@@ -171,13 +171,15 @@ class Fleet:
         raise self._failed(stage, reason, may_pass, int(exit_code or program.EXIT_FAULT))
 
     def _ask_for(self, stage: Stage, order: dict[str, Any], environment: dict[str, str]) -> FlowRun:
-        """The flow run that runs a stage: one that another flow has asked for with the same words, or a new one."""
-        digest = hashlib.sha256(json.dumps(order, sort_keys=True).encode()).hexdigest()[:16]
+        """The flow run that runs a stage: one that was asked for elsewhere and makes the same, or a new one."""
+        # Parameters that the stage does not read may differ: two trials of a search share what they have in common.
+        same = {"name": stage.name, "commit": self.commit, "key": key_of(self.root, stage.name)}
+        digest = hashlib.sha256(json.dumps(same if same["key"] else order, sort_keys=True).encode()).hexdigest()[:16]
         with get_client(sync_client=True) as client:
             before = client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[digest])))
         for run in before:
             if run.state and not run.state.is_final() and run.state.type != StateType.CANCELLING:
-                print(f"[{stage.name}] was asked for by another flow: waiting for that", flush=True)
+                print(f"[{stage.name}] was asked for elsewhere: waiting for that", flush=True)
                 return run
         queue = GPU_STAGES if stage.gpu else STAGES
         print(f"[{stage.name}] asked for in pool '{self.pool}', queue '{queue}'", flush=True)

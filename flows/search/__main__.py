@@ -22,7 +22,7 @@ def main() -> None:
     with prefect_flow(Path.cwd()):
         from flows.search.flow import search
 
-        found = search(given.bytes, given.latency, given.kept, given.profile)
+        found = search(given.bytes, given.latency, given.kept, given.profile, given.pool)
     print(f"\n{found}\n")
     print("picture:  reports/search/search.png")
     print(f"MLflow:   {UI}")
@@ -35,6 +35,7 @@ def parser() -> ArgumentParser:
     own.add_argument("--bytes", help="of the ONNX file, at most: 5MB")
     own.add_argument("--latency", help="p50 of the smallest measured batch, at most: 1ms")
     own.add_argument("--kept", help="share of the teacher's metric, at least: 0.97 or 97%%")
+    own.add_argument("--pool", default="", metavar="NAME", help="the work pool whose runners run the stages")
     own.add_argument("--profile", default="found", help="what the profile with the winner's numbers is called")
     return own
 

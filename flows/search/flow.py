@@ -1,9 +1,10 @@
 """The flow `search`: a chain under a budget, of the space that params.yaml states.
 
-First what all trials share is brought up to date in the project. Then chains are proposed one after the other; one
-whose file or time would exceed the budget is refused before anything is trained. The others train on few passes, one
-in η goes on to more, and of those with all passes the best within the budget wins. It alone is evaluated, on test
-where there is a test split, and registered.
+First what all trials share is brought up to date in the project. Then chains are proposed, a round of them at a time;
+one whose file or time would exceed the budget is refused before anything is trained. The others train on few passes,
+one in η goes on to more, and of those with all passes the best within the budget wins. It alone is evaluated, on test
+where there is a test split, and registered. Over a pool its runners run the stages, and a round's trials train side by
+side.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +22,18 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.dag.copies import wait_until_quiet
+from flows.dag.fleet import Fleet
 from flows.dag.graph import lineage, load_graph, recipes
 from flows.dag.recipe_run import parent_run
+from flows.dag.remote import remote_of
 from flows.pipeline import run_name, run_stages
 from flows.registry.names import task_name
 from flows.search import workspace
 from flows.search.budget import Budget, excess, fits, read_budget
 from flows.search.changes import refuse_own, write_profile
 from flows.search.foresight import Foresight, Timer, searched
-from flows.search.halving import promoted, share_of
 from flows.search.report import Point, as_table, draw
+from flows.search.rungs import described, first_rung, later_rungs, shown
 from flows.search.space import SearchParams, check_space
 from flows.search.study import Outcome, Proposal, Trials
 from flows.search.trial import Judge, Result, Runner
@@ -52,6 +56,7 @@ def search(
     latency: str | None = None,
     kept: str | float | None = None,
     profile: str = "found",
+    pool: str = "",
 ) -> str:
     """Find a chain under a budget, write its numbers as a profile, and register it as the candidate of its task.
 
@@ -60,12 +65,14 @@ def search(
         latency: p50 of the smallest measured batch, at most: 1ms.
         kept: share of the teacher's metric, at least: 0.97 or 97%.
         profile: what the profile is called.
+        pool: the work pool whose runners run the stages; without one they run here.
 
     Returns:
         What was found, in a few lines.
 
     Raises:
-        InputError: a fault in the budget or the space, or nothing meets the budget; the nearest is named.
+        InputError: a fault in the budget or the space, the pool cannot run the stages, or nothing meets the budget;
+            the nearest is named.
         StagesFailed: a stage of a trial did not end well.
         ConnectionError: the study's database, or MLflow, cannot be reached.
     """
@@ -78,8 +85,11 @@ def search(
     if Path(profile).name != profile:
         raise InputError(f"profile = {profile!r} is no name of a file in {PROFILES}: give one such as found")
     refuse_own(file)
+    if pool:
+        Fleet(root, pool, remote_of(root))  # which refuses what it cannot run before any of it has run
+    run_on = partial(run_stages, pool=pool)
     with parent_run(f"search · {task_name()}", "search", {"budget": str(budget)}) as parent:
-        run_stages(root, lineage(load_graph(root), "export@teacher"), parent.environment)
+        run_on(root, lineage(load_graph(root), "export@teacher"), parent.environment)
         name = _name(root, tree, budget)
         folder = root / SEARCHES / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,11 +115,12 @@ def search(
             )
             judge = Judge(task, train, evaluate.metric, root / TEACHER, timer)
             wait_until_quiet(folder)
-            copy = workspace.make(root, name, tree)
-            runner = Runner(copy, tree, name, judge, parent, run_stages)
-            print(f"search {name}: {budget}; {len(trials.finished)} proposals of before", flush=True)
-            first_rung(trials, runner, Foresight(task, root / TEACHER, evaluate.tokens, timer), budget)
+            copies = [workspace.make(root, name, tree, 1 + each) for each in range(params.at_once if pool else 1)]
+            runner = Runner(copies, tree, name, judge, parent, run_on)
+            print(f"search {name}: {budget}; {trials.proposed} proposals of before", flush=True)
+            first_rung(trials, runner, Foresight(task, root / TEACHER, evaluate.tokens, timer).costs, budget)
             results = later_rungs(trials, runner)
+            workspace.remove_all_but_one(root, name)
             refused = {_why(outcome) for _, outcome in trials.finished} - {""}
             counts = {why: sum(_why(outcome) == why for _, outcome in trials.finished) for why in sorted(refused)}
             said = ", ".join(f"{why}: {count}" for why, count in counts.items()) or "nothing refused"
@@ -121,77 +132,15 @@ def search(
             (REPORT / "search.md").write_text(as_table(points, evaluate.metric) + f"\n\n{said}\n", encoding="utf-8")
             parent.run.log_artifact(REPORT)
             proposal, result = winner(trials, results, budget)
-            about = f"{proposal.recipe}, {_shown(result)} on validation; asked: {budget}"
-            runner.prepare(proposal, 1.0)
-            environment = runner.environment(proposal, parent)
-            run_stages(copy, runner.stages(f"report@{proposal.recipe}"), environment)
+            about = f"{proposal.recipe}, {shown(result)} on validation; asked: {budget}"
+            runner.prepare(proposal, 1.0, copies[0])
+            stages = runner.stages(f"report@{proposal.recipe}", copies[0])
+            run_on(copies[0], stages, runner.environment(proposal, parent))
             write_profile(file, proposal.values, about)
-            registered = _register(copy, proposal.recipe, parent.run_id)
+            registered = _register(copies[0], proposal.recipe, parent.run_id)
     page = f"{registered}\n{about}"
     create_markdown_artifact(f"{page}\n\n{said}", key="search-result", description="The chain that was found")
     return page
-
-
-def first_rung(trials: Trials, runner: Runner, foresight: Foresight, budget: Budget) -> None:
-    """Propose chains until enough were trained on the first rung.
-
-    Raises:
-        InputError: all that were proposed are too large or too slow.
-    """
-    params = trials.params
-    share = share_of(0, params.rungs, params.reduction)
-
-    def trained() -> int:
-        return sum(outcome.value is not None and outcome.same_as is None for _, outcome in trials.finished)
-
-    while trained() < params.trials and len(trials.finished) < params.proposals:
-        proposal = trials.propose()
-        if earlier := trials.earlier(proposal):
-            number, outcome = earlier
-            trials.tell(proposal, Outcome(**asdict(outcome) | {"same_as": number}))
-            continue
-        try:
-            costs = foresight.costs(proposal.recipe, runner.foreseen(proposal))
-        except InputError as error:
-            print(f"trial {proposal.number}: {_described(proposal)}: refused: {error}", flush=True)
-            trials.tell(proposal, Outcome(dict.fromkeys(excess(budget, 1, 1), 1.0), refused=str(error)))
-            continue
-        over = excess(budget, costs.onnx_bytes, costs.ms)
-        if not fits(over):
-            trials.tell(proposal, Outcome(over, costs.onnx_bytes, costs.ms, costs.flops))
-            continue
-        foreseen = f"{costs.onnx_bytes / 1e6:.2f} MB, {costs.ms:.2f} ms foreseen"
-        print(f"trial {proposal.number}: {_described(proposal)}: {foreseen}", flush=True)
-        result = runner.train(proposal, 0, share)
-        print(f"trial {proposal.number}: {_shown(result)} after {share:.0%} of the passes", flush=True)
-        trials.tell(
-            proposal, Outcome(over, result.onnx_bytes, result.ms, costs.flops, value=result.value, kept=result.kept)
-        )
-    if not trained():
-        raise InputError(_nearest_shape(trials, budget))
-
-
-def later_rungs(trials: Trials, runner: Runner) -> dict[int, Result]:
-    """Train those that go on with more passes, rung after rung; what the last rung found, by the proposal's number."""
-    params = trials.params
-    proposals = {proposal.number: proposal for proposal, _ in trials.finished}
-    results = {
-        proposal.number: Result(outcome.value, outcome.kept or 0.0, outcome.onnx_bytes or 0, outcome.ms or 0.0)
-        for proposal, outcome in trials.finished
-        if outcome.value is not None and outcome.same_as is None
-    }
-    for rung in range(1, params.rungs):
-        chosen = promoted({number: (each.value, each.onnx_bytes) for number, each in results.items()}, params.reduction)
-        known, results = trials.on_rung(rung), {}
-        share = share_of(rung, params.rungs, params.reduction)
-        for number in chosen:
-            if number in known:
-                results[number] = Result(**known[number])
-                continue
-            results[number] = runner.train(proposals[number], rung, share)
-            trials.keep(rung, number, asdict(results[number]))
-            print(f"trial {number}: {_shown(results[number])} after {share:.0%} of the passes", flush=True)
-    return results
 
 
 def winner(trials: Trials, results: Mapping[int, Result], budget: Budget) -> tuple[Proposal, Result]:
@@ -212,8 +161,8 @@ def winner(trials: Trials, results: Mapping[int, Result], budget: Budget) -> tup
         return proposals[best], results[best]
     nearest = min(small or results, key=rank)
     raise InputError(
-        f"no chain of {len(results)} with all passes meets {budget}; the nearest is {_described(proposals[nearest])}: "
-        f"{_shown(results[nearest])}: ask for less, or raise search.trials (what is done is kept)"
+        f"no chain of {len(results)} with all passes meets {budget}; the nearest is {described(proposals[nearest])}: "
+        f"{shown(results[nearest])}: ask for less, or raise search.trials (what is done is kept)"
     )
 
 
@@ -242,34 +191,8 @@ def _points(trials: Trials, results: Mapping[int, Result]) -> list[Point]:
             continue
         last = results.get(proposal.number)
         found = last or Result(outcome.value, outcome.kept or 0.0, outcome.onnx_bytes or 0, outcome.ms or 0.0)
-        points.append(Point(proposal.number, _described(proposal), last is not None, **asdict(found)))
+        points.append(Point(proposal.number, described(proposal), last is not None, **asdict(found)))
     return points
-
-
-def _nearest_shape(trials: Trials, budget: Budget) -> str:
-    built = [
-        (max(outcome.over.values(), default=0.0), proposal.number)
-        for proposal, outcome in trials.finished
-        if outcome.flops
-    ]
-    tried = f"none of {len(trials.finished)} chains of search.space meets {budget}, so nothing was trained"
-    if not built:
-        return f"{tried}: {trials.finished[-1][1].refused}"
-    proposal, outcome = trials.finished[min(built)[1]]
-    assert outcome.onnx_bytes is not None and outcome.ms is not None
-    return (
-        f"{tried}; the nearest is {_described(proposal)}: {outcome.onnx_bytes / 1e6:.2f} MB, {outcome.ms:.2f} ms: "
-        "ask for less, or widen search.space"
-    )
-
-
-def _described(proposal: Proposal) -> str:
-    values = ", ".join(f"{name.removeprefix(proposal.recipe + '.')} {value}" for name, value in proposal.values.items())
-    return f"{proposal.recipe} ({values})"
-
-
-def _shown(result: Result) -> str:
-    return f"{result.kept:.2%} kept, {result.onnx_bytes / 1e6:.2f} MB, {result.ms:.2f} ms"
 
 
 def _register(copy: Path, recipe: str, run_id: str) -> str:

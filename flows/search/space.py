@@ -50,6 +50,9 @@ class SearchParams(Block):
     reduction: int = Field(
         gt=1, description="η: a rung has so many times fewer trials and more passes than the one before"
     )
+    at_once: int = Field(
+        gt=0, description="Trials of a round: proposed before any of it is trained; side by side over a pool"
+    )
     startup: int = Field(gt=0, description="Proposals that are drawn at random before the sampler learns from them")
     seed: int = Field(ge=0, description="Of the sampler")
     space: dict[str, Space] = Field(description="By recipe: dotted names of params.yaml, and what each may be")

@@ -1,5 +1,6 @@
-"""One chain on one rung: trained in the copy of the project, exported, and judged on validation."""
+"""One chain on one rung: trained in a copy of the project, exported, and judged on validation."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ class Judge:
     def __init__(self, task: Task, train: TrainParams, metric: str, teacher: Path, timer: Timer) -> None:
         self.task, self.train, self.metric, self.timer = task, train, metric, timer
         self.teacher = self.score(teacher)
+        self._alone = threading.Lock()  # times that are taken side by side would measure each other
 
     def score(self, checkpoint: Path) -> float:
         """The metric on validation."""
@@ -56,25 +58,26 @@ class Judge:
         finished = is_finished(recipe)
         checkpoint = folder / checkpoint_of(recipe, finished)
         onnx = folder / MODELS / "onnx" / (f"{FINISHED}/{recipe}" if finished else recipe)
-        value = self.score(checkpoint)
         size = (onnx / "model.onnx").stat().st_size
-        ms = self.timer.ms(onnx, len(load_tokenizer(checkpoint)))
+        with self._alone:
+            value = self.score(checkpoint)
+            ms = self.timer.ms(onnx, len(load_tokenizer(checkpoint)))
         return Result(value, round(kept(value, self.teacher), 6), size, ms)
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Trains chains in the copy of the project.
+    """Trains chains in copies of the project.
 
     Args:
-        folder: of the copy.
+        folders: of the copies; in each one chain at a time.
         tree: of the project's params.yaml.
         name: of the search.
         parent: the search's MLflow run.
         run_stages: the flow's.
     """
 
-    folder: Path
+    folders: Sequence[Path]
     tree: dict[str, Any]
     name: str
     judge: Judge
@@ -89,27 +92,27 @@ class Runner:
 
     def foreseen(self, proposal: Proposal) -> Path:
         """A params.yaml of a chain that no stage reads."""
-        file = self.folder.parent / "foreseen.yaml"
+        file = self.folders[0].parent / "foreseen.yaml"
         write_params(file, changed(self.tree, proposal.values))
         return file
 
-    def prepare(self, proposal: Proposal, share: float) -> None:
-        """Write the copy's params.yaml for a chain."""
-        write_params(self.folder / PARAMS, changed(self.tree, self.values(proposal, share)))
+    def prepare(self, proposal: Proposal, share: float, folder: Path) -> None:
+        """Write a copy's params.yaml for a chain."""
+        write_params(folder / PARAMS, changed(self.tree, self.values(proposal, share)))
 
-    def train(self, proposal: Proposal, rung: int, share: float) -> Result:
-        """Bring a chain's ONNX file up to date and judge it.
+    def train(self, proposal: Proposal, rung: int, share: float, folder: Path) -> Result:
+        """Bring a chain's ONNX file up to date in a copy, and judge it.
 
         Raises:
             StagesFailed: at least one stage did not end well.
         """
-        self.prepare(proposal, share)
+        self.prepare(proposal, share, folder)
         tags = {"recipe": proposal.recipe, "search": self.name, "rung": str(rung)}
         if self.parent.run_id:
             tags["mlflow.parentRunId"] = self.parent.run_id
         with parent_run(f"trial {proposal.number}, rung {rung}", "trial", tags, self.logged(proposal, share)) as run:
-            self.run_stages(self.folder, self.stages(self.exports(proposal)), self.environment(proposal, run))
-            result = self.judge.result(self.folder, proposal.recipe)
+            self.run_stages(folder, self.stages(self.exports(proposal), folder), self.environment(proposal, run))
+            result = self.judge.result(folder, proposal.recipe)
             run.run.log_metrics(asdict(result))
         return result
 
@@ -117,9 +120,9 @@ class Runner:
         """The stage that writes what a trial is judged by."""
         return f"export-finished@{proposal.recipe}" if is_finished(proposal.recipe) else f"export@{proposal.recipe}"
 
-    def stages(self, target: str) -> tuple[Stage, ...]:
-        """What is to be up to date for a target, by the copy's params.yaml as it is now."""
-        return lineage(load_graph(self.folder), target)
+    def stages(self, target: str, folder: Path) -> tuple[Stage, ...]:
+        """What is to be up to date for a target, by a copy's params.yaml as it is now."""
+        return lineage(load_graph(folder), target)
 
     def environment(self, proposal: Proposal, run: Parent) -> dict[str, str]:
         """Variables of a trial's stages."""

@@ -15,7 +15,16 @@ RECIPES = ("hinton", "smallest", "structured-distil", "pkd")
 
 
 def params(**space: Any) -> SearchParams:
-    block = {"trials": 2, "proposals": 9, "rungs": 2, "reduction": 3, "startup": 1, "seed": 1, "space": space}
+    block = {
+        "trials": 2,
+        "proposals": 9,
+        "rungs": 2,
+        "reduction": 3,
+        "at_once": 1,
+        "startup": 1,
+        "seed": 1,
+        "space": space,
+    }
     return SearchParams.model_validate(block)
 
 

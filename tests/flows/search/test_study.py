@@ -24,7 +24,16 @@ SPACE = {
         "smallest.factorize.source": ["a", None],
     },
 }
-BLOCK = {"trials": 9, "proposals": 40, "rungs": 2, "reduction": 3, "startup": 3, "seed": 5, "space": SPACE}
+BLOCK = {
+    "trials": 9,
+    "proposals": 40,
+    "rungs": 2,
+    "reduction": 3,
+    "at_once": 1,
+    "startup": 3,
+    "seed": 5,
+    "space": SPACE,
+}
 TREE = {
     "hinton": {"distill": {"student": {"layers": 2}, "alpha": 0.7, "phase": {"learning_rate": 1e-4}}},
     "smallest": {"factorize": {"ranks": {"embedding": 100}, "source": "a"}},
