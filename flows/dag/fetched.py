@@ -1,21 +1,18 @@
 """A stage's result from the remote, made by whichever clone, without a chance that the stage runs for want of it.
 
 `dvc repro --pull` runs a stage whose result it does not find, and copies every entry of the remote's run cache each
-time. Here the entries of the one stage are looked at.
+time. Here the entries of the one stage are looked at. DVC resolves them from the folder of this process, while the
+repository may be a copy of the project below it: so they are read by what the stage itself says.
 """
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dvc_objects.fs.generic import copy
 
 from flows.dag.graph import reading
 from flows.dag.remote import STORES
-
-# It says that it skips a run where only a look is taken.
-logging.getLogger("dvc.stage.cache").setLevel(logging.WARNING)
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -51,7 +48,6 @@ def key_of(root: Path, name: str) -> str:
 
 
 def _stage(repo: "Repo", name: str) -> "PipelineStage":
-    # By its own name: DVC's addresses are as seen from this process's folder, of which the repository may be a copy.
     (stage,) = [each for each in repo.index.stages if getattr(each, "name", None) == name]
     return stage
 
@@ -84,12 +80,23 @@ def _fetch(repo: "Repo", stage: "PipelineStage") -> bool:
     for value in sorted(value for value in values - _names(here) if not value.endswith(".tmp")):
         here.mkdir(parents=True, exist_ok=True)
         copy(remote.fs, remote.fs.join(there, value), cache.fs, str(here / value))
-    _pull(repo, repo.stage_cache.get_used_objs([(key, value) for value in sorted(_names(here))]))
-    try:
-        repo.stage_cache.restore(stage, dry=True)
-    except RunCacheNotFoundError:
-        return False
-    return True
+    for value in sorted(_names(here)):
+        if entry := repo.stage_cache._load_cache(key, value):
+            _pull(repo, _as_kept(repo, stage, entry).get_used_objs())
+    newest = repo.stage_cache._load(stage)  # the one that `dvc repro` takes
+    return bool(newest) and bool(_as_kept(repo, stage, newest).outs_cached())
+
+
+def _as_kept(repo: "Repo", stage: "PipelineStage", entry: dict[str, Any]) -> "PipelineStage":
+    """A stage with the outputs that an entry of the run cache names."""
+    from dvc.stage import PipelineStage, loads_from
+    from dvc.stage.loader import StageLoader
+    from dvc.stage.utils import fill_stage_outputs
+
+    kept = loads_from(PipelineStage, repo, stage.path, stage.wdir, {"cmd": entry["cmd"]})
+    fill_stage_outputs(kept, outs=[out["path"] for out in entry["outs"]])
+    StageLoader.fill_from_lock(kept, entry)
+    return kept
 
 
 def _pull(repo: "Repo", wanted: "Mapping[HashFileDB | None, set[HashInfo]]") -> None:

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from zipfile import ZipFile
 
 import psutil
@@ -125,11 +126,17 @@ def scene(toy: Toy, tmp_path: Path, server: dict[str, str]) -> Iterator[Callable
     """Make a project of these stages and files, committed and deployed; its remote is a folder, or `url`."""
     started: list[subprocess.Popen] = []
 
-    def make(tree: dict[str, dict], files: dict[str, str] = {}, url: str = "", **settings: str) -> Scene:  # noqa: B006
+    def make(
+        tree: dict[str, dict],
+        params: dict | None = None,
+        files: Mapping[str, str] = MappingProxyType({}),
+        url: str = "",
+        **settings: str,
+    ) -> Scene:
         root = toy(tree, seed="s", **files)
-        (root / "params.yaml").write_text(NUMBERS)
-        (root / ".gitignore").write_text("/.fleet/\n/prepared\n/made-*\n/reports\n/logs\n/.prefect\n")
-        (root / ".dvcignore").write_text("/.fleet\n/logs\n")
+        (root / "params.yaml").write_text(NUMBERS if params is None else json.dumps(params))
+        (root / ".gitignore").write_text("/.fleet/\n/.search/\n/prepared\n/made-*\n/reports\n/logs\n/.prefect\n")
+        (root / ".dvcignore").write_text("/.fleet\n/.search\n/logs\n")
         for name in ("flows", "tasks", "stillhouse"):
             (root / name).symlink_to(ROOT / name)
         (stage,) = [each for each in read_yaml(ROOT / "prefect.yaml")["deployments"] if each["name"] == "stage"]
@@ -196,7 +203,7 @@ def test_three_runners_run_every_stage_once_and_leave_the_lock_of_a_plain_repro(
 def test_a_killed_runners_stage_is_finished_by_another_from_its_last_checkpoint(scene: Callable[..., Scene]) -> None:
     tree = stages()
     tree["b"] |= {"cmd": NOTED.format("b") + "python train.py", "deps": ["prepared", "train.py"]}
-    here = scene(tree, {"train.py": TRAIN})
+    here = scene(tree, files={"train.py": TRAIN})
     here.variables["STILLHOUSE_SEND_CHECKPOINTS"] = "1"
     first, second = (here.clone(name) for name in ("first", "second"))
     workers = {folder: here.worker(folder) for folder in (first, second)}
