@@ -22,7 +22,8 @@ m outputs, n inputs, r rank, V vocabulary, d width, D rows of the task.
 """
 
 import heapq
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -67,12 +68,17 @@ def fisher_information(
     model.eval()
     sums = {name: torch.zeros(len(weight), device=weight.device) for name, weight in weights.items()}
     count = 0
-    for batch in batches:
-        assert len(batch["input_ids"]) == 1
-        value = loss(model, {name: tensor.to(model.device) for name, tensor in batch.items()})
-        for name, gradient in zip(weights, torch.autograd.grad(value, list(weights.values())), strict=True):
-            sums[name] += gradient.square().sum(1)
-        count += 1
+    with _sparse_words(model) if EMBEDDING in weights else nullcontext():
+        for batch in batches:
+            assert len(batch["input_ids"]) == 1
+            value = loss(model, {name: tensor.to(model.device) for name, tensor in batch.items()})
+            for name, gradient in zip(weights, torch.autograd.grad(value, list(weights.values())), strict=True):
+                if gradient.is_sparse:
+                    words, rows = _by_word(gradient)
+                    sums[name].index_add_(0, words, rows.square().sum(1))
+                else:
+                    sums[name] += gradient.square().sum(1)
+            count += 1
     model.train(training)
     if count == 0:
         raise InputError("Fisher information: no rows: raise fisher.rows")
@@ -180,6 +186,25 @@ def check_ranks(ranks: Mapping[str, int], sizes: Mapping[str, Size]) -> None:
 def weights(ranks: Mapping[str, int], sizes: Mapping[str, Size]) -> int:
     """Weights of all matrices, those without a rank whole."""
     return sum(ranks[name] * (m + n) if name in ranks else m * n for name, (m, n) in sizes.items())
+
+
+@contextmanager
+def _sparse_words(model: PreTrainedModel) -> Iterator[None]:
+    """Gradients of the words that a row has alone: those of all V would be most of the work, and are 0."""
+    table = word_embeddings(model)
+    before = table.sparse
+    table.sparse = True
+    try:
+        yield
+    finally:
+        table.sparse = before
+
+
+def _by_word(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The words of a sparse gradient (k,), and what each has of it (k, d), added up in the order of a dense one."""
+    words, places = gradient._indices()[0].unique(return_inverse=True)
+    values = gradient._values()
+    return words, values.new_zeros(len(words), values.shape[1]).index_add_(0, places, values)
 
 
 def _parameters(model: PreTrainedModel, names: Iterable[str]) -> dict[str, Tensor]:

@@ -32,12 +32,12 @@ def project(folder: Path, space: dict) -> Path:
 
 
 def outcomes(folder: Path) -> list[dict]:
-    """What the database says of all proposals, in their order."""
+    """What the database says of all proposals, in their order; of those whose round has not ended too."""
     (file,) = folder.glob(".search/*/study.db")
     with sqlite3.connect(file) as base:
         rows = base.execute(
             "select a.value_json from trial_user_attributes a join trials t using (trial_id) "
-            "where t.state = 'COMPLETE' and a.key in ('proposal', 'outcome') order by t.number, a.key desc"
+            "where t.state in ('COMPLETE', 'RUNNING') and a.key in ('proposal', 'outcome') order by t.number, a.key desc"
         ).fetchall()
     return [json.loads(text) for (text,) in rows]
 

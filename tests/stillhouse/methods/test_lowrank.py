@@ -1,6 +1,7 @@
 """Low rank: what the product discards, what Fisher information weighs, and how ranks are chosen."""
 
 import itertools
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -125,6 +126,15 @@ def test_fisher_information_is_the_mean_of_squared_gradients_of_single_rows(regr
             expected[name] += weight.grad.square().sum(1) / 6
     for name in names:
         assert torch.allclose(found[name], expected[name], rtol=1e-3, atol=1e-9), name
+
+
+def test_gradients_of_the_words_that_a_row_has_alone_give_the_same_to_the_bit(monkeypatch):
+    model = tiny.bert()
+    found = method.fisher_information(model, batches(), [method.EMBEDDING], 0.01)[method.EMBEDDING]
+    assert not model.bert.embeddings.word_embeddings.sparse
+    monkeypatch.setattr(method, "_sparse_words", lambda model: nullcontext())
+    dense = method.fisher_information(model, batches(), [method.EMBEDDING], 0.01)[method.EMBEDDING]
+    assert torch.equal(found, dense)
 
 
 def test_a_word_that_no_row_has_gets_the_floor():
