@@ -64,8 +64,6 @@ def _key(stage: "PipelineStage") -> str:
 
 
 def _fetch(repo: "Repo", stage: "PipelineStage") -> bool:
-    from dvc.stage.cache import RunCacheNotFoundError
-
     if not stage.changed_stage() and stage.deps_cached() and all(out.hash_info for out in stage.outs):
         # dvc.lock names it.
         _pull(repo, stage.get_used_objs())

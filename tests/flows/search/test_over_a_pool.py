@@ -41,7 +41,7 @@ STAGES = {
 
 @pytest.fixture
 def here(scene: Callable[..., Scene], tmp_path: Path) -> Scene:
-    """The toy, its two runners, and what the same search finds without a pool, in a clone that shares nothing."""
+    """The toy, one of its two runners at work, and what the search finds without a pool, in a clone of its own."""
     here = scene(STAGES, PARAMS)
     meets = tmp_path / "meets"
     meets.mkdir()
@@ -49,8 +49,8 @@ def here(scene: Callable[..., Scene], tmp_path: Path) -> Scene:
     run(plain, "dvc", "remote", "default", "--unset")
     run(plain, sys.executable, toy_search.__file__, **here.variables | {"RUNS": str(tmp_path / "plain-runs")})
     here.variables["MEETS"] = str(meets)
-    for name in ("first", "second"):
-        here.worker(here.clone(name))
+    here.worker(here.clone("first"))
+    here.clone("second")
     return here
 
 
@@ -58,11 +58,20 @@ def start(here: Scene) -> subprocess.Popen:
     return here.start(here.root, sys.executable, toy_search.__file__, POOL)
 
 
+def second_runner(here: Scene) -> None:
+    here.worker(here.root.parent / "second")
+
+
+def trained(here: Scene) -> int:
+    return len([each for each in here.ran() if each.startswith("trained")])
+
+
 def found(folder: Path) -> dict:
     return json.loads((folder / "found.json").read_text())
 
 
 def test_over_a_pool_two_train_at_once_and_trials_and_winner_are_those_without_one(here: Scene) -> None:
+    second_runner(here)
     assert start(here).wait(timeout=300) == 0, here.said()[-3000:]
     assert found(here.root) == found(here.root.parent / "plain")
     assert len(found(here.root)["trials"]) == 3 and len(found(here.root)["last rung"]) == 1
@@ -73,10 +82,22 @@ def test_over_a_pool_two_train_at_once_and_trials_and_winner_are_those_without_o
 
 
 def test_killed_over_a_pool_it_goes_on_with_the_same_trials_and_trains_none_twice(here: Scene) -> None:
+    second_runner(here)
     flow = start(here)
-    here.wait(lambda: len([each for each in here.ran() if each.startswith("trained")]) == 2, 240)
+    here.wait(lambda: trained(here) == 2, 240)
     flow.send_signal(signal.SIGKILL)
     flow.wait()
     assert start(here).wait(timeout=300) == 0, here.said()[-3000:]
     assert found(here.root) == found(here.root.parent / "plain")
     assert len(here.ran()) == len(set(here.ran())) == 5
+
+
+def test_stopped_it_cancels_what_runners_run_of_all_trials_and_goes_on_with_the_same(here: Scene) -> None:
+    flow = start(here)
+    here.wait(lambda: trained(here) == 1, 240)  # which waits for the other trial, for which there is no runner
+    flow.send_signal(signal.SIGTERM)
+    assert flow.wait(timeout=120) == 143
+    assert here.said().count("[export@hinton] cancelled where it runs or waits") == 2
+    second_runner(here)
+    assert start(here).wait(timeout=300) == 0, here.said()[-3000:]
+    assert found(here.root) == found(here.root.parent / "plain")

@@ -37,7 +37,8 @@ def outcomes(folder: Path) -> list[dict]:
     with sqlite3.connect(file) as base:
         rows = base.execute(
             "select a.value_json from trial_user_attributes a join trials t using (trial_id) "
-            "where t.state in ('COMPLETE', 'RUNNING') and a.key in ('proposal', 'outcome') order by t.number, a.key desc"
+            "where t.state in ('COMPLETE', 'RUNNING') and a.key in ('proposal', 'outcome') "
+            "order by t.number, a.key desc"
         ).fetchall()
     return [json.loads(text) for (text,) in rows]
 

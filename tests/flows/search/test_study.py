@@ -86,6 +86,23 @@ def test_a_search_that_was_left_between_proposing_and_telling_goes_on_as_if_it_h
     assert go_on(trials(tmp_path), 9) == whole
 
 
+def test_in_a_round_the_same_chain_again_waits_for_the_first_and_has_its_outcome(tmp_path):
+    of = trials(tmp_path)
+    first = of.propose()
+    of.wait(first, Outcome({"bytes": -0.1}, 100, 1.0, 100))
+    second = of.propose()
+    assert of.earlier(Proposal(second.number, first.recipe, first.values)) == (0, None)
+    of.wait(second, Outcome({}, same_as=0))
+    assert [each.number for each in of.untrained] == [0] and of.proposed == 2
+    of = trials(tmp_path)  # as after a kill
+    of.keep_first(0, value=0.5, kept=0.6, onnx_bytes=101, ms=1.1)
+    of = trials(tmp_path)
+    assert of.untrained == [] and len(of.waiting) == 1 and of.finished == []
+    of.end_round()
+    told = [(outcome.value, outcome.onnx_bytes, outcome.same_as) for _, outcome in of.finished]
+    assert told == [(0.5, 101, None), (0.5, 101, 0)] and trials(tmp_path).finished == of.finished
+
+
 def test_what_a_later_rung_found_is_kept(tmp_path):
     of = trials(tmp_path)
     of.keep(1, 4, {"value": 0.5})
