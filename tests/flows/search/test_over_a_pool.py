@@ -94,7 +94,8 @@ def test_killed_over_a_pool_it_goes_on_with_the_same_trials_and_trains_none_twic
 
 def test_stopped_it_cancels_what_runners_run_of_all_trials(here: Scene) -> None:
     flow = start(here)
-    here.wait(lambda: trained(here) == 1, 240)  # which waits for the other trial, for which there is no runner
+    # One trains, and waits for the other, for which there is no runner.
+    here.wait(lambda: trained(here) == 1 and here.said().count("[export@hinton] asked for") == 2, 240)
     flow.send_signal(signal.SIGTERM)
     assert flow.wait(timeout=120) == 143
     assert here.said().count("[export@hinton] cancelled where it runs or waits") == 2
