@@ -25,6 +25,7 @@ COMMANDS = {
     "compress": "flows.compress",
     "compare": "flows.compare",
     "search": "flows.search.__main__",
+    "join": "flows.join",
     "watch": "flows.watch",
     "promote": "flows.promote",
     "serve": "flows.serve",

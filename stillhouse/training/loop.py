@@ -5,6 +5,7 @@ method gives `fit` a `step(model, batch)` and, where its paper needs one, callba
 """
 
 import gc
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -160,9 +161,9 @@ def _share(batch_size: int) -> int:
     """Rows of a batch for each process."""
     number = processes.count()
     if batch_size % number:
+        numbers = "'processes'" if processes.machines() == 1 else "'processes' or 'machines'"
         raise InputError(
-            f"batch_size = {batch_size} cannot be shared by {number} processes: "
-            "make it a multiple, or change 'processes'"
+            f"batch_size = {batch_size} cannot be shared by {number} processes: make it a multiple, or change {numbers}"
         )
     return batch_size // number
 
@@ -264,8 +265,21 @@ class _Trainer(Trainer):
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         processes.wait()  # each has its own generators to save
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        if processes.machines() > 1:
+            _gather_generators(folder)
         if self.args.should_save:
-            (Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}" / COMPLETE).touch()
+            (folder / COMPLETE).touch()
+
+
+def _gather_generators(folder: Path) -> None:
+    """Have the first process keep the generators of those that wrote them to another machine's disk."""
+    for rank in range(1, processes.count()):
+        file = folder / f"rng_state_{rank}.pth"
+        ours = int(os.environ["RANK"]) == rank
+        state = processes.said_by(rank, file.read_bytes() if ours else b"")
+        if processes.is_first() and not file.exists():
+            file.write_bytes(state)
 
 
 def _untied(state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 from stillhouse.encoders.checkpoint import weight_files
 from tasks.kinds.contract import Kind, Predictions
 from tasks.stage.outputs import fresh_file
+from tasks.stage.sharing import share
 from tasks.stage.workspace import cache_dir, content_digest
 
 FORM = b"2"  # of the cache's files
@@ -39,6 +40,7 @@ def cached_logits(
     for rows in encoded.select_columns(["input_ids"]).iter(1000):
         digest.update(repr(rows["input_ids"]).encode())
     cached = cache_dir() / "logits" / f"{digest.hexdigest()}.safetensors"
+    share(cached)  # or other machines would compute for hours while the first waits
     if cached.exists():
         try:
             return _unpacked(load_file(cached))

@@ -17,6 +17,7 @@ from typing import BinaryIO
 from stillhouse.errors import InputError
 from stillhouse.training import processes
 from tasks.stage.outputs import fresh_dir
+from tasks.stage.sharing import share
 from tasks.stage.workspace import cache_dir
 
 NAME = "mpnet-base"
@@ -51,6 +52,7 @@ def mpnet_base() -> Path:
     if processes.is_first() and fetched() is None:
         _fetch(_folder())
     processes.wait()  # for the first of several
+    share(_folder())
     return _folder()
 
 

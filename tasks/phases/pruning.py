@@ -21,6 +21,7 @@ from tasks.phases.run import Given, train_plan, train_student
 from tasks.phases.teacher import teacher_source
 from tasks.stage.json_files import read_json, write_json
 from tasks.stage.params import TrainParams
+from tasks.stage.sharing import share
 from tasks.tracking.journal import StageRun
 
 Subset = tuple[int, ...]  # indices from 0, rising
@@ -79,6 +80,7 @@ class Bench:
             work = self.work / f"{name}-unfinished"
             train_student(plan(), self.given, self.train, work, self.run, folder)
             processes.wait()
+            share(folder)
             shutil.rmtree(work, ignore_errors=True)
         return load_model(folder, self.given.kind.auto)
 

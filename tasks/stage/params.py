@@ -45,6 +45,7 @@ class TrainParams(Block):
         description="Where rows have probabilities: instead of the teacher's logits, or beside them, as the mean"
     )
     processes: int = Field(gt=0, description="Processes of a stage that trains, a GPU each; they share each batch")
+    machines: int = Field(gt=0, description="Machines that train a stage together, with so many processes each")
 
 
 class Phase(Block):

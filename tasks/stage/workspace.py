@@ -16,13 +16,20 @@ from pydantic import BaseModel
 
 from stillhouse.errors import InputError
 from stillhouse.training import processes
+from tasks.stage.sharing import agree, share
 
 CODE = ("stillhouse", "tasks")
 LISTED = "STILLHOUSE_WORKSPACES"  # a file that names the folders, for a runner that sends them to another
 
 
 def workspace(stage: str, inputs: Iterable[Path], params: Iterable[BaseModel | str]) -> Path:
-    """The folder of this stage for these inputs and parameters and the code that is loaded now; made if missing."""
+    """The folder of this stage for these inputs and parameters and the code that is loaded now; made if missing.
+
+    Of several machines all get what the first's holds: it alone says from where a killed run goes on.
+
+    Raises:
+        InputError: an input is missing, or another machine's are not the same.
+    """
     digest = hashlib.blake2b(digest_size=8)
     for file in sorted(Path(module.__file__) for module in _project_modules()):
         digest.update(file.read_bytes())
@@ -32,10 +39,12 @@ def workspace(stage: str, inputs: Iterable[Path], params: Iterable[BaseModel | s
     for path in inputs:
         digest.update(content_digest(path).encode())
     folder = cache_dir() / "unfinished" / f"{stage}-{digest.hexdigest()}"
+    agree(folder.name, "code, parameters or inputs")
     folder.mkdir(parents=True, exist_ok=True)
     if names := os.environ.get(LISTED):
         with Path(names).open("a", encoding="utf-8") as listed:
             listed.write(f"{folder.name}\n")
+    share(folder)
     return folder
 
 

@@ -46,7 +46,14 @@ METRICS = {
 SERVED = {"kind": "classes", "split": "validation", "columns": ["text"], "numbers": {}, "judged_by": {"max_length": 16}}
 
 TRAIN = {"precision": "fp32", "max_length": 16, "eval_batch_size": 64, "checkpoint_steps": 100}
-TRAIN |= {"warmup": 0.1, "weight_decay": 0.01, "max_grad_norm": 1.0, "processes": 1, "soft_labels": "instead"}
+TRAIN |= {
+    "warmup": 0.1,
+    "weight_decay": 0.01,
+    "max_grad_norm": 1.0,
+    "processes": 1,
+    "machines": 1,
+    "soft_labels": "instead",
+}
 EVALUATE = {"metric": "accuracy", "batch_sizes": [1], "tokens": 8, "repeats": 2, "threads": 1}
 DATA = {"source": "docstrings", "kind": "classes"}
 PARAMS = {"data": DATA, "teacher": {"model": "builtin"}, "kinds": {"classes": {}}, "train": TRAIN, "evaluate": EVALUATE}

@@ -28,6 +28,7 @@ PARAMS = {
         "weight_decay": 0.0,
         "max_grad_norm": 1.0,
         "processes": 1,
+        "machines": 1,
         "soft_labels": "instead",
     },
     "budget": {"smaller": 1.5, "kept": 0.1},
