@@ -6,19 +6,23 @@ trains with machine 0, and writes nothing but its cache. `train.machines` says h
 
 import os
 import shlex
+import signal
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
+from typing import NoReturn
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from flows.dag.code import python_first
-from stillhouse.errors import InputError
+from flows.dag.graph import lineage, load_graph
+from flows.dag.process import StageFailed, bring_up_to_date
+from stillhouse.errors import InputError, Preempted
 from tasks.stage import launch, program
 from tasks.stage.commands import command_parser
 from tasks.stage.machines import this_machine
 from tasks.stage.modules import modules_of
+from tasks.stage.program import EXIT_FAULT, EXIT_INPUT, EXIT_TRANSIENT
 
 LAUNCH = Path("tasks/stage/launch.py")  # what every program runs that trains
 
@@ -34,10 +38,30 @@ def main() -> None:
             "in params.yaml, or in STILLHOUSE_MACHINES"
         )
     if this_machine(machines).number == 0:
-        # The stage `code` first: what it writes says whether this one is up to date.
-        words = ["-m", "dvc", "repro", "--single-item", "code", stage]
+        bring_up_to_date_here(Path.cwd(), stage)
+        return
     # In this process's place: signals go to it, and its exit code is ours.
-    os.execve(sys.executable, [sys.executable, *words], program.environment(PATH=python_first()))
+    os.execve(sys.executable, [sys.executable, *words], program.environment())
+
+
+def bring_up_to_date_here(root: Path, name: str) -> None:
+    """Have DVC run a stage if it is out of date, and leave as it left.
+
+    Raises:
+        Preempted: SIGTERM came, and the stage has ended.
+    """
+    signal.signal(signal.SIGTERM, asked_to_end)
+    try:
+        ran = bring_up_to_date(root, lineage(load_graph(root), name)[-1], {})
+    except StageFailed as failed:
+        fault = EXIT_INPUT if failed.code == EXIT_INPUT else EXIT_FAULT
+        program.leave(EXIT_TRANSIENT if failed.transient else fault, str(failed))
+    if ran is None or ran.cached:
+        print(f"[{name}] is up to date: no other machine is needed", flush=True)
+
+
+def asked_to_end(*_: object) -> NoReturn:
+    raise Preempted("asked to end (SIGTERM)")
 
 
 def parser() -> ArgumentParser:

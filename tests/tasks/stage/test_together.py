@@ -82,8 +82,10 @@ def torchrun(words: tuple, folders: tuple[Path, ...]) -> list[subprocess.Popen]:
     own = {"STAGE": words[0], "CURVE": "curve.jsonl", "STILLHOUSE_MACHINES": "2", "OMP_NUM_THREADS": "1"}
     return [
         subprocess.Popen(
-            [sys.executable, "-m", "torch.distributed.run", *place, "--node-rank", str(number)]
-            + ["-m", "tests.tasks.recorded", *words[1:]],
+            [
+                *(sys.executable, "-m", "torch.distributed.run", *place, "--node-rank", str(number)),
+                *("-m", "tests.tasks.recorded", *words[1:]),
+            ],
             cwd=folder,
             env=os.environ | own | {"PYTHONPATH": str(project.ROOT)},
             stdout=subprocess.PIPE,
