@@ -5,6 +5,7 @@ is alive, and at last how it left. A machine that dies says nothing: the others 
 """
 
 import json
+import math
 import socket
 import threading
 import time
@@ -40,6 +41,7 @@ class Meeting:
         self.deadline = time.monotonic() + wait
         self.wait = wait
         self.asked = asked
+        self.store: Store | None = None
         self.others = [number for number in range(machine.count) if number != machine.number]
         self.left: dict[int, Word] = {}  # of the others
         self.heard = time.monotonic()  # when the store last answered
@@ -59,27 +61,41 @@ class Meeting:
             ConnectionError: one has left already.
             Preempted: this program was asked to end.
         """
-        self.store = PrefixStore("stillhouse", self._host() if self._hosts else self._find())
-        self.store.set(f"here/{self.machine.number}", json.dumps(dict(said)))
+        while True:
+            try:
+                self.store = self._gather(said)
+                break
+            except DistError:
+                self._pause("machine 0 went away, and did not come back")
+        self.heard = time.monotonic()
+        self.watcher.start()
+
+    def _gather(self, said: Mapping[str, str]) -> Store:
+        store, ours = self._open(), f"here/{self.machine.number}"
+        while store.check([ours]):
+            # Machine 0 has not yet left the run before, in which this one took part.
+            self._pause("machine 0 did not begin anew")
+            store = self._open()
+        store.set(ours, json.dumps(dict(said)))
+        self.store = store
         while True:
             # In this order: whoever leaves once all have come has compared what they say, as we shall.
-            gone = [number for number in self.others if self.store.check([f"left/{number}"])]
-            missing = [number for number in self.others if not self.store.check([f"here/{number}"])]
+            gone = [number for number in self.others if store.check([f"left/{number}"])]
+            missing = [number for number in self.others if not store.check([f"here/{number}"])]
             if not missing:
                 break
             names = ", ".join(map(str, missing))
             if gone:
                 raise ConnectionError(f"machine {gone[0]} left while machine {names} was waited for")
             self._pause(f"machine {names} of {self.machine.count} (counted from 0) did not come within {self.wait:g} s")
-        everyone = [json.loads(self.store.get(f"here/{number}")) for number in range(self.machine.count)]
+        everyone = [json.loads(store.get(f"here/{number}")) for number in range(self.machine.count)]
         for number, theirs in enumerate(everyone):
             for name, value in everyone[0].items():
                 if theirs[name] != value:
                     raise InputError(
                         f"machine {number} has {name} = {theirs[name]}, machine 0 has {value}: give both the same"
                     )
-        self.heard = time.monotonic()
-        self.watcher.start()
+        return store
 
     def ended(self) -> Word | None:
         """How another machine ended, or that it, or the way to it, is gone; None while all is well."""
@@ -97,6 +113,8 @@ class Meeting:
     def part(self, code: int, message: str) -> None:
         """Say how this machine's part ended; the host of the store stays a little, until the others have parted too."""
         self.parted.set()
+        if self.store is None:
+            return  # nobody was met
         if self.watcher.is_alive():
             self.watcher.join(PARTING)
         try:
@@ -106,8 +124,11 @@ class Meeting:
                 if all(self.store.check([f"left/{number}"]) for number in self.others):
                     break
                 time.sleep(ASK_AGAIN)
-        except (DistError, RuntimeError, AttributeError):
+        except DistError:
             return  # nobody is there to be told
+
+    def _open(self) -> Store:
+        return PrefixStore("stillhouse", self._host() if self._hosts else self._find())
 
     @property
     def _hosts(self) -> bool:
@@ -150,30 +171,34 @@ class Meeting:
         """In a thread of its own, as the store of a machine that is gone may not answer for long."""
         beats: dict[int, tuple[bytes, float]] = {}
         number = 0
+        store = self.store
+        assert store is not None, "watched once all have met"
         while not self.parted.wait(BEAT) and self.trouble is None:
             number += 1
             try:
-                self.store.set(f"beat/{self.machine.number}", str(number))
+                store.set(f"beat/{self.machine.number}", str(number))
                 for other in self.others:
-                    self._look(other, beats)
-            except (DistError, RuntimeError):
-                # A host that did its part leaves with its store once it has waited for the others.
-                if self.left.get(0, (1, ""))[0]:
+                    self._look(store, other, beats)
+            except DistError:
+                # One that has done its part leaves, and the store with it.
+                if 0 in self.left:
+                    self.heard = math.inf
+                else:
                     self.trouble = self._gone(0)
                 return
             self.heard = time.monotonic()
 
-    def _look(self, other: int, beats: dict[int, tuple[bytes, float]]) -> None:
+    def _look(self, store: Store, other: int, beats: dict[int, tuple[bytes, float]]) -> None:
         if other in self.left:
             return
-        if self.store.check([f"left/{other}"]):
-            code, message = json.loads(self.store.get(f"left/{other}"))
+        if store.check([f"left/{other}"]):
+            code, message = json.loads(store.get(f"left/{other}"))
             self.left[other] = code, message
             if code:
                 said = message or "with a fault of the program: its own output says which"
                 self.trouble = code, f"machine {other} of {self.machine.count} ended: {said}"
             return
-        beat = self.store.get(f"beat/{other}") if self.store.check([f"beat/{other}"]) else b""
+        beat = store.get(f"beat/{other}") if store.check([f"beat/{other}"]) else b""
         before, since = beats.get(other, (None, 0.0))
         if beat != before:
             beats[other] = beat, time.monotonic()

@@ -4,16 +4,17 @@
 store, as torchrun's do; gloo or NCCL carries what they exchange.
 """
 
-import socket
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 
-import psutil
-
 from tasks.stage import copies, program
+from tasks.stage.interface import interface_to
 from tasks.stage.machines import Machine, patience
 from tasks.stage.meeting import AGAIN, Meeting, Word
 from tasks.stage.program import EXIT_FAULT, EXIT_TRANSIENT
@@ -29,7 +30,11 @@ def launch(module: str, words: list[str], number: int, machine: Machine) -> None
         InputError: the variable for the time to wait is no number.
     """
     said = {"stage": " ".join([module, *words]), "machines": str(machine.count), "processes": str(number)}
-    with copies.folder_of_copies() as folder, copies.asked_to_end(lambda: copies.ask_all(folder)) as asked:
+    with (
+        copies.folder_of_copies() as folder,
+        copies.asked_to_end(lambda: copies.ask_all(folder)) as asked,
+        _quiet(folder / "torch"),
+    ):
         meeting = Meeting(machine, patience(), asked.is_set)
         ended: Word = EXIT_TRANSIENT, f"it was stopped; {AGAIN}"  # what the others hear of Ctrl-C
         try:
@@ -43,6 +48,21 @@ def launch(module: str, words: list[str], number: int, machine: Machine) -> None
         program.leave(code, message)
     if code:
         raise SystemExit(code)
+
+
+@contextmanager
+def _quiet(file: Path) -> Iterator[None]:
+    """Within it, stderr goes to a file: torch's store prints 30 lines there when the other end has left."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    with file.open("wb") as quiet:
+        os.dup2(quiet.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
 
 
 class Copies:
@@ -118,7 +138,7 @@ class Copies:
         if any(code is not None and code < 0 for code in codes):
             return EXIT_TRANSIENT, f"one of {self.number} processes was killed; {AGAIN}"
         if self._begun() < self.number and meeting.ended() is None:
-            print(self.said.read_text(encoding="utf-8", errors="replace"), file=sys.stderr, flush=True)
+            print(self.said.read_text(encoding="utf-8", errors="replace"), flush=True)
             return EXIT_FAULT, ""
         if other := meeting.word():
             return other
@@ -153,18 +173,3 @@ def variables(local: int, number: int, machine: Machine) -> dict[str, str]:
         # gloo would take what this machine's own name says, which on many is loopback.
         own |= {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": f"={interface}"}
     return {name: str(value) for name, value in own.items()}
-
-
-def interface_to(address: str, port: int) -> str | None:
-    """The network interface of this machine by which an address is reached; None if it cannot be told."""
-    try:
-        family, kind, _, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, kind) as asking:
-            asking.connect(place)  # sends nothing
-            ours = asking.getsockname()[0]
-    except OSError:
-        return None
-    for name, addresses in psutil.net_if_addrs().items():
-        if any(one.address.split("%")[0] == ours for one in addresses):
-            return name
-    return None

@@ -92,6 +92,26 @@ def test_how_one_machine_ends_the_other_hears(first):
         parting.result()
 
 
+def test_a_machine_that_comes_again_waits_until_machine_0_begins_anew():
+    port = free_port()
+    host, other = meet(SAME, SAME, port=port)
+    other.part(75, "")
+    with ThreadPoolExecutor() as threads:
+        # Its store is still there: it has not yet heard what it is to say.
+        again = Meeting(Machine(1, 2, "127.0.0.1", port, False), 20, lambda: False)
+        coming = threads.submit(again.gather, SAME)
+        time.sleep(1)
+        assert not coming.done()
+        host.part(75, "")
+        del host  # its program ends, and the store with it
+        anew = Meeting(Machine(0, 2, "127.0.0.1", port, False), 20, lambda: False)
+        anew.gather(SAME)
+        coming.result()
+    assert anew.ended() is None and again.ended() is None
+    again.part(0, "")
+    anew.part(0, "")
+
+
 def test_a_machine_that_has_done_its_part_is_not_missed(monkeypatch):
     monkeypatch.setattr(meeting, "SILENCE", 3.0)
     host, other = meet(SAME, SAME)

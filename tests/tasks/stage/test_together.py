@@ -52,9 +52,9 @@ def long(*folders: Path) -> None:
         project.params(folder, **{"train.precision": "fp32", "teacher.phase.epochs": 4000})
 
 
-def launch(words: tuple, folders: tuple[Path, ...], **own: str) -> list[subprocess.Popen]:
-    port = free_port()
-    return [start(number, port, words, folder, **own) for number, folder in enumerate(folders)]
+def launch(words: tuple, folders: tuple[Path, ...], port: int | None = None) -> list[subprocess.Popen]:
+    port = port or free_port()
+    return [start(number, port, words, folder) for number, folder in enumerate(folders)]
 
 
 def ends(*programs: subprocess.Popen) -> list[tuple[int, str, str]]:
@@ -122,6 +122,7 @@ def test_two_machines_have_the_loss_curve_of_one_at_the_same_global_batch(machin
     assert not [folder for each in machines for folder in (each / ".cache/unfinished").iterdir()]
 
 
+@pytest.mark.timeout(600)
 def test_both_killed_go_on_from_machine_0s_checkpoint_as_if_nothing_had_been(machines):
     """With dropout, whose generators are each process's own, and a second machine that is new."""
     for folder in machines:
@@ -134,13 +135,14 @@ def test_both_killed_go_on_from_machine_0s_checkpoint_as_if_nothing_had_been(mac
     shutil.rmtree(machines[0] / "models/out")
     shutil.rmtree(machines[0] / "models/route")
 
-    programs = launch(FINETUNE, machines)
+    port = free_port()
+    programs = launch(FINETUNE, machines, port)
     wait_for_steps(machines[0], programs[0], steps=14)
     for program in programs:
         program.kill()
     ends(*programs)
     shutil.rmtree(machines[1] / ".cache")
-    first, second = ends(*launch(FINETUNE, machines))
+    first, second = ends(*launch(FINETUNE, machines, port))
     assert first[0] == second[0] == 0, first[1] + first[2] + second[1]
     assert "resuming from" in first[1]
     assert weights.read_bytes() == whole
