@@ -9,7 +9,7 @@ recipe of the first has its stages run by the pool of `make up`, in copies of it
 from the seed (what they meet depends on the machine too, so no two runs are the same),
 
 - `kill -9` takes the running stage, DVC, the flow or that of a single stage, a flow that registers its model, a
-  promotion, a worker, the pool's runner, the Prefect server or the MLflow server;
+  promotion, a worker, the pool's runner (or SIGTERM does), the Prefect server or the MLflow server;
 - the network from a runner to Prefect, MLflow or the remote is cut, held up, slow, or loses all answers for seconds;
 - the disk that both clones and the servers' data are on is full for seconds;
 - the clock of a runner, and of the servers with the first one's, jumps by seconds, an hour or a day.
@@ -137,9 +137,11 @@ class Chaos:
         if not found:
             return
         runner, victim = self.draw.choice(found)
+        # A machine that is taken away says so first.
+        how = self.draw.choice((signal.SIGKILL, signal.SIGTERM)) if kind == "runner" else signal.SIGKILL
         what = ", ".join(sorted(name(each) for each in runner.running("stage"))) or "no stage"
         try:
-            victim.kill()
+            victim.send_signal(how)
         except psutil.NoSuchProcess:
             return  # it ended by itself just now
         for each in self.scene.runners if kind in ("prefect", "mlflow") else [runner]:
@@ -147,7 +149,7 @@ class Chaos:
         trouble = self._trouble.kind if self._trouble else ""
         self.kills.append(Kill(time.monotonic() - self._began, kind, what, trouble))
         print(
-            f"{self.kills[-1].second:5.0f} s  kill -9 {kind:12} of the {runner.name} runner "
+            f"{self.kills[-1].second:5.0f} s  {how.name} {kind:12} of the {runner.name} runner "
             f"({len(self.kills)} of {kills}) while {what}{f', {trouble}' if trouble else ''}",
             flush=True,
         )

@@ -37,7 +37,11 @@ def open_gate(folder: Path) -> None:
     tree = yaml.load(params)
     tree["promote"] |= GATE
     yaml.dump(tree, params)
-    run(folder, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qam", "an open gate")
+    _commit(folder, "an open gate")
+
+
+def _commit(folder: Path, message: str) -> None:
+    run(folder, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qam", message)
 
 
 def build(folder: Path, recipes: list[str], kills: int, disk: Disk | None) -> Scene:
@@ -77,6 +81,8 @@ def build(folder: Path, recipes: list[str], kills: int, disk: Disk | None) -> Sc
             # The second in the other order, so that each has something that the other lacks; and with linked files.
             run(here, sys.executable, "-m", "dvc", "config", "--local", "cache.type", "hardlink,copy")
         deploy_to(here, pool or POOL, f"{pool}-" if pool else "", through)
+        # A pool's runners run a commit.
+        _commit(here, "its deployments")
         works = _works(recipes[::-1] if pool else recipes, by_command=bool(pool), pool="" if pool else POOL)
         api = f"http://127.0.0.1:{ports['prefect']}/api"
         runners.append(Runner(name, here, variables, api, works, folder / f"worker-{name}.log", pool))

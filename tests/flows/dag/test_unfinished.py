@@ -13,6 +13,7 @@ from flows.dag.process import StageFailed
 from flows.dag.unfinished import EVERY, LISTED, Unfinished, pack, seconds_between, unpack, worth_sending
 from stillhouse.errors import InputError
 from tests.flows.conftest import Toy
+from tests.flows.dag.conftest import BUCKET, KEYS, LOGIN
 from tests.flows.dag.test_remote import point_to
 
 WORK = "finetune-0123456789abcdef"
@@ -81,6 +82,29 @@ def test_an_archive_reaches_no_place_but_its_workspaces(tmp_path: Path) -> None:
     assert {name.split("/")[-1] for name in read(tmp_path / "deep")} == {"out", "state"}
     assert all(name.startswith(f"here/{WORK}/") for name in read(tmp_path / "deep"))
     assert read(tmp_path) == {"archive", *(f"deep/{name}" for name in read(tmp_path / "deep"))}
+
+
+@pytest.mark.slow
+def test_checkpoints_travel_by_s3_too(toy: Toy, tmp_path: Path, s3: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import boto3
+
+    def keys() -> list[str]:
+        client = boto3.client("s3", endpoint_url=s3, region_name="us-east-1", **KEYS)
+        return [each["Key"] for each in client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+
+    root = toy({"b": {"cmd": "cp seed b", "deps": ["seed"], "outs": ["b"]}}, seed="x")
+    point_to(root, f"s3://{BUCKET}/dvc", endpointurl=s3, **LOGIN)
+    first, second = (Unfinished(root, "b", tmp_path / name) for name in ("first", "second"))
+    for step in (7, 8):
+        with pytest.raises(KeyboardInterrupt), first.sent() as listed:
+            train(first, listed, f"checkpoints/checkpoint-{step}/complete")
+            raise KeyboardInterrupt
+    (key,) = keys()
+    assert key.startswith(f"dvc/unfinished/{first.key}/")
+    second.bring()
+    assert read(second.folder / WORK) == {"checkpoints/checkpoint-8/complete"}
+    second.clear()
+    assert keys() == [] and LOGIN["secret_access_key"] not in capsys.readouterr().out
 
 
 def test_a_stopped_runners_checkpoint_is_taken_up_by_the_next_and_gone_after_the_result(
