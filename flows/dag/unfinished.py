@@ -42,7 +42,8 @@ USUALLY = 600  # seconds
 UNFINISHED = "unfinished"  # the folder's name here and there
 KEPT = 14 * 24 * 3600.0  # seconds
 ARCHIVE = re.compile(r"(?P<milliseconds>\d{13})-(?P<sha256>[0-9a-f]{64})\.zip")
-WORKSPACE = re.compile(r"[\w.@-]+-[0-9a-f]{16}")  # as `workspace` names them
+# A file of a workspace, as `workspace` names it; no part begins with a dot, so none leads out.
+MEMBER = re.compile(r"(?P<workspace>\w[\w.@-]*-[0-9a-f]{16})(/\w[\w.@+-]*)+")
 TRIES = 5  # of a snapshot beside a stage that replaces its checkpoints meanwhile
 
 
@@ -198,15 +199,20 @@ def unpack(archive: Path, sent: float, to: Path) -> list[str]:
     """
     put = []
     with zipfile.ZipFile(archive) as packed:
-        names = packed.namelist()
-        for workspace in dict.fromkeys(name.split("/")[0] for name in names):
+        members: dict[str, list[str]] = {}
+        for name in packed.namelist():
+            if found := MEMBER.fullmatch(name):
+                members.setdefault(found["workspace"], []).append(name)
+        for workspace, names in members.items():
             place = to / workspace
             here = max((path.stat().st_mtime for path in place.rglob("*")), default=0.0)
-            if not WORKSPACE.fullmatch(workspace) or here >= sent:
+            if here >= sent:
                 continue
             draft = to / f".{workspace}.{os.getpid()}.tmp"
-            # It takes no name for a place outside of the draft.
-            packed.extractall(draft, [name for name in names if name.startswith(f"{workspace}/")])
+            for name in names:
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                with packed.open(name) as member, (draft / name).open("wb") as file:
+                    shutil.copyfileobj(member, file)
             shutil.rmtree(place, ignore_errors=True)
             (draft / workspace).rename(place)
             draft.rmdir()

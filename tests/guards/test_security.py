@@ -239,8 +239,8 @@ def test_bytes_that_were_changed_in_a_remote_are_refused_where_verify_is_set(tmp
 def test_nothing_unpacks_an_archive_or_runs_a_shell() -> None:
     """So none can escape from its folder, and no name from outside can be a command."""
     unsafe = ("extractall", "unpack_archive", "extract", "os.system", "eval", "exec")
-    # Reads named members of archives into files that it names itself, and holds them to their digests.
-    reads_members = ROOT / "tasks/phases/mpnet_base.py"
+    # They read members whose names they know or check into files that they name themselves, and hold all to a digest.
+    read_members = [ROOT / "tasks/phases/mpnet_base.py", ROOT / "flows/dag/unfinished.py"]
     seen = 0
     for package in ("stillhouse", "tasks", "flows"):
         for file in sorted((ROOT / package).rglob("*.py")):
@@ -248,7 +248,7 @@ def test_nothing_unpacks_an_archive_or_runs_a_shell() -> None:
                 if isinstance(node, ast.Import | ast.ImportFrom):
                     names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
                     found = {"tarfile", "zipfile", "pickle"} & set(names)
-                    assert not found or names == ["UnpicklingError", "pickle"] or file == reads_members, file
+                    assert not found or names == ["UnpicklingError", "pickle"] or file in read_members, file
                 if isinstance(node, ast.Call):
                     seen += 1
                     assert ast.unparse(node.func) not in unsafe and not ast.unparse(node.func).endswith(
