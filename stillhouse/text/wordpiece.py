@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -12,11 +12,11 @@ from stillhouse.errors import InputError
 RARE = 1e-4  # letters that together make up no more than this share of the text are unknown
 
 
-def train_wordpiece(texts: Iterable[str], like: PreTrainedTokenizerBase, size: int) -> PreTrainedTokenizerBase:
+def train_wordpiece(texts: Collection[str], like: PreTrainedTokenizerBase, size: int) -> PreTrainedTokenizerBase:
     """Train a vocabulary. The same texts give the same one, piece by piece and id by id.
 
     Args:
-        texts: the corpus.
+        texts: the corpus, read twice: no more of it is in memory than a sentence.
         like: a WordPiece tokenizer whose way of finding words (casing, accents, punctuation) and special tokens are
             kept.
         size: pieces, special tokens included; fewer if the text has no more.
@@ -25,11 +25,8 @@ def train_wordpiece(texts: Iterable[str], like: PreTrainedTokenizerBase, size: i
         InputError: `like` is no WordPiece tokenizer, or `size` has no room for the letters.
     """
     check_wordpiece(like)
-    sentences = [words(like, text) for text in texts]
-    letters = _letters(sentences)
-    inner = sorted(
-        {f"##{letter}" for sentence in sentences for word in sentence for letter in word[1:] if letter in letters}
-    )
+    letters, later = _letters(words(like, text) for text in texts)
+    inner = sorted(f"##{letter}" for letter in later)
     special = [like.pad_token, like.unk_token, like.cls_token, like.sep_token, like.mask_token]
     if size < len(special) + len(letters) + len(inner):
         raise InputError(
@@ -41,7 +38,7 @@ def train_wordpiece(texts: Iterable[str], like: PreTrainedTokenizerBase, size: i
     # Inner letters get their ids first: else the order of a randomly seeded hash map would decide, and with it which of
     # two equally frequent pairs is merged.
     trainer = trainers.WordPieceTrainer(vocab_size=size, special_tokens=[*special, *inner], show_progress=False)
-    core.train_from_iterator(_known(sentences, letters), trainer)
+    core.train_from_iterator(_known((words(like, text) for text in texts), letters), trainer)
     return _tokenizer(core.get_vocab(with_added_tokens=True), like)
 
 
@@ -66,8 +63,14 @@ def cut(tokenizer: PreTrainedTokenizerBase, word: str) -> list[int]:
     return [token.id for token in tokenizer.backend_tokenizer.model.tokenize(word)]
 
 
-def _letters(sentences: list[list[str]]) -> set[str]:
-    counts = Counter(letter for sentence in sentences for word in sentence for letter in word)
+def _letters(sentences: Iterable[list[str]]) -> tuple[set[str], set[str]]:
+    """The letters that are not too rare, and those of them that stand after the first of a word."""
+    counts: Counter[str] = Counter()
+    later: set[str] = set()
+    for sentence in sentences:
+        counts.update("".join(sentence))
+        for word in sentence:
+            later.update(word[1:])
     rest = counts.total() * RARE
     kept = set(counts)
     for letter, count in sorted(counts.items(), key=lambda item: (item[1], item[0])):
@@ -75,10 +78,10 @@ def _letters(sentences: list[list[str]]) -> set[str]:
         if rest < 0:
             break
         kept.remove(letter)
-    return kept
+    return kept, later & kept
 
 
-def _known(sentences: list[list[str]], letters: set[str]) -> Iterator[str]:
+def _known(sentences: Iterable[list[str]], letters: set[str]) -> Iterator[str]:
     for sentence in sentences:
         yield " ".join(word for word in sentence if letters.issuperset(word))
 

@@ -51,9 +51,10 @@ class LengthGroupedSampler(Sampler[int]):
         by_length = torch.cat([group[self.lengths[group].argsort(descending=True, stable=True)] for group in groups])
         full = len(by_length) // self.batch_size * self.batch_size
         batches = by_length[:full].view(-1, self.batch_size)
-        batches = batches[torch.randperm(len(batches), generator=generator)]
+        shuffled = torch.randperm(len(batches), generator=generator)
         # The ragged last batch stays last: in the middle it would shift every batch after it.
-        yield from batches.flatten().tolist()
+        for place in shuffled:
+            yield from batches[place].tolist()  # not all at once: Python's numbers take four times a tensor's
         yield from by_length[full:].tolist()
 
 

@@ -1,4 +1,6 @@
 import re
+import tracemalloc
+from collections.abc import Sequence
 
 import pytest
 from tokenizers import Tokenizer, models
@@ -72,3 +74,31 @@ def test_a_tokenizer_of_another_kind_is_refused():
     core = Tokenizer(models.BPE({"a": 0, "b": 1}, []))
     with pytest.raises(InputError, match="has a BPE tokenizer: this method needs BERT's WordPiece"):
         train_wordpiece(TEXTS, PreTrainedTokenizerFast(tokenizer_object=core), 90)
+
+
+class Repeated(Sequence):
+    """A corpus of any length that takes no memory."""
+
+    def __init__(self, times):
+        self.times = times
+
+    def __len__(self):
+        return self.times * len(TEXTS)
+
+    def __getitem__(self, place):
+        if place >= len(self):
+            raise IndexError(place)
+        return TEXTS[place % len(TEXTS)]
+
+
+def test_memory_does_not_grow_with_the_sentences():
+    def peak(times):
+        tracemalloc.start()
+        try:
+            train_wordpiece(Repeated(times), tiny_mlm.tokenizer(), 90)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(1)  # what is loaded at the first call is not the sentences'
+    assert peak(100) < peak(1) + 500_000  # a list of their words takes two megabytes more

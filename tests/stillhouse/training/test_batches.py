@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 import torch
 
@@ -22,6 +24,17 @@ def test_the_order_depends_on_seed_and_epoch_alone():
         list(other)
         other.set_epoch(0)
         assert list(one) == list(other)
+
+
+def test_the_order_of_many_rows_is_not_made_of_pythons_numbers_all_at_once():
+    order = iter(LengthGroupedSampler((torch.arange(200_000) % 64).tolist(), batch_size=32, seed=0))
+    tracemalloc.start()
+    try:
+        next(order)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000  # a list of 200,000 takes eight times that; the tensor is not counted
 
 
 def test_rows_of_a_batch_have_similar_lengths():
