@@ -52,9 +52,9 @@ class LengthGroupedSampler(Sampler[int]):
         full = len(by_length) // self.batch_size * self.batch_size
         batches = by_length[:full].view(-1, self.batch_size)
         shuffled = torch.randperm(len(batches), generator=generator)
-        # The ragged last batch stays last: in the middle it would shift every batch after it.
         for place in shuffled:
-            yield from batches[place].tolist()  # not all at once: Python's numbers take four times a tensor's
+            yield from batches[place].tolist()  # not all at once: Python's numbers take five times a tensor's
+        # The ragged last batch stays last: in the middle it would shift every batch after it.
         yield from by_length[full:].tolist()
 
 
