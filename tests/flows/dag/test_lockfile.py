@@ -8,7 +8,7 @@ from stillhouse.errors import InputError
 from tests.flows.conftest import Toy
 
 
-@pytest.mark.parametrize("left", [0.0, 0.3, 0.55, 0.8, 0.99])
+@pytest.mark.parametrize("left", [0.0, 0.55, 0.99])
 def test_a_lock_that_a_kill_cut_off_is_whole_again_and_nothing_runs_twice(toy: Toy, left: float) -> None:
     stages = {
         name: {"cmd": f"echo {name} >> count && cp seed {name}", "deps": ["seed"], "outs": [name]} for name in "abc"

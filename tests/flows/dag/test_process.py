@@ -87,6 +87,7 @@ def test_a_disk_that_is_full_for_dvc_may_have_room_later(toy: Toy, monkeypatch: 
     assert failed.value.transient and not failed.value.said
 
 
+@pytest.mark.slow
 def test_two_flows_in_one_clone_run_shared_stages_once_and_lose_nothing(toy: Toy) -> None:
     once = "sleep 0.7 && echo {0} >> count-{0} && cp seed out-{0}"
     stages = {

@@ -156,6 +156,7 @@ def test_a_promotion_whose_lock_is_gone_when_it_lets_go_of_it_is_done(monkeypatc
     assert try_to_promote("hinton").promoted
 
 
+@pytest.mark.slow
 def test_two_promotions_at_once_are_one_after_the_other_and_leave_one_champion(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

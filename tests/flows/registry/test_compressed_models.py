@@ -71,6 +71,7 @@ def fresh(folder: Path) -> dict[str, list]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", KINDS)
 def test_a_fresh_process_loads_it(folder: Path, fresh: dict[str, list], what: str) -> None:
     given = np.array(fresh[str(place(folder, what) / "model")])

@@ -224,6 +224,7 @@ def test_flops_follow_the_formula(pair):
     assert longest_input(bilstm()) is None
 
 
+@pytest.mark.slow
 def test_a_fresh_process_loads_the_checkpoint_with_auto_classes_after_import_stillhouse(tmp_path):
     model = bilstm(pair=True)
     save_model(model, TOKENIZER, tmp_path)

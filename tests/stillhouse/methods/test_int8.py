@@ -248,9 +248,8 @@ def test_static_logits_of_a_sentence_do_not_depend_on_its_neighbours():
         assert torch.allclose(whole(**alone).logits, logits(whole)[2:3], atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name", ["after surgery", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bert", "roberta"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["after surgery", "bert", "roberta"])
 def test_a_checkpoint_gives_the_same_logits_in_a_fresh_process(name, tmp_path):
     whole = int8.convert(trained(MODELS[name]()))
     tiny.save(whole, tmp_path)

@@ -33,6 +33,7 @@ def logits(model) -> torch.Tensor:
         return model(**model_inputs(collate([{"input_ids": [2, 7, 8, 3]}], pad_id=0))).logits
 
 
+@pytest.mark.slow
 def test_the_student_has_the_budgets_weights_and_reloads_in_a_process_that_only_imports_stillhouse(clone, capsys):
     run(*FACTORIZE)
     said = capsys.readouterr().out

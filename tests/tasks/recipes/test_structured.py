@@ -60,9 +60,8 @@ def test_trained_weights_are_handed_on_and_so_is_a_share_of_the_flops(clone):
     assert not torch.equal(logits(loaded("models/structured-gates")), logits(loaded("models/teacher")))
 
 
-@pytest.mark.parametrize(
-    "stage", [pytest.param(RETRAIN, id="plain", marks=pytest.mark.slow), pytest.param(DISTIL, id="distil")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [pytest.param(RETRAIN, id="plain"), pytest.param(DISTIL, id="distil")])
 def test_the_sliced_model_has_the_shape_of_what_stays_and_a_fresh_process_gives_its_logits(clone, stage):
     project.params(clone, **{"structured.gates.remove.dimensions": 0.2})
     run(*GATES)

@@ -113,18 +113,20 @@ def test_a_machine_that_comes_again_waits_until_machine_0_begins_anew():
 
 
 def test_a_machine_that_has_done_its_part_is_not_missed(monkeypatch):
-    monkeypatch.setattr(meeting, "SILENCE", 3.0)
+    monkeypatch.setattr(meeting, "BEAT", 0.2)
+    monkeypatch.setattr(meeting, "SILENCE", 1.0)
     host, other = meet(SAME, SAME)
     other.part(0, "")
-    time.sleep(5)
+    time.sleep(2)
     assert host.ended() is None
     host.part(0, "")
 
 
 def test_a_machine_that_falls_silent_is_given_up(monkeypatch):
-    monkeypatch.setattr(meeting, "SILENCE", 3.0)
-    monkeypatch.setattr(meeting, "PARTING", 8.0)
+    monkeypatch.setattr(meeting, "BEAT", 0.2)
+    monkeypatch.setattr(meeting, "SILENCE", 1.0)
+    monkeypatch.setattr(meeting, "PARTING", 3.0)
     host, other = meet(SAME, SAME)
     other.parted.set()  # its process is stopped, its connection open
-    assert host.word() == (75, "machine 1 of 2 was not heard of for 3 s; run the same command again")
+    assert host.word() == (75, "machine 1 of 2 was not heard of for 1 s; run the same command again")
     host.part(75, "")
