@@ -40,7 +40,7 @@ down: $(VENV)/ready
 TESTS := OMP_NUM_THREADS=1 python -m pytest --dist worksteal
 
 test: $(VENV)/ready
-	$(TESTS) --numprocesses $$(($$(nproc) + 1)) -m "not slow and not image"
+	$(TESTS) --numprocesses auto -m "not slow and not image"
 
 # One more than there are cores: these tests wait for a third of their time.
 test-slow: $(VENV)/ready
