@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dvc_objects.fs.generic import copy
 
 from flows.dag.graph import reading
-from flows.dag.remote import STORES
+from flows.dag.remote import is_away
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -36,7 +36,7 @@ def fetch(root: Path, name: str) -> bool:
         try:
             return _fetch(repo, stage)
         except Exception as error:
-            if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in STORES:
+            if not is_away(error):
                 raise
             raise ConnectionError(f"the remote cannot be used: {type(error).__name__}: {error}") from error
 

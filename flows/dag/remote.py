@@ -109,6 +109,11 @@ class Remote:
         return ""
 
 
+def is_away(error: Exception) -> bool:
+    """Whether a remote cannot be used: its libraries have errors of their own."""
+    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in STORES
+
+
 def remote_of(root: Path) -> Remote | None:
     """The project's default remote; None where it has none."""
     from dvc.config import Config
@@ -130,7 +135,7 @@ def main() -> None:
     except NoRemoteError:
         raise InputError("DVC has no default remote: dvc remote add --default NAME URL") from None
     except Exception as error:
-        if not isinstance(error, OSError) and type(error).__module__.split(".")[0] not in STORES:
+        if not is_away(error):
             raise
         raise ConnectionError(f"the remote cannot be used: {type(error).__name__}: {error}") from error
     if sent:

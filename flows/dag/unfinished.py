@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from flows.dag.fetched import key_of
 from flows.dag.graph import reading
-from flows.dag.remote import STORES
+from flows.dag.remote import is_away
 from stillhouse.errors import InputError
 from stillhouse.training.checkpoints import last_checkpoint
 from tasks.stage import program
@@ -102,7 +102,10 @@ class Unfinished:
     def _send(self) -> None:
         names = self.list.read_text(encoding="utf-8").split() if self.list.exists() else []
         folders = [folder for name in dict.fromkeys(names) if (folder := self.folder / name).is_dir()]
-        state = tuple(f"{path} {path.stat().st_mtime_ns}" for folder in folders for path in worth_sending(folder))
+        try:
+            state = tuple(f"{path} {path.stat().st_mtime_ns}" for folder in folders for path in worth_sending(folder))
+        except FileNotFoundError:
+            return  # the stage replaces a checkpoint right now: the next look finds the new one
         if not self.key or not state or state == self._sent:
             return
         self._sent = state
@@ -131,7 +134,7 @@ class Unfinished:
             with reading(self.root) as repo:
                 line = ask(*_place(repo, self.key))
         except Exception as error:
-            if not _is_away(error):
+            if not is_away(error):
                 raise
             self._say_away(f"the remote cannot be used: {type(error).__name__}: {error}")
         else:
@@ -279,10 +282,6 @@ def _place(repo: "Repo", key: str) -> tuple["FileSystem", str]:
     return remote.fs, remote.fs.join(remote.path, UNFINISHED, key)
 
 
-def _is_away(error: Exception) -> bool:
-    return isinstance(error, OSError) or type(error).__module__.split(".")[0] in STORES
-
-
 def main() -> None:
     """Send the checkpoints of a stage to the default remote of the project in this folder."""
     from dvc.repo import Repo
@@ -295,7 +294,7 @@ def main() -> None:
         with Repo() as repo:
             print(send(*_place(repo, args.key), args.folders))
     except Exception as error:
-        if not _is_away(error):
+        if not is_away(error):
             raise
         raise ConnectionError(f"the remote cannot be used: {type(error).__name__}: {error}") from error
 

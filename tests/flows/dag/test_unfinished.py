@@ -152,6 +152,28 @@ def test_one_archive_a_stage_is_kept_and_what_nobody_finished_in_two_weeks_goes(
     assert len(seen) >= 2 and theirs.exists() and not old.exists()
 
 
+def test_a_checkpoint_that_is_replaced_under_a_look_is_sent_by_the_next(
+    runner: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+
+    def look(folder: Path) -> list[Path]:
+        looks.append(folder)
+        if len(looks) == 1:
+            raise FileNotFoundError(folder)
+        return worth_sending(folder)
+
+    monkeypatch.setenv(EVERY, "0.1")
+    monkeypatch.setattr(unfinished, "worth_sending", look)
+    first = runner("first")
+    with first.sent() as listed:
+        train(first, listed, "checkpoints/checkpoint-1/complete")
+        deadline = time.monotonic() + 60
+        while not sent(tmp_path):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
 def test_an_archive_that_was_cut_off_is_passed_over_for_the_one_before(runner: Clone, tmp_path: Path) -> None:
     first, second = runner("first"), runner("second")
     with pytest.raises(KeyboardInterrupt), first.sent() as listed:
