@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -148,13 +149,19 @@ def _old_objects_left_alone() -> Iterator[None]:
 
     The Trainer collects as it begins, for as long as two or three steps of a small student take.
     """
-    ours = gc.get_freeze_count() == 0  # whoever has frozen objects already keeps them frozen
+    theirs = _others_froze_objects()  # and keep them frozen
     gc.freeze()
     try:
         yield
     finally:
-        if ours:
+        if not theirs:
             gc.unfreeze()
+
+
+@cache
+def _others_froze_objects() -> bool:
+    """Asked once a process: Python walks through all frozen objects to count them."""
+    return gc.get_freeze_count() > 0
 
 
 def _share(batch_size: int) -> int:

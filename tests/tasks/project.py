@@ -6,6 +6,7 @@ import shutil
 import sys
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 def params(folder: Path, **changes: Any) -> Path:
     """params.yaml with the smoke profile laid over it, and `changes` over that, as {"teacher.floor": 0.9}."""
-    tree = copy.deepcopy(_smoke())
+    tree = json.loads(_smoke())
     for block, phase in (("hinton", "distill"), ("tinybert", "general"), ("distilbert", "general")):
         tree[block][phase]["student"]["layers"] = 2
     tree["teacher"]["model"] = "start"
@@ -55,12 +56,13 @@ def write_task(folder: Path, **kind: Any) -> Path:
 
 
 @cache
-def _smoke() -> dict:
+def _smoke() -> str:
+    """The tree as JSON: what is made of it anew is nobody else's, and sooner than a deep copy."""
     yaml = YAML(typ="safe", pure=True)
     tree = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     tree = json.loads(json.dumps(tree))  # what is merged in several places is one object, and changed in one of them
     overlay(tree, yaml.load((ROOT / "profiles" / "smoke.yaml").read_text(encoding="utf-8")))
-    return tree
+    return json.dumps(tree)
 
 
 def overlay(tree: dict, changes: dict) -> None:
@@ -73,11 +75,20 @@ def overlay(tree: dict, changes: dict) -> None:
 
 def fill(folder: Path) -> None:
     """A task, a corpus, a model to start from, a teacher of four layers, and a masked LM of as many."""
+    shutil.copytree(_filled().name, folder, dirs_exist_ok=True)
+
+
+@cache
+def _filled() -> TemporaryDirectory:
+    """What `fill` copies: made once a process, gone with it."""
+    kept = TemporaryDirectory(prefix="stillhouse-filled-")
+    folder = Path(kept.name)
     tiny.write_task(folder / "data" / "task")
     tiny.write_corpus(folder / "data" / "corpus")
     tiny.save(tiny.bert(layers=4).bert, folder / "start")
     tiny.save(tiny.bert(layers=4, seed=3), folder / "models" / "teacher")
     tiny.save(BertForMaskedLM(tiny.bert(layers=4).config), folder / "models" / "mlm")
+    return kept
 
 
 def enter(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
