@@ -8,6 +8,7 @@ digests: whatever the data say is text. It holds no date, so the same figures gi
 import base64
 import hashlib
 import json
+from functools import cache
 from typing import Any
 
 import vl_convert
@@ -42,7 +43,7 @@ def web_page(comparison: Comparison, title: str, details: list[Details]) -> str:
     curves = {f"curve-{place}": model for place, model in enumerate(comparison.models) if model.curve}
     for name, model in curves.items():
         charts[name] = {"share": curve_chart(model.curve, comparison.metric, comparison.teacher.value)}
-    library = vl_convert.javascript_bundle(LIBRARY)
+    library = _library()
     for script in (library, SCRIPT):
         assert "</script" not in script.lower(), "a script that ends its own element"
     return (
@@ -71,6 +72,12 @@ def web_page(comparison: Comparison, title: str, details: list[Details]) -> str:
             teacher_scores=next((each.scores for each in details if each.name == comparison.teacher.name), {}),
         )
     )
+
+
+@cache
+def _library() -> str:
+    """A second's work, and always the same."""
+    return vl_convert.javascript_bundle(LIBRARY)
 
 
 def _environment() -> Environment:
