@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from stillhouse.errors import InputError
-from tasks.sources.files import existing, not_utf8
-from tasks.sources.split import Row, Split
+from tasks.sources.files import existing
+from tasks.sources.split import Row, Split, not_utf8
 
 BLANK = " \t\r\n"
 DOCUMENT = "-DOCSTART-"

@@ -4,14 +4,15 @@ import csv
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stillhouse.errors import InputError
-from tasks.sources.split import Row, Rows, Split
+from tasks.sources.json_stream import elements, said
+from tasks.sources.split import Row, Rows, Split, not_utf8
 
 BATCH = 10_000  # rows of a Parquet file in memory at a time
 
@@ -140,7 +141,7 @@ def _json_lines(file: Path) -> Iterator[tuple[int, Row]]:
                         row = json.loads(line)
                     except (ValueError, RecursionError) as error:
                         raise InputError(
-                            f"{file}, line {number}: not valid JSON by itself ({_said(error)}): an object a line is "
+                            f"{file}, line {number}: not valid JSON by itself ({said(error)}): an object a line is "
                             "expected, or in a .json a list of them"
                         ) from None
                     yield number, _mapping(file, "line", number, row)
@@ -149,38 +150,18 @@ def _json_lines(file: Path) -> Iterator[tuple[int, Row]]:
 
 
 def _json(file: Path) -> Iterator[tuple[int, Row]]:
-    """A list of objects, read whole; or (as many call .json what is) one object a line, read so."""
+    """A list of objects, or (as many call .json what is) one object a line."""
     if _opening(file) != "[":
         yield from _json_lines(file)
         return
-    for number, row in enumerate(read_user_json(file), start=1):
+    for number, row in enumerate(elements(file), start=1):
         yield number, _mapping(file, "row", number, row)
 
 
-def read_user_json(file: Path) -> Any:
-    """A whole JSON file of the user's, with or without a byte-order mark.
-
-    Raises:
-        InputError: no such file, or it is not JSON; the message has the line.
-    """
-    try:
-        return json.loads(existing(file).read_text(encoding="utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{file}, line {error.lineno}: not valid JSON: {error.msg}") from None
-    except UnicodeDecodeError as error:
-        raise not_utf8(file, error) from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{file}: not valid JSON: {_said(error)}") from None
-
-
-def _said(error: Exception) -> str:
-    """Python's words for what is wrong with JSON; it also refuses numbers of thousands of digits, and deep nesting."""
-    return error.msg if isinstance(error, json.JSONDecodeError) else str(error).partition(";")[0][:120]
-
-
 def _opening(file: Path) -> str:
+    """Its first letter that is no space; a list may be one line, and is not read here."""
     with file.open(encoding="utf-8-sig", errors="replace") as stream:
-        return next((line.strip()[0] for line in stream if line.strip()), "")
+        return next((part.strip()[0] for part in iter(partial(stream.read, 1024), "") if part.strip()), "")
 
 
 def _parquet(file: Path) -> Iterator[tuple[int, Row]]:
@@ -199,8 +180,3 @@ def _mapping(file: Path, unit: str, number: int, row: object) -> Row:
     if not isinstance(row, dict):
         raise InputError(f"{file}, {unit} {number}: a {type(row).__name__} where an object with columns is expected")
     return row
-
-
-def not_utf8(file: Path, error: UnicodeDecodeError) -> InputError:
-    """The error for a file in other letters."""
-    return InputError(f"{file}: not UTF-8 text (byte 0x{error.object[error.start]:02x}): convert it first")

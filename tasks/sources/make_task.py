@@ -12,12 +12,12 @@ from stillhouse.encoders.label_names import label_text
 from stillhouse.errors import InputError
 from tasks.sources.blocks import DataParams
 from tasks.sources.builtin.docstrings import distinct, draw, read_pools
-from tasks.sources.files import existing, not_utf8
+from tasks.sources.files import existing
 from tasks.sources.hub import read_hub
 from tasks.sources.layouts import read_columns, read_layout, renamed
 from tasks.sources.probabilities import with_probabilities
 from tasks.sources.shares import with_shares
-from tasks.sources.split import PROBABILITIES, Column, Source, Split
+from tasks.sources.split import PROBABILITIES, Column, Source, Split, not_utf8
 from tasks.sources.survey import survey
 from tasks.sources.write import write_task
 

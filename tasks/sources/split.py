@@ -5,6 +5,7 @@ A row is a plain mapping: `text`, `text_pair` for pairs and a raw `label`; or `i
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from stillhouse.errors import InputError
@@ -107,6 +108,11 @@ def text_fault(value: Any) -> str:
     if not isinstance(value, str):
         return f"is {value!r:.80}, not text"
     return "" if is_unicode(value) else "holds half of a surrogate pair: it is no Unicode text"
+
+
+def not_utf8(file: Path, error: UnicodeDecodeError) -> InputError:
+    """The error for a file in other letters."""
+    return InputError(f"{file}: not UTF-8 text (byte 0x{error.object[error.start]:02x}): convert it first")
 
 
 def is_unicode(text: str) -> bool:

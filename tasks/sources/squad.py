@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from stillhouse.errors import InputError
-from tasks.sources.files import existing, read_user_json
+from tasks.sources.files import existing
+from tasks.sources.json_stream import elements
 from tasks.sources.split import QUESTIONS, Row, Source, Split, sources
 
 FILES = {"train": "train.json", "validation": "dev.json", "test": None}
@@ -32,8 +33,6 @@ def read_squad(file: Path) -> Split:
     def rows() -> Iterator[tuple[int, Row]]:
         try:
             yield from enumerate(_questions(file), start=1)
-        except InputError as fault:
-            raise InputError(f"{file}: {fault}") from None
         except (KeyError, TypeError, AttributeError) as fault:
             raise InputError(f"{file}: not in SQuAD's layout of articles, paragraphs and questions ({fault})") from None
 
@@ -41,16 +40,18 @@ def read_squad(file: Path) -> Split:
 
 
 def _questions(file: Path) -> Iterator[Row]:
-    for article in read_user_json(file)["data"]:
+    for article in elements(file, "data"):
         for paragraph in article["paragraphs"]:
             for question in paragraph["qas"]:
-                yield _row(paragraph["context"], question)
+                yield _row(file, paragraph["context"], question)
 
 
-def _row(context: str, question: dict[str, Any]) -> Row:
+def _row(file: Path, context: str, question: dict[str, Any]) -> Row:
     answers = [] if question.get("is_impossible", False) else question["answers"]
     if answers is None:
-        raise InputError(f"question '{question['id']}': 'answers' is null: an empty list says that there is none")
+        raise InputError(
+            f"{file}: question '{question['id']}': 'answers' is null: an empty list says that there is none"
+        )
     return {
         "id": str(question["id"]),
         "question": question["question"].strip(),
