@@ -4,15 +4,13 @@
     python -m benchmarks.memory prepare --rows 50000 100000 200000 --text FOLDER
     python -m benchmarks.memory augment
 
-Every measurement is a process of its own, run as the pipeline runs it; its peak is the kernel's figure (ru_maxrss).
+Every measurement is a process of its own, run as the pipeline runs it; its peak is the kernel's figure.
 The text is real: sentences of installed libraries' docstrings, or of the .txt files of a folder, put together two by
 two where there are too few.
 """
 
 import argparse
 import math
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ import numpy as np
 from ruamel.yaml import YAML
 from transformers import BertConfig, BertForMaskedLM
 
+from benchmarks.usage import used_by
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from tasks.phases.teacher import teacher_source
 from tasks.sources.builtin.docstrings import read_pools
@@ -32,6 +31,7 @@ from tasks.stage.params import PARAMS, read_yaml
 
 MILLION = 1_000_000
 SIZES = {"prepare": [50_000, 100_000, 200_000], "augment": [10_000, 20_000, 40_000]}  # rows, small enough to wait for
+UNTRACKED = {"STILLHOUSE_TRACKING": "off"}
 LIBRARIES = ["numpy", "scipy", "pandas", "matplotlib"]
 
 
@@ -74,21 +74,6 @@ def report(title: str, sizes: list[int], peaks: list[int]) -> None:
         print(f"  {rows:>9,} rows  {peak / 2**20:8.1f} MiB")
     slope, base = np.polyfit(sizes, peaks, 1)
     print(f"  {slope:.1f} bytes a row; at {MILLION:,} rows {(base + slope * MILLION) / 2**20:,.0f} MiB", flush=True)
-
-
-def peak_memory(command: list[str], environment: dict[str, str] | None = None) -> int:
-    """Run a command to its end, with some environment variables added; give the most memory it held, in bytes.
-
-    Raises:
-        RuntimeError: it failed.
-    """
-    variables = os.environ | {"STILLHOUSE_TRACKING": "off"} | (environment or {})
-    with subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}")
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def read_sentences(folder: Path | None) -> list[str]:
@@ -135,7 +120,7 @@ def _prepare_peak(what: str, sentences: list[str], rows: int, kept: float) -> in
             _write(folder / "corpus.txt", None, (" ".join(text.split()) for text in combined(sentences, rows)))
         YAML().dump(tree, folder / "params.yaml")
         out = ["--out", str(folder / "out"), "--params", str(folder / "params.yaml")]
-        return peak_memory([sys.executable, "-m", "tasks.prepare", what, *out])
+        return used_by([sys.executable, "-m", "tasks.prepare", what, *out], variables=UNTRACKED).peak
 
 
 def _augment_peak(sentences: list[str], rows: int, limit: int | None) -> int:
@@ -154,7 +139,7 @@ def _augment_peak(sentences: list[str], rows: int, limit: int | None) -> int:
         paths = {"--data": "task", "--mlm": "mlm", "--out": "out", "--params": "params.yaml"}
         options = [part for option, path in paths.items() for part in (option, str(folder / path))]
         cache = {"STILLHOUSE_CACHE": str(folder / "cache")}
-        return peak_memory([sys.executable, "-m", "tasks.augment", *options], cache)
+        return used_by([sys.executable, "-m", "tasks.augment", *options], variables=UNTRACKED | cache).peak
 
 
 def _write(file: Path, header: str | None, lines: Iterator[str]) -> None:

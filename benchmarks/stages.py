@@ -15,21 +15,14 @@ import re
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+
+from benchmarks.usage import Used, used_by
 
 ROOT = Path(__file__).parents[1]
 # As `dvc repro --dry` prints a stage.
 STAGE = re.compile(r"^Running stage '(?P<name>.+)':\n> python -m (?P<program>\S+)", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Used:
-    """CPU seconds of a process, and the most memory it or one that it waited for held, in MiB."""
-
-    cpu: float
-    peak: float
 
 
 def main() -> None:
@@ -42,8 +35,8 @@ def main() -> None:
     if arguments.what == "programs":
         print(f"{'program':24}{'CPU s':>8}{'MiB':>8}")
         for program in programs():
-            used = start_of(program, arguments.rounds)
-            print(f"{program:24}{used.cpu:8.2f}{used.peak:8.0f}", flush=True)
+            cpu, peak = start_of(program, arguments.rounds)
+            print(f"{program:24}{cpu:8.2f}{peak / 2**20:8.0f}", flush=True)
     else:
         dag(arguments.target, arguments.rounds)
 
@@ -53,10 +46,10 @@ def programs() -> list[str]:
     return [f"tasks.{file.stem}" for file in sorted((ROOT / "tasks").glob("[a-z]*.py"))]
 
 
-def start_of(program: str, rounds: int) -> Used:
-    """Of its `--help`: what it imports at its top, not what a kind of task or a recipe brings along."""
+def start_of(program: str, rounds: int) -> tuple[float, float]:
+    """CPU seconds and peak of its `--help`: what it imports at its top, not what a kind or a recipe brings along."""
     found = [run([sys.executable, "-m", program, "--help"], ROOT) for _ in range(rounds)]
-    return Used(median(each.cpu for each in found), median(each.peak for each in found))
+    return median(each.cpu for each in found), median(each.peak for each in found)
 
 
 def dag(target: str, rounds: int) -> None:
@@ -74,7 +67,7 @@ def dag(target: str, rounds: int) -> None:
         print(f"{'stage':32}{'start':>8}{'DVC':>8}{'work':>8}{'CPU s':>8}")
         while found := first_stage(_output([*repro, "--dry", target], clone)):
             name, program = found
-            starts[program] = starts.get(program) or start_of(program, rounds).cpu
+            starts[program] = starts.get(program) or start_of(program, rounds)[0]
             whole = run([*one, name], clone).cpu
             figures = [starts[program], dvc, whole - starts[program] - dvc, whole]
             sums = [sum(pair) for pair in zip(sums, figures, strict=True)]
@@ -89,18 +82,8 @@ def first_stage(dry: str) -> tuple[str, str] | None:
 
 
 def run(command: list[str], folder: Path) -> Used:
-    """Run a command to its end in a folder.
-
-    Raises:
-        RuntimeError: it failed.
-    """
-    with subprocess.Popen(command, cwd=folder, env=_variables(folder), stdout=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}")
-    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Used(usage.ru_utime + usage.ru_stime, peak / 2**20)
+    """What a command in a folder used. Raises as `used_by` does."""
+    return used_by(command, folder, _variables(folder))
 
 
 def _output(command: list[str], folder: Path) -> str:

@@ -5,11 +5,10 @@
 
 Weights are random and most pieces are never used: memory asks for neither. The rows are sentences of installed
 libraries' docstrings. Every measurement is a process of its own, as the pipeline runs it; its peak is the kernel's
-figure (ru_maxrss), Python and its libraries included.
+figure, Python and its libraries included.
 """
 
 import argparse
-import multiprocessing
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -19,7 +18,8 @@ from ruamel.yaml import YAML
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaForSequenceClassification
 
-from benchmarks.memory import peak_memory, read_sentences
+from benchmarks.memory import UNTRACKED, read_sentences
+from benchmarks.usage import used_by
 from stillhouse.encoders.checkpoint import save_model
 from tasks.sources.write import features, write_rows
 from tasks.stage.params import PARAMS, read_yaml
@@ -46,18 +46,11 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        # In a process of its own: a process's peak is never below what the one that started it held.
-        maker = multiprocessing.get_context("spawn").Process(
-            target=make, args=(folder, arguments.pieces, arguments.rows)
-        )
-        maker.start()
-        maker.join()
-        if maker.exitcode:
-            raise SystemExit(maker.exitcode)
+        make(folder, arguments.pieces, arguments.rows)
         size = (folder / "teacher/model.safetensors").stat().st_size
         print(f"2 layers, 768 wide, {arguments.pieces:,} pieces: {size / 2**20:,.0f} MiB of weights", flush=True)
         for what, command in commands(folder).items():
-            peak = peak_memory(command, {"STILLHOUSE_CACHE": str(folder / "cache")})
+            peak = used_by(command, variables=UNTRACKED | {"STILLHOUSE_CACHE": str(folder / "cache")}).peak
             print(f"  {what:58}{peak / 2**20:8,.0f} MiB", flush=True)
 
 

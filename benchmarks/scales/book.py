@@ -1,28 +1,16 @@
 """Measurements by name in a JSON file, so that a run that was stopped goes on where it was."""
 
 import json
-import os
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.usage import used_by
 from tasks.stage.outputs import fresh_file
 
 Figures = dict[str, float]
-SAID = "said.log"  # what a measured command said, in the folder that it ran in
-# The kernel's peak of a process begins with that of the process which started it, and this one has torch in memory: so
-# a small one starts the command, and says what it used.
-START = """
-import json, pathlib, resource, subprocess, sys
-code = subprocess.call(sys.argv[2:])
-used = resource.getrusage(resource.RUSAGE_CHILDREN)
-pathlib.Path(sys.argv[1]).write_text(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss]))
-sys.exit(code)
-"""
 
 
 class Book:
@@ -47,23 +35,9 @@ class Book:
 
 
 def measured(command: Sequence[str], folder: Path, variables: Mapping[str, str]) -> Figures:
-    """Run a command in a folder to its end: seconds by the clock and of CPU, and the most memory held, in bytes.
-
-    Raises:
-        RuntimeError: it failed; the message has the end of what it said.
-    """
-    log, used = folder / SAID, folder / "used.json"
-    start = [sys.executable, "-c", START, str(used), *command]
-    began = time.perf_counter()
-    with log.open("w") as said:
-        done = subprocess.run(
-            start, cwd=folder, env=os.environ | dict(variables), stdout=said, stderr=said, check=False
-        )
-    seconds = time.perf_counter() - began
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {log.read_text()[-1500:]}")
-    cpu, peak = json.loads(used.read_text())
-    return {"seconds": seconds, "cpu": cpu, "peak": peak * (1 if sys.platform == "darwin" else 1024)}
+    """Seconds by the clock and of CPU of a command, and the most memory held, in bytes. Raises as `used_by` does."""
+    used = used_by(command, folder, variables)
+    return {"seconds": used.seconds, "cpu": used.cpu, "peak": used.peak}
 
 
 def bytes_of(folder: Path) -> int:

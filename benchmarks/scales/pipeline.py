@@ -17,7 +17,8 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from benchmarks.runners import run
-from benchmarks.scales.book import SAID, Book, Figures, measured, table
+from benchmarks.scales.book import Book, Figures, measured, table
+from benchmarks.usage import used_by
 
 STAGES, QUICK_STAGES = [10, 100, 1_000], [4, 8]
 TEN = 10
@@ -70,17 +71,16 @@ def _project(number: int, work: Path) -> Figures:
                 shutil.rmtree(root / ".dvc" / "cache")
                 for file in root.glob("made-*"):
                     file.unlink()
-            found = measured([*DVC, *words], root, VARIABLES)
+            used = used_by([*DVC, *words], root, VARIABLES)
             if said in ("dvc status", "dvc repro, nothing to do"):
-                _check_up_to_date(root)
-            figures |= {f"{said}, s": found["seconds"], f"{said}, peak": found["peak"]}
+                _check_up_to_date(used.said)
+            figures |= {f"{said}, s": used.seconds, f"{said}, peak": used.peak}
         if len(list(root.glob("made-*"))) != number:
             raise RuntimeError(f"dvc pull: not all of {number} files came back")
     return figures
 
 
-def _check_up_to_date(root: Path) -> None:
-    said = (root / SAID).read_text(encoding="utf-8")
+def _check_up_to_date(said: str) -> None:
     if "up to date" not in said:
         raise RuntimeError(f"a project whose stages are all up to date is not so to DVC: {said[-500:]}")
 
@@ -135,7 +135,7 @@ def _added(count: int, size: int, work: Path) -> Figures:
         )
         hashed = measured([sys.executable, "-c", program], root, VARIABLES)
         added = measured([*DVC, "add", "--quiet", "data"], root, VARIABLES)
-        status = measured([*DVC, "status"], root, VARIABLES)
-        _check_up_to_date(root)
-    seconds = {"hash": hashed["seconds"], "add": added["seconds"], "status": status["seconds"]}
+        status = used_by([*DVC, "status"], root, VARIABLES)
+        _check_up_to_date(status.said)
+    seconds = {"hash": hashed["seconds"], "add": added["seconds"], "status": status.seconds}
     return seconds | {"peak": added["peak"]}
