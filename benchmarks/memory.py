@@ -10,10 +10,13 @@ two where there are too few.
 """
 
 import argparse
+import json
 import math
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -50,11 +53,11 @@ def main() -> None:
 
 
 def prepare(sentences: list[str], sizes: list[int]) -> None:
-    """Both of `tasks.prepare`: a task from a TSV, a corpus from a .txt; all rows kept, and a tenth of them drawn."""
-    for what in ("task", "corpus"):
-        for kept in (1.0, 0.1):
-            peaks = [_prepare_peak(what, sentences, rows, kept) for rows in sizes]
-            report(f"prepare {what}, {kept:.0%} of the rows kept", sizes, peaks)
+    """`tasks.prepare` of every kind of task and format of file, and of a corpus; of two a tenth of the rows as well."""
+    for source in SOURCES:
+        for kept in (1.0, 0.1) if source in (SOURCES[0], SOURCES[-1]) else (1.0,):
+            peaks = [_prepare_peak(source, sentences, rows, kept) for rows in sizes]
+            report(f"prepare {source.name}, {kept:.0%} of the rows kept", sizes, peaks)
 
 
 def augment(sentences: list[str], sizes: list[int]) -> None:
@@ -101,25 +104,25 @@ def _gaps() -> Iterator[int]:
         yield gap
 
 
-def _prepare_peak(what: str, sentences: list[str], rows: int, kept: float) -> int:
+def _prepare_peak(source: "FileSource", sentences: list[str], rows: int, kept: float) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         limit = None if kept == 1.0 else math.ceil(kept * rows)
         tree = read_yaml(PARAMS)
-        if what == "task":
-            files = {"folder": name, "train": "train.tsv", "validation": "dev.tsv", "layout": "table"}
-            columns = {"text": "text", "text_pair": None, "label": "label"}
-            changes = {"source": "files", "files": files, "columns": columns, "labels": None, "train_limit": limit}
-            tree["data"] |= changes
-            for file, count in (("train.tsv", rows), ("dev.tsv", 1000)):
-                _write(
-                    folder / file, "text\tlabel", (f"{t}\t{i % 4}" for i, t in enumerate(combined(sentences, count)))
-                )
-        else:
+        if source.kind is None:
             tree["corpus"] |= {"source": "files", "folder": name, "sentences": limit}
-            _write(folder / "corpus.txt", None, (" ".join(text.split()) for text in combined(sentences, rows)))
+            source.write(folder / source.file, combined(sentences, rows))
+        else:
+            other = source.file.replace("train", "dev")
+            files = {"folder": name, "train": source.file, "validation": other, "test": None}
+            files |= {"layout": source.layout}
+            tree["data"] |= {"kind": source.kind, "source": "files", "files": files, "columns": source.columns}
+            tree["data"] |= {"labels": None, "train_limit": limit}
+            source.write(folder / source.file, combined(sentences, rows))
+            source.write(folder / other, (f"judged {text}" for text in combined(sentences, 1000)))
         YAML().dump(tree, folder / "params.yaml")
         out = ["--out", str(folder / "out"), "--params", str(folder / "params.yaml")]
+        what = "corpus" if source.kind is None else "task"
         return used_by([sys.executable, "-m", "tasks.prepare", what, *out], variables=UNTRACKED).peak
 
 
@@ -142,11 +145,99 @@ def _augment_peak(sentences: list[str], rows: int, limit: int | None) -> int:
         return used_by([sys.executable, "-m", "tasks.augment", *options], variables=UNTRACKED | cache).peak
 
 
-def _write(file: Path, header: str | None, lines: Iterator[str]) -> None:
+def _write(file: Path, lines: Iterator[str], header: str | None = None, end: str = "\n") -> None:
     with file.open("w", encoding="utf-8") as stream:
         if header:
             stream.write(f"{header}\n")
-        stream.writelines(f"{line}\n" for line in lines)
+        stream.writelines(f"{line}{end}" for line in lines)
+
+
+def _plain(file: Path, texts: Iterator[str]) -> None:
+    _write(file, (" ".join(text.split()) for text in texts))
+
+
+def _labelled(file: Path, texts: Iterator[str], *, label: Callable[[int], object] = lambda place: place % 4) -> None:
+    _write(file, (f"{text}\t{label(place)}" for place, text in enumerate(texts)), "text\tlabel")
+
+
+def _list(file: Path, texts: Iterator[str]) -> None:
+    """One line, as programs write it."""
+    rows = (json.dumps({"text": text, "label": place % 4}) for place, text in enumerate(texts))
+    with file.open("w", encoding="utf-8") as stream:
+        stream.write("[" + next(rows))
+        stream.writelines(f", {row}" for row in rows)
+        stream.write("]")
+
+
+def _parquet(file: Path, texts: Iterator[str]) -> None:
+    rows = ({"text": text, "label": place % 4} for place, text in enumerate(texts))
+    write_rows(rows, features(("text", "label"), ("a", "b", "c", "d")), file)
+
+
+def _tagged(file: Path, texts: Iterator[str]) -> None:
+    """Each third word is a thing."""
+    sentences = (
+        "\n".join(f"{word}\t{'O' if place % 3 else 'B-thing'}" for place, word in enumerate(text.split()))
+        for text in texts
+    )
+    _write(file, sentences, end="\n\n")
+
+
+def _questions(file: Path, texts: Iterator[str]) -> None:
+    """SQuAD's file: an article for each hundred questions, a context for each question."""
+    with file.open("w", encoding="utf-8") as stream:
+        stream.write('{"version": "v2.0", "data": [')
+        for place, article in enumerate(_hundreds(texts)):
+            paragraphs = [
+                {"context": text, "qas": [_question(f"{file.stem}-{number}", text)]} for number, text in article
+            ]
+            stream.write((", " if place else "") + json.dumps({"title": str(place), "paragraphs": paragraphs}))
+        stream.write("]}")
+
+
+def _hundreds(texts: Iterator[str]) -> Iterator[list[tuple[int, str]]]:
+    numbered = enumerate(texts)
+    while found := list(islice(numbered, 100)):
+        yield found
+
+
+def _question(name: str, text: str) -> dict[str, object]:
+    first = text.split()[0]
+    answers = [{"text": first, "answer_start": text.index(first)}]
+    return {"id": name, "question": "What comes first?", "is_impossible": False, "answers": answers}
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A file of training rows: of which kind (None: a corpus), its name, its layout and columns, and who writes it."""
+
+    name: str
+    kind: str | None
+    file: str
+    layout: str | None
+    columns: dict[str, object]
+    write: Callable[[Path, Iterator[str]], None]
+
+
+TEXT = {"text": "text", "text_pair": None, "label": "label", "probabilities": None}
+NO_COLUMNS = dict.fromkeys(TEXT)
+SOURCES = [
+    FileSource("classes, .tsv", "classes", "train.tsv", "table", TEXT, _labelled),
+    FileSource("classes, a list in .json", "classes", "train.json", "table", TEXT, _list),
+    FileSource("classes, .parquet", "classes", "train.parquet", "table", TEXT, _parquet),
+    FileSource(
+        "multi-label, .tsv",
+        "multi-label",
+        "train.tsv",
+        "table",
+        TEXT,
+        partial(_labelled, label=lambda place: f"{place % 4},{4 + place % 3}"),
+    ),
+    FileSource("scores, .tsv", "scores", "train.tsv", "table", TEXT, partial(_labelled, label=lambda place: place / 8)),
+    FileSource("tokens, CoNLL", "tokens", "train.txt", "conll", {**NO_COLUMNS, "text": 1, "label": 2}, _tagged),
+    FileSource("answers, SQuAD", "answers", "train.json", "squad", NO_COLUMNS, _questions),
+    FileSource("corpus, .txt", None, "corpus.txt", None, NO_COLUMNS, _plain),
+]
 
 
 if __name__ == "__main__":

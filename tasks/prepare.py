@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tasks.kinds.find import kind_class
 from tasks.sources.blocks import DataParams
 from tasks.sources.make_corpus import CorpusParams, prepare_corpus
 from tasks.sources.make_pairs import prepare_pairs
@@ -29,6 +28,8 @@ def main() -> None:
     params: Any
     prepare: Callable[[Any, Path], dict[str, float]]
     if args.what == "task":
+        from tasks.kinds.find import kind_class  # torch and transformers come with it: a corpus needs neither
+
         params = load("data", DataParams, args.params)
         prepare = kind_class(params.kind).prepare
     else:

@@ -17,6 +17,7 @@ FORBIDDEN = {
 # Programs, and what takes seconds to import and is not theirs.
 NOT_IMPORTED = {
     "tasks.code tasks.curve tasks.profile tasks.report tasks.tracking.sender": "torch transformers datasets scipy",
+    "tasks.prepare": "torch transformers",
     "tasks.corpus_phase tasks.evaluate tasks.export tasks.kinds.classes tasks.kinds.multi_label tasks.task_phase": (
         "sklearn scipy.stats mlflow matplotlib onnx onnxruntime"
     ),
