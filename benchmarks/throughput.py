@@ -42,8 +42,9 @@ from stillhouse.encoders.student import build_student
 from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.methods.hinton import distillation_loss
 from stillhouse.methods.tinybert import TransformerDistillation, attention_loss, hidden_loss
+from stillhouse.training.autocast import choose_precision
 from stillhouse.training.batches import Batch, collator, model_inputs
-from stillhouse.training.loop import choose_precision, fit
+from stillhouse.training.loop import fit
 from stillhouse.training.losses import masked_mse
 from stillhouse.training.seen_words import words_of
 from stillhouse.training.step import Step

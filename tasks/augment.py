@@ -21,13 +21,14 @@ from stillhouse.encoders.checkpoint import load_model, load_tokenizer
 from stillhouse.text.candidates import Candidates
 from stillhouse.text.likely_words import Find, Texts, replace_with_likely_words
 from stillhouse.text.word_vectors import EmbeddingVectors, read_word_vectors
+from stillhouse.training.autocast import choose_precision
 from stillhouse.training.progress import Meter
 from tasks.data.augmented_rows import TextRows, interleaved, open_rows
 from tasks.data.schema import kind_of
 from tasks.kinds.find import kind_class
 from tasks.stage import program
 from tasks.stage.outputs import fresh_dir, fresh_file
-from tasks.stage.params import PARAMS, Block, load
+from tasks.stage.params import PARAMS, Block, TrainParams, load
 from tasks.stage.workspace import clear, workspace
 from tasks.tracking.journal import stage_run
 
@@ -50,12 +51,13 @@ class AugmentParams(Block):
 def main() -> None:
     args = arguments()
     params = load("augment", AugmentParams, args.params)
+    precision = choose_precision(load("train", TrainParams, args.params).precision)
     with stage_run("augment", params, [args.data, args.mlm]) as run:
         file = args.data / "train.parquet"
         task = open_rows(file, kind_class(kind_of(file)).augmented)
-        find = candidates(args.mlm, params)
+        find = candidates(args.mlm, params, precision)
         vectors = [Path(params.word_vectors)] if params.word_vectors else []
-        work = workspace("augment", [task.file, args.mlm, *vectors], [params])
+        work = workspace("augment", [task.file, args.mlm, *vectors], [params, precision])
         chosen = choose(task.rows, params.sentences, params.seed)
         chunks = write_chunks(task, chosen, find, params, work)
         with fresh_dir(args.out) as out:
@@ -79,7 +81,7 @@ def choose(rows: int, limit: int | None, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
 
 
-def candidates(mlm: Path, params: AugmentParams) -> Find:
+def candidates(mlm: Path, params: AugmentParams, precision: str) -> Find:
     """The masked LM, and the word vectors for words of several pieces."""
     model = load_model(mlm, AutoModelForMaskedLM)
     tokenizer = load_tokenizer(mlm)
@@ -93,6 +95,7 @@ def candidates(mlm: Path, params: AugmentParams) -> Find:
         count=params.candidates,
         batch_size=params.batch_size,
         max_length=params.max_length,
+        precision=precision,
     ).find
 
 

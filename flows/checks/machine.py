@@ -48,7 +48,7 @@ def devices(setup: Setup) -> Iterator[Finding]:
     """The device that trains here, its precision and its threads."""
     import torch
 
-    from stillhouse.training.loop import bf16_hardware, choose_precision
+    from stillhouse.training.autocast import bf16_hardware, choose_precision
     from stillhouse.training.threads import usable_cores
 
     cores = usable_cores()

@@ -20,6 +20,7 @@ from stillhouse.errors import InputError
 from stillhouse.text.likely_words import Place
 from stillhouse.text.vocabulary import vocabulary_words
 from stillhouse.text.word_vectors import WordVectors
+from stillhouse.training.autocast import computing_in
 from stillhouse.training.batches import collate
 from stillhouse.training.masking import logits_at
 
@@ -41,8 +42,10 @@ class Candidates:
         tokenizer: its tokenizer.
         vectors: for words of several pieces.
         count: K.
-        batch_size: masked sentences a forward pass; changes nothing but time and memory.
+        batch_size: masked sentences a forward pass; in fp32 it changes nothing but time and memory.
         max_length: tokens of context around the masked word, special tokens included.
+        precision: fp32 | bf16 | fp16, what products are computed in. Lower ones are quicker where the hardware has
+            them, and may exchange the K-th likeliest word for the next.
 
     Raises:
         InputError: a tokenizer without a mask token or of another model, K above the vocabulary, too long a context.
@@ -57,6 +60,7 @@ class Candidates:
         count: int,
         batch_size: int,
         max_length: int,
+        precision: str = "fp32",
     ) -> None:
         size: int = model.get_input_embeddings().num_embeddings  # type: ignore[assignment]
         if tokenizer.mask_token_id is None:
@@ -77,6 +81,7 @@ class Candidates:
         self.count = count
         self.batch_size = batch_size
         self.max_length = max_length
+        self.precision = precision
         self.words = words
         self.lower = {i: word.lower() for i, word in words.items()}
         outputs: int = model.get_output_embeddings().out_features
@@ -127,7 +132,8 @@ class Candidates:
         batch = collate(rows, self.tokenizer.pad_token_id)
         batch = {name: tensor.to(self.model.device) for name, tensor in batch.items()}
         where = torch.arange(len(clozes)), torch.tensor([cloze.position for cloze in clozes])
-        logits: Tensor = logits_at(self.model, batch, where)  # (B, V)
+        with computing_in(self.model.device.type, self.precision):
+            logits: Tensor = logits_at(self.model, batch, where)  # (B, V)
         logits = logits.float().masked_fill(self.barred, -torch.inf)
         own = torch.tensor([cloze.piece for cloze in clozes], device=logits.device)
         logits.scatter_(1, own[:, None], -torch.inf)

@@ -12,7 +12,8 @@ Where we differ from the paper's reference code:
   second text the last altered first text for a partner.) So N_a copies are N_a rows at most, pair or not.
 - A copy equal to its original or to an earlier copy is dropped.
 
-What a row becomes depends on (seed, row index) and the model alone: not on its neighbours, nor on where a run resumed.
+What a row becomes depends on (seed, row index) and the model alone, not on where a run resumed; and in fp32 not on its
+neighbours, whose batch it shares.
 """
 
 from collections.abc import Callable, Sequence

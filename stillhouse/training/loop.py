@@ -26,6 +26,7 @@ from stillhouse.errors import InputError
 from stillhouse.training import processes
 from stillhouse.training.allocator import keep_freed_memory
 from stillhouse.training.attention import quick_attention
+from stillhouse.training.autocast import choose_precision
 from stillhouse.training.batches import Batch, LengthGroupedSampler, RandomSampler
 from stillhouse.training.checkpoints import COMPLETE, last_checkpoint
 from stillhouse.training.dropout import cheap_dropout
@@ -173,30 +174,6 @@ def _share(batch_size: int) -> int:
             f"batch_size = {batch_size} cannot be shared by {number} processes: make it a multiple, or change {numbers}"
         )
     return batch_size // number
-
-
-def choose_precision(precision: str) -> str:
-    """Resolve `auto`, and refuse what the hardware cannot do.
-
-    bf16 without hardware for it is emulated: about a hundredth of the fp32 speed on an AVX2 CPU.
-
-    Raises:
-        InputError: fp16 without a GPU, or an unknown name.
-    """
-    if precision == "auto":
-        return "bf16" if bf16_hardware() else "fp32"
-    if precision not in ("fp32", "bf16", "fp16"):
-        raise InputError(f"precision = '{precision}' is not one of auto, fp32, bf16, fp16")
-    if precision == "fp16" and not torch.cuda.is_available():
-        raise InputError("precision = 'fp16' needs a CUDA device: use auto, fp32 or bf16")
-    return precision
-
-
-def bf16_hardware() -> bool:
-    """Whether this machine's training device computes in bf16."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 class _Trainer(Trainer):

@@ -21,8 +21,8 @@ from stillhouse.models.modeling_bilstm import BiLstmForSequenceClassification, s
 from stillhouse.onnx.export import export_onnx
 from stillhouse.onnx.sessions import open_session, predict_onnx
 from stillhouse.text.word_tokenizer import word_tokenizer
+from stillhouse.training.autocast import choose_precision
 from stillhouse.training.batches import collate
-from stillhouse.training.loop import choose_precision
 from stillhouse.training.predict import predict
 from tests import tiny
 

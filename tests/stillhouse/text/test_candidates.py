@@ -16,10 +16,10 @@ from stillhouse.text.words import content_word_spans
 from tests.tiny_mlm import FUNCTION, PIECES, SPECIAL, VOCABULARY, WHOLE, masked_lm, sentences, tokenizer
 
 
-def finder(count: int = 5, batch_size: int = 8, max_length: int = 32) -> Candidates:
+def finder(count: int = 5, batch_size: int = 8, max_length: int = 32, **more: str) -> Candidates:
     model, coder = masked_lm(), tokenizer()
     vectors = EmbeddingVectors(model, coder)
-    return Candidates(model, coder, vectors, count=count, batch_size=batch_size, max_length=max_length)
+    return Candidates(model, coder, vectors, count=count, batch_size=batch_size, max_length=max_length, **more)
 
 
 def places(count: int = 30) -> list[Place]:
@@ -52,6 +52,15 @@ def test_candidates_of_a_word_of_one_piece_are_the_likeliest_of_the_full_computa
         expected = [word for word in ranked if word in WHOLE and word != text[start:end].lower()][:5]
         [found] = source.find([(text, start, end)])
         assert sorted(found) == sorted(expected)
+
+
+def test_in_bf16_most_candidates_stay_and_those_that_do_not_were_about_as_likely() -> None:
+    wanted = places()
+    exact, wider = finder(count=5).find(wanted), finder(count=8).find(wanted)
+    rounded = finder(count=5, precision="bf16").find(wanted)
+    shares = [len({*one} & {*other}) / len(one) for one, other in zip(rounded, exact, strict=True)]
+    assert sum(shares) / len(shares) > 0.9
+    assert all(set(one) <= set(other) for one, other in zip(rounded, wider, strict=True))
 
 
 def test_candidates_do_not_depend_on_the_batch_size() -> None:

@@ -11,9 +11,10 @@ from transformers import TrainerCallback
 
 from stillhouse.encoders.teacher import FrozenTeacher
 from stillhouse.errors import InputError, Preempted
+from stillhouse.training.autocast import choose_precision
 from stillhouse.training.batches import collator, model_inputs
 from stillhouse.training.checkpoints import last_checkpoint
-from stillhouse.training.loop import choose_precision, fit
+from stillhouse.training.loop import fit
 from stillhouse.training.outcomes import classify
 from tests import tiny
 
