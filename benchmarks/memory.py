@@ -3,6 +3,7 @@
     python -m benchmarks.memory prepare
     python -m benchmarks.memory prepare --rows 50000 100000 200000 --text FOLDER
     python -m benchmarks.memory augment
+    python -m benchmarks.memory training
 
 Every measurement is a process of its own, run as the pipeline runs it; its peak is the kernel's figure.
 The text is real: sentences of installed libraries' docstrings, or of the .txt files of a folder, put together two by
@@ -19,10 +20,11 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ruamel.yaml import YAML
-from transformers import BertConfig, BertForMaskedLM
+from transformers import BertConfig, BertForMaskedLM, BertModel
 
 from benchmarks.usage import used_by
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
@@ -33,7 +35,13 @@ from tasks.sources.write import features, write_rows
 from tasks.stage.params import PARAMS, read_yaml
 
 MILLION = 1_000_000
-SIZES = {"prepare": [50_000, 100_000, 200_000], "augment": [10_000, 20_000, 40_000]}  # rows, small enough to wait for
+# Rows, small enough to wait for.
+SIZES = {
+    "prepare": [50_000, 100_000, 200_000],
+    "augment": [10_000, 20_000, 40_000],
+    "training": [50_000, 100_000, 200_000],
+}
+METRICS = {"classes": "accuracy", "multi-label": "micro_f1", "scores": "pearson", "tokens": "micro_f1", "answers": "f1"}
 UNTRACKED = {"STILLHOUSE_TRACKING": "off"}
 LIBRARIES = ["numpy", "scipy", "pandas", "matplotlib"]
 
@@ -49,7 +57,7 @@ def main() -> None:
         parser.error("--rows: a slope needs two sizes or more")
     sentences = read_sentences(arguments.text)
     print(f"{len(sentences):,} sentences, combined to as many rows as needed")
-    {"prepare": prepare, "augment": augment}[arguments.stage](sentences, sizes)
+    {"prepare": prepare, "augment": augment, "training": training}[arguments.stage](sentences, sizes)
 
 
 def prepare(sentences: list[str], sizes: list[int]) -> None:
@@ -68,6 +76,17 @@ def augment(sentences: list[str], sizes: list[int]) -> None:
     for limit in (None, 800):
         peaks = [_augment_peak(sentences, rows, limit) for rows in sizes]
         report(f"augment {limit or 'all'} of the rows, 2 copies", sizes, peaks)
+
+
+def training(sentences: list[str], sizes: list[int]) -> None:
+    """Stages `teacher` and `hinton` of every kind of task, with the teacher's logits of all rows and a few steps.
+
+    Both models are tiny, and trained on a hundredth of the rows: neither weights nor steps grow with the data.
+    """
+    for source in {source.kind: source for source in reversed(SOURCES) if source.kind}.values():
+        peaks = [_training_peaks(source, sentences, rows) for rows in sizes]
+        for stage in ("teacher", "hinton"):
+            report(f"{stage} of {source.kind}", sizes, [each[stage] for each in peaks])
 
 
 def report(title: str, sizes: list[int], peaks: list[int]) -> None:
@@ -107,32 +126,74 @@ def _gaps() -> Iterator[int]:
 def _prepare_peak(source: "FileSource", sentences: list[str], rows: int, kept: float) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        limit = None if kept == 1.0 else math.ceil(kept * rows)
-        tree = read_yaml(PARAMS)
-        if source.kind is None:
-            tree["corpus"] |= {"source": "files", "folder": name, "sentences": limit}
-            source.write(folder / source.file, combined(sentences, rows))
-        else:
-            other = source.file.replace("train", "dev")
-            files = {"folder": name, "train": source.file, "validation": other, "test": None}
-            files |= {"layout": source.layout}
-            tree["data"] |= {"kind": source.kind, "source": "files", "files": files, "columns": source.columns}
-            tree["data"] |= {"labels": None, "train_limit": limit}
-            source.write(folder / source.file, combined(sentences, rows))
-            source.write(folder / other, (f"judged {text}" for text in combined(sentences, 1000)))
+        tree = _written(source, sentences, rows, folder)
+        block = "corpus" if source.kind is None else "data"
+        limited = "sentences" if source.kind is None else "train_limit"
+        tree[block][limited] = None if kept == 1.0 else math.ceil(kept * rows)
         YAML().dump(tree, folder / "params.yaml")
-        out = ["--out", str(folder / "out"), "--params", str(folder / "params.yaml")]
-        what = "corpus" if source.kind is None else "task"
-        return used_by([sys.executable, "-m", "tasks.prepare", what, *out], variables=UNTRACKED).peak
+        return _prepared(source, folder)
+
+
+def _training_peaks(source: "FileSource", sentences: list[str], rows: int) -> dict[str, int]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        tree = _written(source, sentences, rows, folder)
+        assert source.kind is not None
+        phase = {"epochs": 0.01, "batch_size": 32, "learning_rate": 1e-4, "seed": 1}
+        tokenizer = load_tokenizer(teacher_source("builtin"))
+        save_model(BertModel(_tiny(len(tokenizer))), tokenizer, folder / "start")
+        tree["teacher"] |= {"model": str(folder / "start"), "phase": phase, "floor": -1.0, "route": 1}
+        tree["hinton"]["distill"]["student"] = tree["hinton"]["distill"]["student"] | {"layers": 1}
+        tree["hinton"]["distill"]["phase"] = phase
+        tree["evaluate"]["metric"] = METRICS[source.kind]
+        YAML().dump(tree, folder / "params.yaml")
+        _prepared(source, folder)
+        words = ["--data", str(folder / "out"), "--params", str(folder / "params.yaml"), "--out"]
+        teacher = str(folder / "teacher")
+        route = ["--route", str(folder / "route")]
+        commands = {
+            "teacher": ["tasks.finetune", *words, teacher, *route],
+            "hinton": ["tasks.task_phase", "hinton", "--teacher", teacher, *words, str(folder / "hinton")],
+        }
+        cache = {"STILLHOUSE_CACHE": str(folder / "cache")}
+        return {
+            stage: used_by([sys.executable, "-m", *command], variables=UNTRACKED | cache).peak
+            for stage, command in commands.items()
+        }
+
+
+def _written(source: "FileSource", sentences: list[str], rows: int, folder: Path) -> dict[str, Any]:
+    """params.yaml's tree for a source whose files are written into the folder."""
+    tree = read_yaml(PARAMS)
+    if source.kind is None:
+        tree["corpus"] |= {"source": "files", "folder": str(folder)}
+        source.write(folder / source.file, combined(sentences, rows))
+        return tree
+    other = source.file.replace("train", "dev")
+    files = {"folder": str(folder), "train": source.file, "validation": other, "test": None, "layout": source.layout}
+    tree["data"] |= {"kind": source.kind, "source": "files", "files": files, "columns": source.columns, "labels": None}
+    source.write(folder / source.file, combined(sentences, rows))
+    source.write(folder / other, (f"judged {text}" for text in combined(sentences, 1000)))
+    return tree
+
+
+def _prepared(source: "FileSource", folder: Path) -> int:
+    """Prepare a source by the folder's params.yaml; give the peak."""
+    what = "corpus" if source.kind is None else "task"
+    out = ["--out", str(folder / "out"), "--params", str(folder / "params.yaml")]
+    return used_by([sys.executable, "-m", "tasks.prepare", what, *out], variables=UNTRACKED).peak
+
+
+def _tiny(pieces: int) -> BertConfig:
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    return BertConfig(vocab_size=pieces, **shape)  # type: ignore[arg-type]
 
 
 def _augment_peak(sentences: list[str], rows: int, limit: int | None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tokenizer = load_tokenizer(teacher_source("builtin"))
-        shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-        masked_lm = BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **shape))  # type: ignore[arg-type]
-        save_model(masked_lm, tokenizer, folder / "mlm")
+        save_model(BertForMaskedLM(_tiny(len(tokenizer))), tokenizer, folder / "mlm")
         (folder / "task").mkdir()
         labelled = ({"text": text, "label": i % 4} for i, text in enumerate(combined(sentences, rows)))
         write_rows(labelled, features(("text", "label"), ("a", "b", "c", "d")), folder / "task" / "train.parquet")
