@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,8 @@ def refuse_outputs(params: dict[str, Any], root: Path) -> None:
     if not (root / "dvc.yaml").is_file():
         return
     outputs = [(name, (root / path).resolve()) for name, path in stage_outputs(read_yaml(root / "dvc.yaml"), params)]
-    written = [(name, place_of(output), {place_of(above) for above in output.parents}) for name, output in outputs]
+    place_at = cache(place_of)  # most outputs stand in the same few folders
+    written = [(name, place_at(output), {place_at(above) for above in output.parents}) for name, output in outputs]
     for key in SOURCES:
         value = value_at(params, key)
         if not isinstance(value, str):
@@ -60,7 +62,7 @@ def refuse_outputs(params: dict[str, Any], root: Path) -> None:
             source = (root / Path(str(folder or ""), value).expanduser()).resolve()
         except (RuntimeError, ValueError) as error:  # ~ of nobody's, a link to itself; signs that no name has
             raise InputError(f"{key} = {value!r}: no file or model has such a name ({error}): correct it") from None
-        place, around = place_of(source), {place_of(each) for each in (source, *source.parents)}
+        place, around = place_at(source), {place_at(each) for each in (source, *source.parents)}
         for (name, output), (_, its_place, above) in zip(outputs, written, strict=True):
             if its_place in around or place in above:
                 shown = output.relative_to(root.resolve()) if output.is_relative_to(root.resolve()) else output
