@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerBase
 
 from stillhouse.errors import InputError
 from stillhouse.training.batches import collate
-from stillhouse.training.predict import token_rows
+from stillhouse.training.predict import TokenRows
 
 CPU = "CPUExecutionProvider"
 
@@ -84,7 +84,8 @@ def predict_onnx(
     session: Any, data: Any, tokenizer: PreTrainedTokenizerBase, *, batch_size: int, output: str = "logits"
 ) -> np.ndarray:
     """(N, C) logits of tokenized rows, in their order: `stillhouse.training.predict.predict` for an exported model."""
-    rows = token_rows(data)
-    batches = [collate(rows[i : i + batch_size], tokenizer.pad_token_id) for i in range(0, len(rows), batch_size)]
-    arrays = [{name: tensor.numpy() for name, tensor in batch.items()} for batch in batches]
-    return np.concatenate([session.run([output], feed(session, batch))[0] for batch in arrays])
+    found = []
+    for rows in TokenRows(data).in_order(batch_size):
+        batch = {name: tensor.numpy() for name, tensor in collate(rows, tokenizer.pad_token_id).items()}
+        found.append(session.run([output], feed(session, batch))[0])
+    return np.concatenate(found)

@@ -3,7 +3,7 @@
 B sentences in a batch, L tokens of its longest, N sentences in all, C classes (1 for regression).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,9 +36,8 @@ def predict(
     """
     if device is not None:
         model.to(device)  # type: ignore[arg-type]  # transformers' wrapper hides `self`
-    rows = token_rows(data)
-    # The longest first: what does not fit into memory fails at once.
-    order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
+    rows = TokenRows(data)
+    order = rows.longest_first()
     classes: int = model.config.num_labels  # type: ignore[assignment]
     logits = np.empty((len(rows), classes), dtype=np.float32)
     training = model.training
@@ -47,7 +46,7 @@ def predict(
         with torch.inference_mode():
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size]
-                batch = collate([rows[i] for i in chosen], tokenizer.pad_token_id)  # (B, L) each
+                batch = collate(rows.at(chosen), tokenizer.pad_token_id)  # (B, L) each
                 inputs = {name: tensor.to(model.device) for name, tensor in batch.items()}
                 logits[chosen] = model(**inputs).logits.float().cpu().numpy()
     finally:
@@ -55,12 +54,42 @@ def predict(
     return logits
 
 
-def token_rows(data: Any) -> list[dict[str, list[int]]]:
-    """The inputs of each row and nothing else. A `datasets.Dataset` is read by column, which is ten times faster."""
-    if not hasattr(data, "column_names"):
-        return [{name: row[name] for name in INPUTS if name in row} for row in data]
-    columns = {name: data[name][:] for name in INPUTS if name in data.column_names}
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+class TokenRows:
+    """The inputs of each row and nothing else, of which no more is in memory than is asked for.
+
+    Args:
+        data: rows with `input_ids` and maybe `token_type_ids`: a list of dicts, or a `datasets.Dataset`.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self.table = hasattr(data, "column_names")
+        self.data = data.select_columns([name for name in INPUTS if name in data.column_names]) if self.table else data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def at(self, places: Sequence[int]) -> list[dict[str, list[int]]]:
+        """The rows at some places."""
+        if not self.table:
+            return [{name: self.data[place][name] for name in INPUTS if name in self.data[place]} for place in places]
+        columns = self.data[list(places)]
+        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+    def in_order(self, batch_size: int) -> Iterator[list[dict[str, list[int]]]]:
+        """All rows, so many at a time."""
+        for first in range(0, len(self), batch_size):
+            yield self.at(range(first, min(first + batch_size, len(self))))
+
+    def longest_first(self) -> list[int]:
+        """All places, those of the most tokens first: what does not fit into memory fails at once."""
+        return np.argsort(-self._lengths(), kind="stable").tolist()
+
+    def _lengths(self) -> np.ndarray:
+        if not self.table:
+            return np.array([len(row["input_ids"]) for row in self.data], dtype=np.int64)
+        parts = self.data.with_format("arrow").iter(10_000)
+        found = [part["input_ids"].combine_chunks().value_lengths().to_numpy() for part in parts]
+        return np.concatenate(found, dtype=np.int64) if found else np.empty(0, dtype=np.int64)
 
 
 def rows_in_batches(
@@ -75,12 +104,14 @@ def rows_in_batches(
         forward: of a batch (B, L), (B, L, …).
         data: rows with `input_ids` and maybe `token_type_ids`; L is a row's own in what comes back.
     """
-    rows = token_rows(data)
-    order = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
+    rows = TokenRows(data)
+    order = rows.longest_first()
     found: list[Any] = [None] * len(rows)
     for begin in range(0, len(order), batch_size):
         chosen = order[begin : begin + batch_size]
-        given = forward(collate([rows[i] for i in chosen], tokenizer.pad_token_id))
-        for place, row in enumerate(chosen):
-            found[row] = given[place, : len(rows[row]["input_ids"])]
+        inputs = rows.at(chosen)
+        given = forward(collate(inputs, tokenizer.pad_token_id))
+        for row, tokens, values in zip(chosen, inputs, given, strict=True):
+            # A copy: what is kept of a view is the whole batch with its padding.
+            found[row] = values[: len(tokens["input_ids"])].copy()
     return found

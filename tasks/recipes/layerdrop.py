@@ -22,7 +22,7 @@ from stillhouse.surgery.subset_search import Subset, best_subset, search_cost
 from stillhouse.training.batches import Batch, collate, model_inputs
 from stillhouse.training.losses import task_loss
 from stillhouse.training.masking import hide_tokens, masked_lm_loss
-from stillhouse.training.predict import token_rows
+from stillhouse.training.predict import TokenRows
 from tasks.phases.held_out import held_out, of_rows, same_steps
 from tasks.phases.plan import Plan, left_out
 from tasks.phases.run import Given
@@ -179,9 +179,8 @@ def learnt(params: Prune, given: Given, bench: "Bench") -> list[int]:
 
     phase, keep = without_held_out(params.held_out, given, numbers.phase)
     bench.run_plan(Plan(model, rates, step, phase, keep=keep))
-    rows = token_rows(bench.scorer(choice_rows(params.held_out, given)).examples.encoded)
-    size = numbers.phase.batch_size
-    batches = (collate(rows[i : i + size], tokenizer.pad_token_id) for i in range(0, len(rows), size))
+    rows = TokenRows(bench.scorer(choice_rows(params.held_out, given)).examples.encoded)
+    batches = (collate(each, tokenizer.pad_token_id) for each in rows.in_order(numbers.phase.batch_size))
     best = method.likeliest_layers(rates.cpu(), batches)
     rates.release()
     return best

@@ -1,10 +1,11 @@
 """`predict` gives each sentence the logits it has alone, in the order of the data."""
 
 import numpy as np
+import pytest
 import torch
-from datasets import Dataset
+from datasets import Dataset, concatenate_datasets
 
-from stillhouse.training.predict import predict
+from stillhouse.training.predict import TokenRows, predict
 from tests import tiny
 
 TOKENIZER = tiny.tokenizer()
@@ -30,6 +31,25 @@ def test_a_dataset_and_a_list_of_its_rows_give_the_same_logits():
     rows = [dict(TOKENIZER(one, other, return_attention_mask=False)) | {"label": 0} for one, other in pairs]
     listed = predict(model, rows, TOKENIZER, batch_size=4)
     np.testing.assert_array_equal(listed, predict(model, Dataset.from_list(rows), TOKENIZER, batch_size=4))
+
+
+@pytest.mark.parametrize("as_table", [True, False])
+def test_rows_are_read_a_batch_at_a_time_and_the_longest_come_first(as_table):
+    rows = [{"input_ids": list(range(count)), "token_type_ids": [0] * count, "label": 1} for count in (3, 5, 0, 5, 1)]
+    held = TokenRows(Dataset.from_list(rows) if as_table else rows)
+    assert held.longest_first() == [1, 3, 0, 4, 2]
+    assert [row["input_ids"] for row in held.at([3, 0])] == [[0, 1, 2, 3, 4], [0, 1, 2]]
+    assert [len(part) for part in held.in_order(2)] == [2, 2, 1]
+    assert [row for part in held.in_order(2) for row in part] == held.at(range(5))
+    assert set(held.at([0])[0]) == {"input_ids", "token_type_ids"}
+    assert TokenRows(Dataset.from_list(rows).select([]) if as_table else []).longest_first() == []
+
+
+def test_a_table_of_several_parts_and_of_some_rows_alone_gives_its_own_lengths():
+    parts = [Dataset.from_list([{"input_ids": [1] * count} for count in counts]) for counts in ((1, 4), (3,), (2, 6))]
+    table = concatenate_datasets(parts)
+    assert TokenRows(table).longest_first() == [4, 1, 2, 3, 0]
+    assert TokenRows(table.select([4, 0, 2])).longest_first() == [0, 2, 1]
 
 
 def test_token_types_of_pairs_are_read():
