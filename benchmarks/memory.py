@@ -5,9 +5,9 @@
     python -m benchmarks.memory augment
     python -m benchmarks.memory training
 
-Every measurement is a process of its own, run as the pipeline runs it; its peak is the kernel's figure.
-The text is real: sentences of installed libraries' docstrings, or of the .txt files of a folder, put together two by
-two where there are too few.
+Every measurement is a process of its own, run as the pipeline runs it; its peak is the kernel's figure, which counts
+the pages of mapped files too; beside it stands what the process holds without them. The text is real: sentences of
+installed libraries' docstrings, or of the .txt files of a folder, put together two by two where there are too few.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import numpy as np
 from ruamel.yaml import YAML
 from transformers import BertConfig, BertForMaskedLM, BertModel
 
-from benchmarks.usage import used_by
+from benchmarks.usage import Used, used_by
 from stillhouse.encoders.checkpoint import load_tokenizer, save_model
 from tasks.phases.teacher import teacher_source
 from tasks.sources.builtin.docstrings import read_pools
@@ -89,13 +89,15 @@ def training(sentences: list[str], sizes: list[int]) -> None:
             report(f"{stage} of {source.kind}", sizes, [each[stage] for each in peaks])
 
 
-def report(title: str, sizes: list[int], peaks: list[int]) -> None:
-    """Print the peaks (bytes), the slope of a line through them, and its value at a million rows."""
+def report(title: str, sizes: list[int], found: list[Used]) -> None:
+    """Print what is held, without mapped files and with them, and what a line through each says of a million rows."""
     print(f"\n{title}")
-    for rows, peak in zip(sizes, peaks, strict=True):
-        print(f"  {rows:>9,} rows  {peak / 2**20:8.1f} MiB")
-    slope, base = np.polyfit(sizes, peaks, 1)
-    print(f"  {slope:.1f} bytes a row; at {MILLION:,} rows {(base + slope * MILLION) / 2**20:,.0f} MiB", flush=True)
+    for rows, used in zip(sizes, found, strict=True):
+        print(f"  {rows:>9,} rows  {used.own / 2**20:8.1f} MiB of its own, {used.peak / 2**20:8.1f} with mapped files")
+    for name, values in (("own", [used.own for used in found]), ("peak", [used.peak for used in found])):
+        slope, base = np.polyfit(sizes, values, 1)
+        there = (base + slope * MILLION) / 2**20
+        print(f"  {name}: {slope:.1f} bytes a row; at {MILLION:,} rows {there:,.0f} MiB", flush=True)
 
 
 def read_sentences(folder: Path | None) -> list[str]:
@@ -123,7 +125,7 @@ def _gaps() -> Iterator[int]:
         yield gap
 
 
-def _prepare_peak(source: "FileSource", sentences: list[str], rows: int, kept: float) -> int:
+def _prepare_peak(source: "FileSource", sentences: list[str], rows: int, kept: float) -> Used:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tree = _written(source, sentences, rows, folder)
@@ -134,7 +136,7 @@ def _prepare_peak(source: "FileSource", sentences: list[str], rows: int, kept: f
         return _prepared(source, folder)
 
 
-def _training_peaks(source: "FileSource", sentences: list[str], rows: int) -> dict[str, int]:
+def _training_peaks(source: "FileSource", sentences: list[str], rows: int) -> dict[str, Used]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tree = _written(source, sentences, rows, folder)
@@ -157,7 +159,7 @@ def _training_peaks(source: "FileSource", sentences: list[str], rows: int) -> di
         }
         cache = {"STILLHOUSE_CACHE": str(folder / "cache")}
         return {
-            stage: used_by([sys.executable, "-m", *command], variables=UNTRACKED | cache).peak
+            stage: used_by([sys.executable, "-m", *command], variables=UNTRACKED | cache)
             for stage, command in commands.items()
         }
 
@@ -177,11 +179,11 @@ def _written(source: "FileSource", sentences: list[str], rows: int, folder: Path
     return tree
 
 
-def _prepared(source: "FileSource", folder: Path) -> int:
-    """Prepare a source by the folder's params.yaml; give the peak."""
+def _prepared(source: "FileSource", folder: Path) -> Used:
+    """Prepare a source by the folder's params.yaml."""
     what = "corpus" if source.kind is None else "task"
     out = ["--out", str(folder / "out"), "--params", str(folder / "params.yaml")]
-    return used_by([sys.executable, "-m", "tasks.prepare", what, *out], variables=UNTRACKED).peak
+    return used_by([sys.executable, "-m", "tasks.prepare", what, *out], variables=UNTRACKED)
 
 
 def _tiny(pieces: int) -> BertConfig:
@@ -189,7 +191,7 @@ def _tiny(pieces: int) -> BertConfig:
     return BertConfig(vocab_size=pieces, **shape)  # type: ignore[arg-type]
 
 
-def _augment_peak(sentences: list[str], rows: int, limit: int | None) -> int:
+def _augment_peak(sentences: list[str], rows: int, limit: int | None) -> Used:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         tokenizer = load_tokenizer(teacher_source("builtin"))
@@ -203,7 +205,7 @@ def _augment_peak(sentences: list[str], rows: int, limit: int | None) -> int:
         paths = {"--data": "task", "--mlm": "mlm", "--out": "out", "--params": "params.yaml"}
         options = [part for option, path in paths.items() for part in (option, str(folder / path))]
         cache = {"STILLHOUSE_CACHE": str(folder / "cache")}
-        return used_by([sys.executable, "-m", "tasks.augment", *options], variables=UNTRACKED | cache).peak
+        return used_by([sys.executable, "-m", "tasks.augment", *options], variables=UNTRACKED | cache)
 
 
 def _write(file: Path, lines: Iterator[str], header: str | None = None, end: str = "\n") -> None:

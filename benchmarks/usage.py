@@ -13,24 +13,42 @@ from pathlib import Path
 # The kernel's peak of a process begins with that of the process which started it, and a benchmark has torch in memory:
 # so a small one starts the command, and says what it used.
 START = """
-import json, pathlib, resource, subprocess, sys
-code = subprocess.call(sys.argv[2:])
+import json, pathlib, resource, subprocess, sys, threading, time
+child = subprocess.Popen(sys.argv[2:])
+own = [0]
+def look():
+    while True:
+        try:
+            lines = open(f"/proc/{child.pid}/status").read().splitlines()
+        except OSError:
+            return
+        own.extend(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+        own[:] = [max(own)]
+        time.sleep(0.02)
+threading.Thread(target=look, daemon=True).start()
+code = child.wait()
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
-pathlib.Path(sys.argv[1]).write_text(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss]))
+pathlib.Path(sys.argv[1]).write_text(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss, max(own)]))
 sys.exit(code)
 """
 
 
 @dataclass(frozen=True)
 class Used:
-    """seconds: by the clock. cpu: seconds of it, user and system. peak: bytes, of the process that held most.
+    """What a command used.
 
+    seconds: by the clock.
+    cpu: seconds of it, user and system.
+    peak: bytes of the process that held most, pages of mapped files among them, which the kernel takes back when it
+        needs them.
+    own: bytes of the command's own process without those, looked at fifty times a second; 0 where there is no /proc.
     said: what it wrote to stdout and stderr.
     """
 
     seconds: float
     cpu: float
     peak: int
+    own: int
     said: str
 
 
@@ -62,5 +80,5 @@ def used_by(command: Sequence[str], folder: Path | None = None, variables: Mappi
         said = log.read_text(encoding="utf-8", errors="replace")
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {said[-1500:]}")
-        cpu, peak = json.loads(used.read_text(encoding="utf-8"))
-    return Used(seconds, cpu, peak * (1 if sys.platform == "darwin" else 1024), said)
+        cpu, peak, own = json.loads(used.read_text(encoding="utf-8"))
+    return Used(seconds, cpu, peak * (1 if sys.platform == "darwin" else 1024), own * 1024, said)

@@ -1,6 +1,7 @@
 """What a command used is its own, and that of those it waited for, and of nobody else."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,14 @@ def test_the_peak_of_a_command_is_its_own_and_not_that_of_who_started_it() -> No
     small = used_by([sys.executable, "-c", "pass"])
     large = used_by([sys.executable, "-c", "bytearray(b'x' * (200 * 2**20))"])
     assert len(ours) > 300 * 10**6 and small.peak < 100 * 2**20 < 200 * 2**20 < large.peak
+
+
+def test_pages_of_a_mapped_file_are_told_apart(tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    file.write_bytes(bytes(100 * 2**20))
+    read = f"f = open({str(file)!r}, 'rb'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); sum(m[::4096])"
+    used = used_by([sys.executable, "-c", f"import mmap, time; {read}; time.sleep(0.2)"])
+    assert used.own < 50 * 2**20 and used.peak > 100 * 2**20
 
 
 def test_a_command_that_fails_is_an_error_with_what_it_said() -> None:
