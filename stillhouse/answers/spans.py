@@ -18,6 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from stillhouse.answers.windows import CLS, OUTSIDE
 from stillhouse.onnx.sessions import feed
 from stillhouse.training.predict import rows_in_batches
+from stillhouse.training.ragged import Ragged
 
 NO_SPAN = 1e9  # how much better no answer is where a context has no word that could be one; finite, as JSON's numbers
 OUTPUTS = ("start_logits", "end_logits")
@@ -53,9 +54,7 @@ class Answer:
         return "" if self.null_odds > threshold else self.best(context)
 
 
-def span_logits(
-    model: PreTrainedModel, data: Any, tokenizer: PreTrainedTokenizerBase, *, batch_size: int
-) -> list[np.ndarray]:
+def span_logits(model: PreTrainedModel, data: Any, tokenizer: PreTrainedTokenizerBase, *, batch_size: int) -> Ragged:
     """Start and end logits of each window, (2, L) float32; L is the window's own.
 
     Args:
@@ -72,21 +71,19 @@ def span_logits(
     model.eval()
     try:
         with torch.inference_mode():
-            return _logits(rows_in_batches(forward, data, tokenizer, batch_size))
+            return rows_in_batches(forward, data, tokenizer, batch_size, _starts_and_ends)
     finally:
         model.train(training)
 
 
-def span_logits_onnx(
-    session: Any, data: Any, tokenizer: PreTrainedTokenizerBase, *, batch_size: int
-) -> list[np.ndarray]:
+def span_logits_onnx(session: Any, data: Any, tokenizer: PreTrainedTokenizerBase, *, batch_size: int) -> Ragged:
     """`span_logits` of an exported model."""
 
     def forward(batch: dict[str, torch.Tensor]) -> np.ndarray:
         inputs = feed(session, {name: tensor.numpy() for name, tensor in batch.items()})
         return np.stack(session.run(list(OUTPUTS), inputs), axis=-1)
 
-    return _logits(rows_in_batches(forward, data, tokenizer, batch_size))
+    return rows_in_batches(forward, data, tokenizer, batch_size, _starts_and_ends)
 
 
 def find_answers(
@@ -147,6 +144,6 @@ def _best(spans: Mapping[tuple[int, int], float], count: int) -> Iterable[Span]:
     return (Span(start, end, score) for (start, end), score in ranked[:count])
 
 
-def _logits(found: Iterable[np.ndarray]) -> list[np.ndarray]:
-    """(2, L) of each window's (L, 2)."""
-    return [np.ascontiguousarray(each.T).astype(np.float32) for each in found]
+def _starts_and_ends(values: np.ndarray, _: Mapping[str, Any]) -> np.ndarray:
+    """(2, L) of a window's (L, 2)."""
+    return values.T

@@ -3,7 +3,7 @@
 B windows in a batch, L tokens, W words that count in a window, C labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,10 @@ from stillhouse.onnx.sessions import feed
 from stillhouse.tagging.windows import NO_WORD
 from stillhouse.training.losses import NO_OUTCOME
 from stillhouse.training.predict import rows_in_batches
+from stillhouse.training.ragged import Ragged
 
 
-def word_logits(
-    model: PreTrainedModel, data: Any, tokenizer: PreTrainedTokenizerBase, *, batch_size: int
-) -> list[np.ndarray]:
+def word_logits(model: PreTrainedModel, data: Any, tokenizer: PreTrainedTokenizerBase, *, batch_size: int) -> Ragged:
     """Logits of each window's words, (W, C) float32; W is the window's own.
 
     Args:
@@ -35,20 +34,18 @@ def word_logits(
     model.eval()
     try:
         with torch.inference_mode():
-            return _of_words(rows_in_batches(forward, data, tokenizer, batch_size), data)
+            return rows_in_batches(forward, data, tokenizer, batch_size, _of_words, ["words"])
     finally:
         model.train(training)
 
 
-def word_logits_onnx(
-    session: Any, data: Any, tokenizer: PreTrainedTokenizerBase, *, batch_size: int
-) -> list[np.ndarray]:
+def word_logits_onnx(session: Any, data: Any, tokenizer: PreTrainedTokenizerBase, *, batch_size: int) -> Ragged:
     """`word_logits` of an exported model."""
 
     def forward(batch: dict[str, torch.Tensor]) -> np.ndarray:
         return session.run(["logits"], feed(session, {name: tensor.numpy() for name, tensor in batch.items()}))[0]
 
-    return _of_words(rows_in_batches(forward, data, tokenizer, batch_size), data)
+    return rows_in_batches(forward, data, tokenizer, batch_size, _of_words, ["words"])
 
 
 def regrouped(
@@ -75,12 +72,9 @@ def regrouped(
     ]
 
 
-def _of_words(logits: Sequence[np.ndarray], data: Any) -> list[np.ndarray]:
-    """(W, C) of each window, of its (L, C)."""
-    return [
-        each[np.asarray(words) != NO_WORD].astype(np.float32)
-        for each, words in zip(logits, data["words"][:], strict=True)
-    ]
+def _of_words(values: np.ndarray, row: Mapping[str, Any]) -> np.ndarray:
+    """(W, C) of a window's (L, C)."""
+    return values[np.asarray(row["words"]) != NO_WORD]
 
 
 def _counted(words: Sequence[int]) -> list[int]:

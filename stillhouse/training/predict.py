@@ -11,6 +11,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from stillhouse.training.batches import collate
+from stillhouse.training.ragged import Gathered, Ragged
 
 INPUTS = ("input_ids", "token_type_ids")
 
@@ -55,27 +56,30 @@ def predict(
 
 
 class TokenRows:
-    """The inputs of each row and nothing else, of which no more is in memory than is asked for.
+    """The inputs of each row, of which no more is in memory than is asked for.
 
     Args:
         data: rows with `input_ids` and maybe `token_type_ids`: a list of dicts, or a `datasets.Dataset`.
+        columns: others that are read too.
     """
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: Any, columns: Sequence[str] = ()) -> None:
         self.table = hasattr(data, "column_names")
-        self.data = data.select_columns([name for name in INPUTS if name in data.column_names]) if self.table else data
+        self.names = (*INPUTS, *columns)
+        self.data = data.select_columns([n for n in self.names if n in data.column_names]) if self.table else data
 
     def __len__(self) -> int:
         return len(self.data)
 
-    def at(self, places: Sequence[int]) -> list[dict[str, list[int]]]:
+    def at(self, places: Sequence[int]) -> list[dict[str, Any]]:
         """The rows at some places."""
         if not self.table:
-            return [{name: self.data[place][name] for name in INPUTS if name in self.data[place]} for place in places]
+            rows = (self.data[place] for place in places)
+            return [{name: row[name] for name in self.names if name in row} for row in rows]
         columns = self.data[list(places)]
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
-    def in_order(self, batch_size: int) -> Iterator[list[dict[str, list[int]]]]:
+    def in_order(self, batch_size: int) -> Iterator[list[dict[str, Any]]]:
         """All rows, so many at a time."""
         for first in range(0, len(self), batch_size):
             yield self.at(range(first, min(first + batch_size, len(self))))
@@ -97,21 +101,25 @@ def rows_in_batches(
     data: Any,
     tokenizer: PreTrainedTokenizerBase,
     batch_size: int,
-) -> list[np.ndarray]:
-    """What `forward` gives at each token of each row, (L, …), in order; rows of one length go together, longest first.
+    of_row: Callable[[np.ndarray, dict[str, Any]], np.ndarray],
+    columns: Sequence[str] = (),
+) -> Ragged:
+    """What `of_row` makes of what `forward` gives at each token of a row; rows in order, computed the longest first.
 
     Args:
         forward: of a batch (B, L), (B, L, …).
-        data: rows with `input_ids` and maybe `token_type_ids`; L is a row's own in what comes back.
+        data: rows with `input_ids` and maybe `token_type_ids`, and with `columns`.
+        of_row: of one row's (L, …), L its own, and its `columns`.
     """
-    rows = TokenRows(data)
+    rows = TokenRows(data, columns)
+    gathered = Gathered(len(rows))
     order = rows.longest_first()
-    found: list[Any] = [None] * len(rows)
     for begin in range(0, len(order), batch_size):
         chosen = order[begin : begin + batch_size]
         inputs = rows.at(chosen)
+        others = [{name: row.pop(name) for name in columns} for row in inputs]
         given = forward(collate(inputs, tokenizer.pad_token_id))
-        for row, tokens, values in zip(chosen, inputs, given, strict=True):
-            # A copy: what is kept of a view is the whole batch with its padding.
-            found[row] = values[: len(tokens["input_ids"])].copy()
-    return found
+        lengths = [len(row["input_ids"]) for row in inputs]
+        made = zip(given, lengths, others, strict=True)
+        gathered.add(chosen, [of_row(values[:length], other) for values, length, other in made])
+    return gathered.whole()

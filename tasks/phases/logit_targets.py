@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 from transformers import PreTrainedTokenizerBase
 
 from stillhouse.encoders.checkpoint import weight_files
+from stillhouse.training.ragged import Ragged
 from tasks.kinds.contract import Kind, Predictions
 from tasks.stage.outputs import fresh_file
 from tasks.stage.sharing import share
@@ -68,8 +69,8 @@ def with_logits(data: Dataset, logits: Predictions) -> Dataset:
     if isinstance(logits, np.ndarray):
         # Arrow takes rows of one dimension as they are; of more, as lists.
         return data.add_column("teacher_logits", list(logits) if logits.ndim == 2 else logits.tolist())
-    shapes = np.array([row.shape for row in logits])  # (N, axes)
-    column = pa.array(np.concatenate([row.ravel() for row in logits]))
+    ragged = Ragged.of(logits)
+    shapes, column = ragged.shapes, pa.array(ragged.values)
     for axis in reversed(range(shapes.shape[1])):
         lengths = np.repeat(shapes[:, axis], shapes[:, :axis].prod(axis=1))
         column = _lists(column, np.cumsum([0, *lengths]))
@@ -84,12 +85,11 @@ def _packed(logits: Predictions) -> dict[str, np.ndarray]:
     """As arrays: where rows differ in shape their numbers stand one after the other, (M,)."""
     if isinstance(logits, np.ndarray):
         return {"logits": logits}
-    shapes = np.array([row.shape for row in logits])
-    return {"logits": np.concatenate([row.ravel() for row in logits]), "shapes": shapes}
+    ragged = Ragged.of(logits)
+    return {"logits": ragged.values, "shapes": ragged.shapes}
 
 
 def _unpacked(arrays: dict[str, np.ndarray]) -> Predictions:
     if "shapes" not in arrays:
         return arrays["logits"]
-    parts = np.split(arrays["logits"], np.cumsum(arrays["shapes"].prod(axis=1))[:-1])
-    return [part.reshape(shape) for part, shape in zip(parts, arrays["shapes"], strict=True)]
+    return Ragged(arrays["logits"], arrays["shapes"])
