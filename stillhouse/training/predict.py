@@ -64,7 +64,7 @@ class TokenRows:
     """
 
     def __init__(self, data: Any, columns: Sequence[str] = ()) -> None:
-        self.table = hasattr(data, "column_names")
+        self.table = hasattr(data, "select_columns")
         self.names = (*INPUTS, *columns)
         self.data = data.select_columns([n for n in self.names if n in data.column_names]) if self.table else data
 
