@@ -18,7 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
@@ -253,7 +252,7 @@ def table(measured: Sequence[Measured]) -> str:
 
 
 def times(factor: float | None) -> str:
-    return f"{factor:.3g}×" if factor and np.isfinite(factor) else ""
+    return f"{factor:.3g}×" if factor else ""
 
 
 if __name__ == "__main__":
